@@ -1,0 +1,9 @@
+"""SQLite: the only importer of apsw.
+
+`state.db` holds what must not be lost (topics, shares, peers, the download queue, tokens);
+`index.db` holds what a scan can make again. Schemas are the numbered SQL files below schema/.
+"""
+
+from hdpd.database.database import Database, Row, Rows, Transaction, open_connection
+
+__all__ = ["Database", "Row", "Rows", "Transaction", "open_connection"]

@@ -1,0 +1,171 @@
+"""One SQLite file: a writer thread, a few reader threads, and its schema brought up to date.
+
+Callers hand over a function that gets a `Transaction` and runs in one of these threads, so the
+event loop never waits for the disk, and a function's statements are one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from hdpd.errors import StartError
+
+T = TypeVar("T")
+Value = None | int | float | bytes | str
+Row = tuple[Any, ...]
+Rows = Iterator[Row]
+
+BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a large batch
+READERS = 2  # searches and listings side by side; each costs a thread and a page cache
+CACHE_KIB = 4096  # for each connection
+
+
+class Transaction:
+    """What a function handed to `Database.read` or `write` may do: run SQL."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Value] | dict[str, Value] = ()) -> Rows:
+        return self.connection.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        self.connection.executemany(sql, rows)
+
+    def one(self, sql: str, parameters: Sequence[Value] | dict[str, Value] = ()) -> Row | None:
+        """The first row, or None."""
+        return next(iter(self.connection.execute(sql, parameters)), None)
+
+    def changes(self) -> int:
+        """How many rows the last statement changed."""
+        return self.connection.changes()
+
+    def last_rowid(self) -> int:
+        return self.connection.last_insert_rowid()
+
+
+def open_connection(path: Path, *, readonly: bool = False, durable: bool = False) -> apsw.Connection:
+    """A connection in WAL mode for one thread; `durable` syncs every commit."""
+    flags = apsw.SQLITE_OPEN_READONLY if readonly else (
+        apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    )
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    connection.execute("PRAGMA foreign_keys=ON")
+    if not readonly:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+    return connection
+
+
+def migrate(connection: apsw.Connection, schema: str) -> None:
+    """Runs the numbered files of schema/<schema>/ that this database has not seen, each in one
+    transaction.
+
+    Raises:
+        StartError: the database was made by a later version.
+    """
+    folder = resources.files("hdpd.database") / "schema" / schema
+    steps = sorted(
+        (int(entry.name.split("_")[0].removesuffix(".sql")), entry)
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    )
+    (version,) = next(iter(connection.execute("PRAGMA user_version")))
+    if steps and version > steps[-1][0]:
+        raise StartError(
+            f"{connection.filename} was written by a later version of hdpd; "
+            "use that version, or move the file away"
+        )
+    for number, entry in steps:
+        if number > version:
+            with connection:
+                connection.execute(entry.read_text())
+                connection.execute(f"PRAGMA user_version={number}")
+
+
+class Database:
+    """A database file for use from the event loop. Open, use, close; `close` waits for the rest."""
+
+    def __init__(self, path: Path, schema: str, *, durable: bool = False) -> None:
+        self.path = path
+        self._schema = schema
+        self._durable = durable
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{schema}-writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{schema}-reader")
+
+    async def open(self) -> None:
+        """Creates or migrates the file.
+
+        Raises:
+            StartError: the file is damaged, unreadable, or of a later version.
+        """
+
+        def prepare() -> None:
+            try:
+                migrate(self._connection(readonly=False), self._schema)
+            except (apsw.Error, OSError) as error:
+                raise StartError(f"cannot open the database {self.path}: {error}") from None
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, prepare)
+
+    def _connection(self, *, readonly: bool) -> apsw.Connection:
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = open_connection(self.path, readonly=readonly, durable=self._durable)
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection
+
+    async def write(self, change: Callable[[Transaction], T]) -> T:
+        """Runs `change` in the writer thread as one transaction; an exception rolls it back."""
+
+        def run() -> T:
+            connection = self._connection(readonly=False)
+            with connection:
+                return change(Transaction(connection))
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+
+    async def read(self, query: Callable[[Transaction], T], *, timeout: float | None = None) -> T:
+        """Runs `query` in a reader thread on one snapshot. After `timeout` seconds the running
+        statement is interrupted and TimeoutError raised."""
+
+        def run() -> T:
+            connection = self._connection(readonly=True)
+            timer = threading.Timer(timeout, connection.interrupt) if timeout else None
+            if timer:
+                timer.start()
+            try:
+                with connection:
+                    return query(Transaction(connection))
+            except apsw.InterruptError:
+                raise TimeoutError(f"a query took longer than {timeout} s") from None
+            finally:
+                if timer:
+                    timer.cancel()
+                    timer.join()
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def close(self) -> None:
+        def shut_down() -> None:
+            self._readers.shutdown(wait=True)
+            self._writer.shutdown(wait=True)
+            for connection in self._connections:
+                connection.close()
+
+        await asyncio.to_thread(shut_down)

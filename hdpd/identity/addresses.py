@@ -1,0 +1,41 @@
+"""The one guard for IP addresses that came from somebody else: in records, invites and adverts."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from hdpd.errors import ProtocolError
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
+
+def parse_ip(host: str | bytes) -> IpAddress:
+    """The unicast address of a literal, or of its 4 or 16 bytes; IPv4 inside IPv6 is unpacked.
+
+    Raises ProtocolError for what is no address, for zones, and for addresses to which nobody may
+    be made to send: unspecified, multicast, broadcast and reserved ones.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError as error:
+        raise ProtocolError("an address is not an IPv4 or IPv6 literal") from error
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            raise ProtocolError("an address with a zone means nothing on another machine")
+        address = address.ipv4_mapped or address
+    if address.is_unspecified or address.is_multicast or address == _BROADCAST:
+        raise ProtocolError(f"{address} is not the address of one machine")
+    if isinstance(address, ipaddress.IPv4Address) and (
+        address.is_reserved or address.packed[0] == 0
+    ):
+        raise ProtocolError(f"{address} is not the address of one machine")
+    return address
+
+
+def check_port(port: object) -> int:
+    """`port` when it is a UDP port number that can be sent to; raises ProtocolError otherwise."""
+    if type(port) is not int or not 0 < port < 65536:
+        raise ProtocolError("a port is a number from 1 to 65535")
+    return port

@@ -1,0 +1,312 @@
+"""The messages between peers as types: `to_wire` makes the map, `from_wire` is the only way in.
+
+One bidirectional stream carries one request: a frame from the asker with `request` naming it, then
+one or more frames back; an answer with `error` ends it. Which fields there are is in
+docs/protocol.md and docs/protocol.cddl; unknown keys are ignored so that the protocol can grow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+from hdpd.errors import HdpdError, PathInvalid, ProtocolError, UnknownRequest, error_from_wire
+from hdpd.wire import fields
+from hdpd.wire.fields import Message
+from hdpd.wire.paths import RemotePath
+
+VERSION = 1
+NONCE_BYTES = 32
+PROOF_BYTES = 16
+PROOFS = 64  # always so many, so that the number of topics does not show
+MAX_QUERY_BYTES = 1024
+MAX_CURSOR_BYTES = 8192  # room for a path of full length
+MAX_LIST_ENTRIES = 10_000  # of one `ls`; about 1 MB, the asker goes on with the cursor
+MAX_SEARCH_HITS = 10_000
+MAX_READ_BYTES = 16 * 1024 * 1024  # of one `read`; larger files are many reads
+MAX_VALIDATOR_BYTES = 64
+MAX_RECORD_BYTES = 2048
+MAX_RECORDS = 16  # of one `announce`; keeps the request within one frame
+
+
+class EntryType(IntEnum):
+    """What a listed entry is; links are followed or left out before it comes to this."""
+
+    FILE = 0
+    DIRECTORY = 1
+
+
+class ResetCode(IntEnum):
+    """QUIC application error codes with which a stream or a connection is ended."""
+
+    OK = 0
+    CANCELLED = 1
+    PROTOCOL_ERROR = 2
+    REFUSED = 3  # one code for every failed hello, so that it tells nothing
+    FILE_CHANGED = 4
+    FILE_UNREADABLE = 5
+    SLOT_LOST = 6
+    BUSY = 7
+    INTERNAL_ERROR = 8
+    DUPLICATE = 9  # another connection to the same peer is kept
+    SHUTTING_DOWN = 10
+
+
+SORT_KEYS = ("name", "-name", "size", "-size", "mtime", "-mtime")
+
+
+# Requests
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Opens a connection's first stream; see hdpd/link/hello.py for what follows."""
+
+    name: ClassVar[str] = "hello"
+    version: int
+    nonce: bytes
+
+    def to_wire(self) -> Message:
+        return {"request": self.name, "version": self.version, "nonce": self.nonce}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(
+            version=fields.integer(message, "version", 1, 2**32),
+            nonce=fields.byte_string(message, "nonce", NONCE_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Repeats the proof part of the hello with fresh nonces after a topic was joined or left."""
+
+    name: ClassVar[str] = "topics"
+    nonce: bytes
+
+    def to_wire(self) -> Message:
+        return {"request": self.name, "nonce": self.nonce}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(nonce=fields.byte_string(message, "nonce", NONCE_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Ls:
+    """Lists a directory, or all below it; `cursor` continues where an answer ended."""
+
+    name: ClassVar[str] = "ls"
+    path: RemotePath
+    recursive: bool = False
+    sort: str = "name"
+    limit: int = MAX_LIST_ENTRIES
+    cursor: bytes | None = None
+
+    def to_wire(self) -> Message:
+        return {
+            "request": self.name,
+            "path": self.path.to_wire(),
+            "recursive": self.recursive,
+            "sort": self.sort,
+            "limit": self.limit,
+            "cursor": self.cursor,
+        }
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        sort = fields.text(message, "sort", 16)
+        if sort not in SORT_KEYS:
+            raise ProtocolError(f"cannot sort by {sort!r}")
+        return cls(
+            path=fields.remote_path(message, "path"),
+            recursive=fields.boolean(message, "recursive"),
+            sort=sort,
+            limit=fields.integer(message, "limit", 1, MAX_LIST_ENTRIES),
+            cursor=fields.optional_bytes(message, "cursor", MAX_CURSOR_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Searches all shares of the peer."""
+
+    name: ClassVar[str] = "search"
+    query: str
+    limit: int = 1000
+
+    def to_wire(self) -> Message:
+        return {"request": self.name, "query": self.query, "limit": self.limit}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(
+            query=fields.text(message, "query", MAX_QUERY_BYTES),
+            limit=fields.integer(message, "limit", 1, MAX_SEARCH_HITS),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Asks for a range of a file; with `if_match` only when its validator is still that."""
+
+    name: ClassVar[str] = "read"
+    path: RemotePath
+    offset: int
+    length: int
+    if_match: bytes | None = None
+
+    def to_wire(self) -> Message:
+        return {
+            "request": self.name,
+            "path": self.path.to_wire(),
+            "offset": self.offset,
+            "length": self.length,
+            "if_match": self.if_match,
+        }
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(
+            path=fields.remote_path(message, "path"),
+            offset=fields.integer(message, "offset"),
+            length=fields.integer(message, "length", 0, MAX_READ_BYTES),
+            if_match=fields.optional_bytes(message, "if_match", MAX_VALIDATOR_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tells where peers can be reached: sealed records, each for its own topic."""
+
+    name: ClassVar[str] = "announce"
+    records: tuple[bytes, ...]
+
+    def to_wire(self) -> Message:
+        return {"request": self.name, "records": list(self.records)}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        records = fields.array(message, "records", MAX_RECORDS)
+        for record in records:
+            if type(record) is not bytes or len(record) > MAX_RECORD_BYTES:
+                raise ProtocolError("a record is not a byte string of acceptable size")
+        return cls(records=tuple(records))
+
+
+Request = Hello | Topics | Ls | Search | Read | Announce
+_REQUESTS: dict[str, type[Request]] = {
+    request.name: request for request in (Hello, Topics, Ls, Search, Read, Announce)
+}
+
+
+def parse_request(message: Message) -> Request:
+    """The request that a peer sent.
+
+    Raises:
+        UnknownRequest: one that this version does not know.
+        ProtocolError, PathInvalid: a field is missing or not acceptable.
+    """
+    name = fields.text(message, "request", 64)
+    request = _REQUESTS.get(name)
+    if request is None:
+        raise UnknownRequest(f"the request {name!r} is not known here")
+    return request.from_wire(message)
+
+
+# Answers
+
+
+def error_answer(error: HdpdError) -> Message:
+    return {"error": error.code, "message": error.message[:500]}
+
+
+def raise_if_error(message: Message) -> None:
+    """Raises what the peer answered when the answer is an error."""
+    if "error" in message:
+        raise error_from_wire(
+            fields.text(message, "error", 64), fields.text(message, "message", 4096)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A listed file or directory. `path` is relative to what was listed; sizes are bytes, `files`
+    counts the files below a directory (1 for a file), `mtime_ns` is nanoseconds since the epoch."""
+
+    path: RemotePath
+    type: EntryType
+    size: int
+    mtime_ns: int
+    files: int
+
+    def to_wire(self) -> list[object]:
+        return [self.path.to_wire(), int(self.type), self.size, self.mtime_ns, self.files]
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        if type(value) is not list or len(value) < 5:
+            raise ProtocolError("a listed entry is not an array of five")
+        path, kind, size, mtime_ns, files = value[:5]
+        for number, low in ((kind, 0), (size, 0), (mtime_ns, -fields.MAX_INTEGER), (files, 0)):
+            if type(number) is not int or not low <= number <= fields.MAX_INTEGER:
+                raise ProtocolError("a listed entry holds a number that cannot be")
+        if kind not in (EntryType.FILE, EntryType.DIRECTORY):
+            raise ProtocolError(f"a listed entry is of the unknown type {kind}")
+        remote = RemotePath.from_wire(path)
+        if remote.is_root:
+            raise PathInvalid("a listed entry has no name")
+        return cls(remote, EntryType(kind), size, mtime_ns, files)
+
+
+def entries_from_wire(message: Message, key: str) -> list[Entry]:
+    """The acceptable entries of one answer frame; those with names that no file system of ours
+    may be given (`..`, slashes, NUL) are left out, so that one cannot hide the others."""
+    entries = []
+    for value in fields.array(message, key, MAX_LIST_ENTRIES):
+        try:
+            entries.append(Entry.from_wire(value))
+        except PathInvalid:
+            continue
+    return entries
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStarted:
+    """Precedes the bytes of a `read`: how many come, and what the file is at this moment."""
+
+    length: int
+    size: int
+    mtime_ns: int
+    validator: bytes
+
+    def to_wire(self) -> Message:
+        return {
+            "ok": True,
+            "length": self.length,
+            "size": self.size,
+            "mtime": self.mtime_ns,
+            "validator": self.validator,
+        }
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(
+            length=fields.integer(message, "length", 0, MAX_READ_BYTES),
+            size=fields.integer(message, "size"),
+            mtime_ns=fields.integer(message, "mtime", -fields.MAX_INTEGER),
+            validator=_validator(message, "validator"),
+        )
+
+
+def _validator(message: Message, key: str) -> bytes:
+    validator = fields.optional_bytes(message, key, MAX_VALIDATOR_BYTES)
+    if not validator:
+        raise ProtocolError("a validator is missing")
+    return validator
+
+
+def read_ended(message: Message) -> bytes:
+    """The validator in the frame after the bytes of a `read`."""
+    return _validator(message, "end")
