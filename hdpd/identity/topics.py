@@ -29,6 +29,9 @@ _SCRYPT_MAX_MEMORY_BYTES: Final = 128 * 2**20
 _UNGUESSABLE_BITS: Final = 80.0
 # A word of a large dictionary, in any language: one of 2**14.
 _WORD_BITS: Final = 14.0
+_SIGN_BITS: Final = 3.0
+# Keyboard patterns and repetitions use few; 16 random characters hardly ever do.
+_MIN_DIFFERENT_CHARACTERS: Final = 8
 
 _TOKEN: Final = re.compile(r"[^\W\d_]+|\d+|.", re.DOTALL)
 _GENERATED: Final = re.compile(r"(?:[a-z2-7]{5}-){4}[a-z2-7]{6}")
@@ -101,7 +104,7 @@ class Topic:
 
 
 def new_name(random_bytes: bytes) -> str:
-    """An unguessable name of 16 random bytes: base32 in groups, `xxxxx-xxxxx-xxxxx-xxxxx-xxxxxx`."""
+    """An unguessable name of 16 random bytes: 26 characters of base32 in groups of five."""
     if len(random_bytes) != SECRET_BYTES:
         raise ValueError(f"a topic secret is {SECRET_BYTES} bytes, not {len(random_bytes)}")
     text = base64.b32encode(random_bytes).decode().rstrip("=").lower()
@@ -112,12 +115,16 @@ def is_guessable(name: str) -> bool:
     """Whether a name is worth a warning: an attacker might find it by trying likely ones.
 
     An estimate, on the side of warning: each different word counts as one of a dictionary,
-    however long it is, and each digit or sign once more.
+    however long it is; digits and signs count for themselves.
     """
-    if _GENERATED.fullmatch(name) and len(set(name)) > 8:
+    if len(set(name)) < _MIN_DIFFERENT_CHARACTERS:
+        return True
+    if _GENERATED.fullmatch(name):
         return False
-    tokens = {token.casefold() for token in _TOKEN.findall(name)}
-    return sum(map(_token_bits, tokens)) < _UNGUESSABLE_BITS
+    tokens = _TOKEN.findall(name.casefold())
+    words = {token for token in tokens if len(token) > 2}
+    short = [token for token in tokens if len(token) <= 2]
+    return sum(map(_token_bits, [*words, *short])) < _UNGUESSABLE_BITS
 
 
 def _token_bits(token: str) -> float:
@@ -125,4 +132,4 @@ def _token_bits(token: str) -> float:
         return min(len(token), 2 * len(set(token))) * math.log2(10)
     if token.isalpha():
         return min(len(token) * math.log2(26), _WORD_BITS)
-    return 0.0 if token.isspace() else 3.0
+    return 0.0 if token.isspace() else _SIGN_BITS
