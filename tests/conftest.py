@@ -41,6 +41,15 @@ TASK_GRACE_SECONDS = 0.1
 LOOP_ERRORS = pytest.StashKey[list[str]]()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs root when the suite is not run by root."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root; run `sudo make test` for it"))
+
+
 def pytest_collection_finish() -> None:
     """Exempts everything imported from garbage collection, so that one per test is cheap."""
     gc.collect()

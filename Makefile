@@ -1,0 +1,75 @@
+# Everything a developer does, each in a virtual environment that is made when it is needed.
+
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+
+# What `make run` uses; ARGS takes any further flags of hdpd.
+TOPIC ?=
+SHARE ?=
+DOWNLOADS ?=
+ARGS ?=
+
+# Programs from Debian that some tests drive; without one of them its tests are skipped.
+DEBIAN_TEST_PACKAGES := mosquitto
+PYTEST_ARGS ?=
+
+# A value as one word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(value $(1)))'
+
+.PHONY: help
+help:
+	@echo 'make run TOPIC="place to meet" SHARE=~/media   run hdpd here, in the foreground'
+	@echo '         (also DOWNLOADS=DIR, and ARGS="--no-mdns --port 0" for any flags of hdpd)'
+	@echo 'make test     run the tests (PYTEST_ARGS="-k name" for some of them)'
+	@echo 'make lint     check style and formatting'
+	@echo 'make types    check types'
+	@echo 'make bench    measure transfers on this machine'
+	@echo 'make lock     resolve requirements.lock anew (needs uv)'
+	@echo 'make clean    remove everything that was made here'
+
+.PHONY: run
+run: .venv/stamp
+	@exec $(BIN)/hdpd \
+		$(if $(value TOPIC),--topic $(call quoted,TOPIC)) \
+		$(if $(value SHARE),--share-dir $(call quoted,SHARE)) \
+		$(if $(value DOWNLOADS),--download-dir $(call quoted,DOWNLOADS)) \
+		$(ARGS)
+
+.PHONY: test
+test: .venv/stamp
+	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
+	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: .venv/stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: .venv/stamp
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: .venv/stamp
+	$(BIN)/python -m tests.bench
+
+.PHONY: lock
+lock:
+	$(UV) pip compile --quiet --universal --python-version 3.11 --extra test --generate-hashes \
+		--upgrade --no-emit-index-url --no-annotate --no-header \
+		--output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean:
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'hdpd needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/debian-packages.sh --needed python3-venv
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
