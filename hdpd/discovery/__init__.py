@@ -1,0 +1,1 @@
+"""Finding peers by MQTT and mDNS: it says who is where and never dials."""

@@ -1,0 +1,83 @@
+"""When to announce oneself, and how much of what others announce is looked at.
+
+Both exist so that a topic with a thousand peers stays quiet. Answers to newcomers are spread over a
+time that grows with the number of peers heard, so that all peers of a topic together answer about
+ANSWERS_PER_SECOND times a second however many join; a newcomer that nobody has answered yet is
+reached anyway, because everyone who read its record can dial it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+PERIOD_SECONDS: Final = 600.0
+PERIOD_JITTER: Final = 0.2
+# Several addresses change together when an interface comes up.
+CHANGE_DELAY_SECONDS: Final = 1.0
+MIN_GAP_SECONDS: Final = 1.0
+ANSWERS_PER_SECOND: Final = 10.0
+
+MAX_MESSAGES_PER_SECOND: Final = 50.0
+
+
+class AnnouncementSchedule:
+    """Tells when to announce at one topic. Times are monotonic seconds; `random` gives [0, 1)."""
+
+    __slots__ = ("_announced", "_due", "_random", "_wants_answer")
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._announced = -math.inf
+        self._due = math.inf
+        self._wants_answer = False
+
+    @property
+    def due(self) -> float:
+        """When to announce next; infinity while there was no reason yet."""
+        return self._due
+
+    def joined(self, now: float) -> None:
+        """The topic was joined, or a server that had not heard us was connected: at once."""
+        self._due = now
+        self._wants_answer = True
+
+    def addresses_changed(self, now: float) -> None:
+        """Our candidates are others now: soon, once they have settled."""
+        self._due = min(
+            self._due, max(now + CHANGE_DELAY_SECONDS, self._announced + MIN_GAP_SECONDS)
+        )
+
+    def peer_appeared(self, now: float, peers: int) -> None:
+        """Somebody who does not know us appeared, at a topic where `peers` have been heard."""
+        spread = peers / ANSWERS_PER_SECOND
+        earliest = self._announced + max(MIN_GAP_SECONDS, spread)
+        self._due = min(self._due, max(now + spread * self._random(), earliest))
+
+    def announced(self, now: float) -> bool:
+        """An announcement was made, the next is planned; whether it had to ask for answers."""
+        wants_answer, self._wants_answer = self._wants_answer, False
+        self._announced = now
+        self._due = now + PERIOD_SECONDS * (1 + PERIOD_JITTER * (2 * self._random() - 1))
+        return wants_answer
+
+
+class MessageLimiter:
+    """A token bucket: lets MAX_MESSAGES_PER_SECOND messages through, before any is decrypted."""
+
+    __slots__ = ("_filled", "_tokens")
+
+    def __init__(self, now: float) -> None:
+        self._filled = now
+        self._tokens = MAX_MESSAGES_PER_SECOND
+
+    def allow(self, now: float) -> bool:
+        """Whether a message that arrives `now` (monotonic seconds) may be looked at."""
+        earned = (now - self._filled) * MAX_MESSAGES_PER_SECOND
+        self._tokens = min(MAX_MESSAGES_PER_SECOND, self._tokens + earned)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
