@@ -1,0 +1,44 @@
+"""The command line: reads the configuration, starts hdpd, and tells what went wrong in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from hdpd.config import command_line
+from hdpd.config.resolve import resolve
+from hdpd.config.toml import to_toml
+from hdpd.errors import StartError
+
+EXIT_OK = 0
+EXIT_CANNOT_START = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs hdpd until it is told to stop, and returns its exit status: 2 when it cannot start."""
+    try:
+        arguments = command_line.parse(sys.argv[1:] if argv is None else argv)
+        config = resolve(arguments, os.environ)
+        match arguments.action:
+            case "check-config":
+                source = config.config_file or "there is no file; flags and defaults are used"
+                print(f"hdpd: the configuration is good ({source})")  # noqa: T201
+                return EXIT_OK
+            case "print-config":
+                print(to_toml(config), end="")  # noqa: T201
+                return EXIT_OK
+            case "run":
+                # Only now, so that the answers above come at once.
+                from hdpd import app  # noqa: PLC0415
+
+                return asyncio.run(app.run(config))
+    except StartError as error:
+        message = " ".join(error.message.split())
+        print(f"hdpd: {message}", file=sys.stderr)  # noqa: T201
+        return EXIT_CANNOT_START
+
+
+if __name__ == "__main__":
+    sys.exit(main())

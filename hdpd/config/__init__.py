@@ -1,0 +1,25 @@
+"""Flags, hdpd.toml and the environment become one frozen, validated `Config`.
+
+Flags win over the file, the file over the defaults; a list given by flags replaces the file's.
+"""
+
+from hdpd.config.resolve import Config, load
+from hdpd.config.values import (
+    ControlAddress,
+    HostPort,
+    MqttServer,
+    ShareConfig,
+    TcpAddress,
+    UnixAddress,
+)
+
+__all__ = [
+    "Config",
+    "ControlAddress",
+    "HostPort",
+    "MqttServer",
+    "ShareConfig",
+    "TcpAddress",
+    "UnixAddress",
+    "load",
+]

@@ -1,0 +1,200 @@
+"""Picks each value from flag, file or default, and names the one that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Generic, TypeVar, get_args
+
+from hdpd.config import command_line, directories, file, shares, values
+from hdpd.config.command_line import Arguments
+from hdpd.config.file import FileSettings, LogLevel, QuicEngine
+from hdpd.config.values import (
+    ControlAddress,
+    HostPort,
+    MqttServer,
+    ShareConfig,
+    TcpAddress,
+    UnixAddress,
+)
+from hdpd.errors import ConfigError, TopicInvalid
+from hdpd.identity.topics import normalise
+
+DEFAULT_PORT: Final = 3031
+DEFAULT_CONTROL: Final = (TcpAddress("127.0.0.1", 3030), TcpAddress("::1", 3030))
+DEFAULT_MQTT_SERVERS: Final = (MqttServer("mqtt", "broker.hivemq.com", 1883),)
+# Of several operators: what two of them see tells an easy NAT from a hard one, and any of them may
+# be away or blocked.
+DEFAULT_STUN_SERVERS: Final = (
+    HostPort("stun.cloudflare.com", 3478),
+    HostPort("stun.l.google.com", 19302),
+    HostPort("stun.nextcloud.com", 3478),
+    HostPort("stun.sipgate.net", 3478),
+)
+# A few at once fill a home line, and one slow reader leaves the others their turn.
+DEFAULT_UPLOAD_SLOTS: Final = 4
+# Each holds an open file and a few MiB in flight.
+MAX_UPLOAD_SLOTS: Final = 256
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything hdpd was told. All paths are absolute; an empty tuple of servers means none."""
+
+    topics: tuple[str, ...] = field(repr=False)  # whoever knows the name of a topic may enter it
+    shares: tuple[ShareConfig, ...]
+    download_dir: Path
+    state_dir: Path
+    mqtt_servers: tuple[MqttServer, ...]
+    stun_servers: tuple[HostPort, ...]
+    mdns: bool
+    port: int  # UDP; 0 is any free one
+    bind: tuple[str, ...]  # IP literals; empty is every address of the machine
+    control: tuple[ControlAddress, ...]
+    control_names: tuple[str, ...]  # further host names that the control interface answers to
+    quic_engine: QuicEngine
+    log_level: LogLevel
+    upload_slots: int
+    config_file: Path | None  # where it was read from
+
+
+def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """The configuration of `hdpd ARGV` in that environment.
+
+    Raises ConfigError, whose one line names the flag or the file's key and says what is wrong.
+    """
+    return resolve(command_line.parse(argv), environ)
+
+
+def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
+    """The configuration with everything filled in; raises ConfigError as `load` does."""
+    path = flags.config.absolute() if flags.config else directories.config_file(environ)
+    settings = file.read(path) if path else FileSettings()
+    network, control = settings.network, settings.control
+
+    def pick(
+        flag: str, told: Value | None, key: str, configured: Value | None
+    ) -> _Given[Value] | None:
+        if told is not None:
+            return _Given(flag, Path.cwd(), told)
+        if configured is not None and path is not None:
+            return _Given(f"{path}: {key}", path.parent, configured)
+        return None
+
+    given_state_dir = pick("--state-dir", flags.state_dir, "state_dir", settings.state_dir)
+    state_dir = _directory(given_state_dir, environ) or directories.state(environ)
+    given_download_dir = pick(
+        "--download-dir", flags.download_dir, "download_dir", settings.download_dir
+    )
+    download_dir = _directory(given_download_dir, environ)
+    topics = pick("--topic", flags.topic, "topics", settings.topics)
+    mqtt_servers = pick(
+        "--mqtt-server", flags.mqtt_server, "network.mqtt_servers", network.mqtt_servers
+    )
+    stun_servers = pick(
+        "--stun-server", flags.stun_server, "network.stun_servers", network.stun_servers
+    )
+    port = pick("--port", flags.port, "network.port", network.port)
+    bind = pick("--bind", flags.bind, "network.bind", network.bind)
+    listen = pick("--control", flags.control, "control.listen", control.listen)
+    hostnames = pick("", None, "control.hostnames", control.hostnames)
+    slots = pick("", None, "transfers.upload_slots", settings.transfers.upload_slots)
+    mdns = network.mdns if flags.mdns is None else flags.mdns
+    socket = UnixAddress(directories.runtime(environ, state_dir) / "hdpd.sock")
+    return Config(
+        topics=_items(topics, _topic, ()),
+        shares=_shares(flags, settings, path, environ),
+        download_dir=download_dir or directories.downloads(environ, state_dir),
+        state_dir=state_dir,
+        mqtt_servers=_servers(mqtt_servers, values.parse_mqtt_server, DEFAULT_MQTT_SERVERS),
+        stun_servers=_servers(stun_servers, values.parse_stun_server, DEFAULT_STUN_SERVERS),
+        mdns=True if mdns is None else mdns,
+        port=_number(port, 0, 65535, DEFAULT_PORT),
+        bind=_items(bind, values.parse_ip, ()),
+        control=_items(listen, values.parse_control_address, (*DEFAULT_CONTROL, socket)),
+        control_names=_items(hostnames, values.parse_host, ()),
+        quic_engine=flags.quic_engine or network.quic_engine or "qh3",
+        log_level=flags.log_level or settings.log_level or _default_log_level(environ),
+        upload_slots=_number(slots, 1, MAX_UPLOAD_SLOTS, DEFAULT_UPLOAD_SLOTS),
+        config_file=path,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given(Generic[Value]):
+    """A value that was not left to the default; errors about it begin with `where`."""
+
+    where: str
+    base: Path  # what relative paths in it are relative to
+    value: Value
+
+
+def _items(
+    given: _Given[list[str]] | None, parse: Callable[[str], Value], default: tuple[Value, ...]
+) -> tuple[Value, ...]:
+    """The parsed items in order, each once."""
+    if given is None:
+        return default
+    try:
+        return tuple(dict.fromkeys(parse(text) for text in given.value))
+    except ValueError as error:
+        raise ConfigError(f"{given.where}: {error}") from None
+
+
+def _servers(
+    given: _Given[list[str]] | None, parse: Callable[[str], Value], default: tuple[Value, ...]
+) -> tuple[Value, ...]:
+    if given is None or "none" not in given.value:
+        return _items(given, parse, default)
+    if len(given.value) > 1:
+        raise ConfigError(f"{given.where}: 'none' does not go with a server")
+    return ()
+
+
+def _number(given: _Given[int] | None, lowest: int, highest: int, default: int) -> int:
+    if given is None:
+        return default
+    if not lowest <= given.value <= highest:
+        raise ConfigError(
+            f"{given.where}: {given.value} is not a number from {lowest} to {highest}"
+        )
+    return given.value
+
+
+def _directory(given: _Given[str] | None, environ: Mapping[str, str]) -> Path | None:
+    """A directory that hdpd writes to; it need not exist yet."""
+    if given is None:
+        return None
+    path = directories.resolve_path(given.where, given.value, given.base, environ)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{given.where}: {path} is not a directory")
+    return path
+
+
+def _shares(
+    flags: Arguments, settings: FileSettings, path: Path | None, environ: Mapping[str, str]
+) -> tuple[ShareConfig, ...]:
+    if flags.share_dir is not None:
+        return shares.from_flags(flags.share_dir, environ)
+    if settings.shares is not None and path is not None:
+        return shares.from_file(path, settings.shares, environ)
+    return ()
+
+
+def _topic(text: str) -> str:
+    try:
+        return normalise(text)
+    except TopicInvalid as error:
+        raise ValueError(error.message) from None
+
+
+def _default_log_level(environ: Mapping[str, str]) -> LogLevel:
+    wanted = environ.get("HDPD_LOG_LEVEL") or "info"
+    levels: tuple[LogLevel, ...] = get_args(LogLevel)
+    for level in levels:
+        if level == wanted.lower():
+            return level
+    raise ConfigError(f"HDPD_LOG_LEVEL: {wanted!r} is not one of {', '.join(levels)}")

@@ -1,0 +1,171 @@
+"""The parts of a configuration and how each is read from text: servers, addresses and ports.
+
+Every parser raises ValueError with what is wrong and what would be right, for a person to read; no
+message and no `repr` shows a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+MQTT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+MQTT_WEBSOCKET_PATH: Final = "/mqtt"
+STUN_PORT: Final = 3478
+
+# sockaddr_un has room for 108 bytes with the closing NUL.
+MAX_UNIX_PATH_BYTES: Final = 107
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w-]*\w)?(\.[^\W_]([\w-]*\w)?)*\.?")
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A host (a name or an IP literal without brackets) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress(HostPort):
+    """Where the control interface listens by TCP; port 0 means any free one."""
+
+    __str__ = HostPort.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """Where the control interface listens on a Unix socket."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+ControlAddress = TcpAddress | UnixAddress
+
+
+@dataclass(frozen=True, slots=True)
+class MqttServer:
+    """A broker. `path` is for `ws` and `wss` only; the credentials are shown nowhere."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{HostPort(self.host, self.port)}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShareConfig:
+    """A directory that is offered under a name; with `hidden`, dot files in it are too."""
+
+    name: str
+    path: Path
+    hidden: bool = False
+
+
+def parse_port(port: int, lowest: int = 1) -> int:
+    """The port, when it is one; with `lowest` 0 the system may choose."""
+    if not lowest <= port <= 65535:
+        raise ValueError(f"{port} is not a port; a port is a number from {lowest} to 65535")
+    return port
+
+
+def parse_ip(text: str) -> str:
+    """An IP literal, with or without brackets, in its usual spelling."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address, such as 192.0.2.1 or ::") from None
+
+
+def parse_host(text: str) -> str:
+    """A host name, or an IP literal without brackets."""
+    if _HOST_NAME.fullmatch(text):
+        return text.lower()
+    try:
+        return parse_ip(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a host name or an IP address") from None
+
+
+def parse_host_port(text: str, default_port: int | None = None, lowest_port: int = 1) -> HostPort:
+    """`HOST:PORT`, `[IPV6]:PORT`, or just `HOST` when there is a default port."""
+    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:]*))?", text)
+    if match is None or not match[1]:
+        hint = f"[{text}]:PORT" if text.count(":") > 1 and "[" not in text else "HOST:PORT"
+        raise ValueError(f"{text!r} is not an address and a port; write {hint}")
+    host = parse_ip(match[1]) if match[1].startswith("[") else parse_host(match[1])
+    if match[2] is None and default_port is not None:
+        return HostPort(host, default_port)
+    if match[2] is None or not re.fullmatch(r"[0-9]{1,9}", match[2]):
+        raise ValueError(f"{text!r} needs a port: a number after a colon, such as {host}:3030")
+    return HostPort(host, parse_port(int(match[2]), lowest_port))
+
+
+def parse_stun_server(text: str) -> HostPort:
+    """`HOST[:PORT]`."""
+    return parse_host_port(text, STUN_PORT)
+
+
+def parse_mqtt_server(text: str) -> MqttServer:
+    """`HOST`, `HOST:PORT` or a URL: `mqtt`, `mqtts`, `ws` or `wss`, with `USER:PASSWORD@`."""
+    shown = _without_credentials(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "mqtt", text
+    if scheme not in MQTT_PORTS:
+        raise ValueError(f"{shown!r} is not an MQTT server; use mqtt://, mqtts://, ws:// or wss://")
+    credentials, _at, location = rest.rpartition("@")
+    try:
+        path = urlsplit(f"{scheme}://{location}").path
+    except ValueError:
+        raise ValueError(f"{shown!r} is not a URL; IPv6 addresses are written as [::1]") from None
+    address = parse_host_port(location.removesuffix(path) if path else location, MQTT_PORTS[scheme])
+    websocket = scheme in {"ws", "wss"}
+    if path.strip("/") and not websocket:
+        raise ValueError(f"{shown!r} has a path; only ws:// and wss:// servers have one")
+    user, colon, password = credentials.partition(":")
+    return MqttServer(
+        scheme=scheme,
+        host=address.host,
+        port=address.port,
+        user=unquote(user) if user else None,
+        password=unquote(password) if colon else None,
+        path=(path if path.strip("/") else MQTT_WEBSOCKET_PATH) if websocket else "",
+    )
+
+
+def _without_credentials(url: str) -> str:
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+def parse_control_address(text: str) -> ControlAddress:
+    """`HOST:PORT` or `unix:PATH`."""
+    if not text.startswith("unix:"):
+        address = parse_host_port(text, lowest_port=0)
+        return TcpAddress(address.host, address.port)
+    path = Path(text.removeprefix("unix:")).absolute()
+    if text == "unix:" or "\0" in text:
+        raise ValueError(f"{text!r} lacks the path of the socket; write unix:PATH")
+    if len(bytes(path)) > MAX_UNIX_PATH_BYTES:
+        raise ValueError(
+            f"the path of a socket is at most {MAX_UNIX_PATH_BYTES} bytes long, {path} is longer"
+        )
+    return UnixAddress(path)

@@ -1,0 +1,319 @@
+"""Configuration: precedence, every kind of value, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hdpd.__main__ import main
+from hdpd.config import Config, HostPort, MqttServer, TcpAddress, UnixAddress, directories, load
+from hdpd.config.toml import to_toml
+from hdpd.config.values import parse_mqtt_server
+from hdpd.errors import ConfigError
+
+
+@pytest.fixture
+def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a user whose home is empty, on a machine without a system-wide file."""
+    monkeypatch.setattr(directories, "SYSTEM_CONFIG_FILE", tmp_path / "etc" / "hdpd.toml")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    return {"HOME": str(home), "XDG_RUNTIME_DIR": "/run/user/1000"}
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    path = tmp_path / "Music"
+    path.mkdir()
+    return path
+
+
+def load_file(text: str, environ: dict[str, str], *flags: str) -> Config:
+    Path("test.toml").write_text(text)
+    return load(["--config", "test.toml", *flags], environ)
+
+
+def test_defaults(environ: dict[str, str]) -> None:
+    config = load([], environ)
+    home = Path(environ["HOME"])
+    assert config.download_dir == home / "Downloads"
+    assert config.state_dir == home / ".local/share/hdpd"
+    assert config.mqtt_servers == (MqttServer("mqtt", "broker.hivemq.com", 1883),)
+    assert len({server.host for server in config.stun_servers}) >= 3
+    assert config.control == (
+        TcpAddress("127.0.0.1", 3030),
+        TcpAddress("::1", 3030),
+        UnixAddress(Path("/run/user/1000/hdpd.sock")),
+    )
+    assert (config.port, config.mdns, config.quic_engine) == (3031, True, "qh3")
+    assert (config.topics, config.shares, config.bind) == ((), (), ())
+    assert (config.log_level, config.config_file) == ("info", None)
+
+
+def test_systemd_says_where_things_are(environ: dict[str, str]) -> None:
+    # A service with DynamicUser has the root directory as its home.
+    environ |= {
+        "HOME": "/",
+        "STATE_DIRECTORY": "/var/lib/hdpd:/var/lib/other",
+        "RUNTIME_DIRECTORY": "/run/hdpd",
+    }
+    config = load([], environ)
+    assert config.state_dir == Path("/var/lib/hdpd")
+    assert config.download_dir == Path("/var/lib/hdpd/downloads")
+    assert config.control[-1] == UnixAddress(Path("/run/hdpd/hdpd.sock"))
+
+
+def test_root_listens_where_hdpctl_looks(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert load([], environ).control[-1] == UnixAddress(Path("/run/hdpd/hdpd.sock"))
+
+
+def test_flags_win_over_the_file_and_lists_replace_it(environ: dict[str, str]) -> None:
+    text = """
+        topics = ["one", "two"]
+        log_level = "warning"
+        [network]
+        port = 4000
+        mdns = true
+        stun_servers = ["192.0.2.1:3478"]
+        mqtt_servers = []
+    """
+    config = load_file(text, environ)
+    assert (config.topics, config.port, config.log_level) == (("one", "two"), 4000, "warning")
+    assert (config.mqtt_servers, config.stun_servers) == ((), (HostPort("192.0.2.1", 3478),))
+
+    config = load_file(text, environ, "--topic", "three", "--port", "0", "--no-mdns", "-v")
+    assert (config.topics, config.port, config.mdns) == (("three",), 0, False)
+    assert config.log_level == "debug"
+
+
+def test_files_are_found_in_their_usual_places(environ: dict[str, str], tmp_path: Path) -> None:
+    user_file = tmp_path / "home/.config/hdpd/hdpd.toml"
+    system_file = directories.SYSTEM_CONFIG_FILE
+    for path, topic in ((user_file, "user"), (system_file, "system")):
+        path.parent.mkdir(parents=True)
+        path.write_text(f'topics = ["{topic}"]')
+        config = load([], environ)
+        assert (config.topics, config.config_file) == ((topic,), path)
+
+
+def test_paths_in_a_file_are_relative_to_it(environ: dict[str, str], tmp_path: Path) -> None:
+    directory = tmp_path / "conf"
+    (directory / "videos").mkdir(parents=True)
+    file = directory / "hdpd.toml"
+    file.write_text(
+        'download_dir = "in/../loads"\nstate_dir = "~/s"\n'
+        '[[shares]]\npath = "videos"\nhidden = true'
+    )
+    config = load(["--config", str(file)], environ)
+    assert config.download_dir == directory / "loads"
+    assert config.state_dir == tmp_path / "home" / "s"
+    [share] = config.shares
+    assert (share.name, share.path, share.hidden) == ("videos", directory / "videos", True)
+
+
+def test_the_environment_sets_the_default_log_level(environ: dict[str, str]) -> None:
+    environ["HDPD_LOG_LEVEL"] = "ERROR"
+    assert load([], environ).log_level == "error"
+    assert load(["--log-level", "debug"], environ).log_level == "debug"
+    environ["HDPD_LOG_LEVEL"] = "loud"
+    with pytest.raises(ConfigError, match=r"^HDPD_LOG_LEVEL: 'loud' is not one of debug, info"):
+        load([], environ)
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "directory"),
+    [
+        ("Music", "Music", "Music"),
+        ("./Music/", "Music", "Music"),
+        ("Songs=Music", "Songs", "Music"),
+        ("a=b", "a=b", "a=b"),
+        ("x=a=b", "x", "a=b"),
+        ("./a=b", "a=b", "a=b"),
+        ("~", "home", "home"),
+        ("Home=~", "Home", "home"),
+        (os.fsdecode(b"caf\xe9"), "caf\uefe9", os.fsdecode(b"caf\xe9")),
+    ],
+)
+def test_share_directories(
+    environ: dict[str, str], share: Path, flag: str, name: str, directory: str
+) -> None:
+    for other in (b"a=b", b"caf\xe9"):
+        os.mkdir(other)  # noqa: PTH102 # pathlib takes no bytes
+    [found] = load(["--share-dir", flag], environ).shares
+    assert (found.name, found.path) == (name, share.parent / directory)
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("broker.example", MqttServer("mqtt", "broker.example", 1883)),
+        ("Broker.Example:99", MqttServer("mqtt", "broker.example", 99)),
+        ("mqtts://broker.example", MqttServer("mqtts", "broker.example", 8883)),
+        ("mqtt://[2001:db8::1]:77", MqttServer("mqtt", "2001:db8::1", 77)),
+        ("ws://192.0.2.1", MqttServer("ws", "192.0.2.1", 80, path="/mqtt")),
+        ("wss://b.example/other/way", MqttServer("wss", "b.example", 443, path="/other/way")),
+        ("mqtt://me:p%40ss@b.example/", MqttServer("mqtt", "b.example", 1883, "me", "p@ss")),
+        ("me:p/w:d#@b.example", MqttServer("mqtt", "b.example", 1883, "me", "p/w:d#")),
+    ],
+)
+def test_mqtt_servers(environ: dict[str, str], text: str, server: MqttServer) -> None:
+    assert load(["--mqtt-server", text], environ).mqtt_servers == (server,)
+
+
+def test_none_means_no_servers(environ: dict[str, str]) -> None:
+    config = load(["--mqtt-server", "none", "--stun-server", "none"], environ)
+    assert (config.mqtt_servers, config.stun_servers) == ((), ())
+
+
+def test_control_addresses(environ: dict[str, str], tmp_path: Path) -> None:
+    flags = ["--control", "127.0.0.1:0", "--control", "unix:S/sock", "--control", "[::1]:80"]
+    assert load(flags, environ).control == (
+        TcpAddress("127.0.0.1", 0),
+        UnixAddress(tmp_path / "S/sock"),
+        TcpAddress("::1", 80),
+    )
+
+
+MISTAKES = {
+    ("--share-dir", "missing"): "--share-dir: {tmp}/missing: there is no such directory",
+    ("--share-dir", "A=missing"): "--share-dir: {tmp}/missing: there is no such directory",
+    ("--share-dir", "a-file"): "--share-dir: {tmp}/a-file is not a directory",
+    ("--share-dir", "..=Music"): "'..' cannot be a share's name",
+    ("--share-dir", "/"): "/ has no name of its own; write NAME=/",
+    ("--share-dir", "Music", "--share-dir", "Music=home"): "such as 'Music 2'",
+    ("--download-dir", "a-file"): "--download-dir: {tmp}/a-file is not a directory",
+    ("--state-dir", ""): "--state-dir: '' is not a path",
+    ("--topic", " "): "--topic: a topic needs a name",
+    ("--topic", "a\nb"): "--topic: a topic name cannot hold control characters",
+    ("--port", "65536"): "--port: 65536 is not a number from 0 to 65535",
+    ("--port", "high"): "--port: invalid int value: 'high'",
+    ("--bind", "eth0"): "--bind: 'eth0' is not an IP address",
+    ("--mqtt-server", "http://h"): "use mqtt://, mqtts://, ws:// or wss://",
+    ("--mqtt-server", "h:0"): "0 is not a port",
+    ("--mqtt-server", "::1"): "write [::1]:PORT",
+    ("--mqtt-server", "mqtt://h/path"): "only ws:// and wss:// servers have one",
+    ("--mqtt-server", "none", "--mqtt-server", "h"): "'none' does not go with a server",
+    ("--stun-server", "a b"): "'a b' is not a host name or an IP address",
+    ("--control", "3030"): "'3030' needs a port",
+    ("--control", "unix:"): "lacks the path of the socket",
+    ("--control", "unix:" + "x" * 108): "at most 107 bytes",
+    ("--quic-engine", "quiche"): "invalid choice: 'quiche'",
+    ("--log-level", "loud"): "invalid choice: 'loud'",
+    ("--colour",): "unrecognized arguments: --colour; see hdpd --help",
+    ("--topic",): "--topic: expected one argument",
+    ("--config", "missing"): "{tmp}/missing: the configuration cannot be read: No such file",
+}
+
+
+@pytest.mark.parametrize("flags", MISTAKES)
+@pytest.mark.usefixtures("share")
+def test_mistakes_on_the_command_line(
+    environ: dict[str, str], tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "a-file").touch()
+    with pytest.raises(ConfigError) as caught:
+        load(flags, environ)
+    assert MISTAKES[flags].format(tmp=tmp_path) in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.code == "invalid_configuration"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\ntopic = ['a']", ":2: unknown key 'topic'; did you mean 'topics'?"),
+        ("[network]\n\nmqtt-servers = []", ":3: unknown key 'network.mqtt-servers'; did you mean"),
+        ("port = 1", ":1: unknown key 'port'; did you mean 'network.port'?"),
+        ("[netwrok]\nport = 1", ":1: unknown key 'netwrok'; did you mean 'network'?"),
+        ("x = 1\n[[shares]]\nnmae = 'a'", ":1: unknown key 'x'; known are topics, "),
+        ("[[shares]]\npath = 'a'\nnmae = 'a'", ":3: unknown key 'shares.nmae'; did you mean"),
+        ("[network]\nport = '1'", "network.port: expected int, got str"),
+        ("[network]\nport = true", "network.port: expected int, got bool"),
+        ("[network]\nport = -1", "network.port: -1 is not a number from 0 to 65535"),
+        ("[network]\nquic_engine = 'q'", "network.quic_engine: invalid enum value 'q'"),
+        ("[network]\nstun_servers = ['a b']", "network.stun_servers: 'a b' is not a host name"),
+        ("[transfers]\nupload_slots = 0", "transfers.upload_slots: 0 is not a number from 1"),
+        ("topics = 'a'", "topics: expected array, got str"),
+        ("topics = ['']", "topics: a topic needs a name"),
+        ("shares = [{name = 'a'}]", "shares[0]: table missing required field path"),
+        ("[[shares]]\npath = 'nowhere'", "shares: {tmp}/nowhere: there is no such directory"),
+        ("network = 1", "network: expected table, got int"),
+        ("topics = [", "not valid TOML: "),
+        ("topics = []\ntopics = []\n", "(at line 2"),
+    ],
+)
+def test_mistakes_in_the_file(
+    environ: dict[str, str], tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_file(text, environ)
+    assert caught.value.message.startswith(f"{tmp_path}/test.toml:")
+    assert message.format(tmp=tmp_path) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_file_that_is_not_text(environ: dict[str, str]) -> None:
+    Path("test.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
+        load(["--config", "test.toml"], environ)
+
+
+def test_secrets_are_shown_nowhere(environ: dict[str, str]) -> None:
+    flags = ["--topic", "tell nobody", "--mqtt-server", "wss://me:pass%20word@h.example/x"]
+    config = load(flags, environ)
+    for shown in (repr(config), to_toml(config), *map(str, config.mqtt_servers)):
+        assert not any(secret in shown for secret in ("tell nobody", "me:", "pass", "word"))
+    with pytest.raises(ConfigError) as caught:
+        load(["--mqtt-server", "mqtt://me:pass/word@h:x"], environ)
+    assert "pass" not in caught.value.message
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_server_or_a_mistake(text: str) -> None:
+    try:
+        server = parse_mqtt_server(text)
+    except ValueError:
+        return
+    assert 1 <= server.port <= 65535
+    assert parse_mqtt_server(str(server)).host == server.host
+
+
+def test_printed_configuration_reads_back(environ: dict[str, str], share: Path) -> None:
+    odd = share / 'quo"te\\ \x7f\n'
+    odd.mkdir()
+    flags = ["--share-dir", str(odd), "--port", "0", "--no-mdns", "--bind", "::1"]
+    config = load(flags, environ)
+    text = to_toml(config)
+    assert tomllib.loads(text)["shares"][0]["path"] == str(odd)
+    again = load_file(text, environ)
+    assert to_toml(again) == text
+    assert again.shares == config.shares
+
+
+def test_main_answers_without_starting(
+    capsys: pytest.CaptureFixture[str], share: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "test.toml"
+    file.write_text("")
+    common = ["--config", str(file), "--share-dir", str(share)]
+    assert main([*common, "--check-config"]) == 0
+    assert str(file) in capsys.readouterr().out
+    assert main([*common, "--print-config"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["shares"][0]["name"] == "Music"
+
+
+def test_main_tells_mistakes_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--share-dir", "/no\nsuch", "--check-config"]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == "hdpd: --share-dir: /no such: there is no such directory\n"
