@@ -1,0 +1,280 @@
+"""Upload slots: which peers may be sent bytes now, and who waits in which place. Pure.
+
+A slot is a lease that a peer holds, not a read: all reads of the holder run, and the lease is kept
+for a moment between them, so that a peer is not sent to the end of the line after each file. A peer
+without a lease has one place in one line, however much it asks for. While others wait a turn is
+bounded in time and bytes; after it no new reads begin, those in flight are finished, and the peer
+queues up again. So one that wants 10,000 files and one that wants a single one alternate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hdpd.errors import Busy
+from hdpd.identity.keys import PeerId
+from hdpd.wire.messages import ResetCode
+
+IDLE_SECONDS = 3.0
+"""How long a lease outlives its last read: a slow round trip and a flush on the other side."""
+
+TURN_SECONDS = 10.0
+"""Length of a turn while others wait: the worst wait for a place is a few of these, and what a
+change of turns costs (a round trip without data for one of several slots) stays below 10 %."""
+
+TURN_BYTES = 64 * 1024 * 1024
+"""On a fast line a turn ends here, after a fraction of a second, but late enough that a rotating
+disk spends its time reading and not seeking. Also what a downloader may have in flight."""
+
+DRAIN_SECONDS = 120.0
+"""How long the reads in flight may take after the turn. A downloader has at least 4 MiB in flight,
+which at a quarter of a 1 Mbit/s line take this long; resetting them would waste all of it."""
+
+STALL_SECONDS = 20.0
+"""Without a byte gone for so long while others wait, the reader is not reading."""
+
+REPEAT_SECONDS = 15.0
+"""Who waits is told its place again, changed or not, so that both ends know the other is there."""
+
+CANCEL_SECONDS = 60.0
+"""How long a peer whose uploads the owner cancelled is turned away."""
+
+MAX_WAITING_PEERS = 64
+"""A longer line would mean a wait of many minutes; later comers hear that it is busy."""
+
+MAX_WAITING_READS = 128
+"""Of one peer, a little above a connection's initial 100 streams. A waiting read is a suspended
+task and a stream, about 5 kB, so the full line costs 40 MB, and only when 64 peers try to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The read may send now."""
+
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The read's peer waits; 1 is the next in line. Not every waiting read hears every change."""
+
+    read: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The read is over, whether it waited or was being sent; `code` tells its peer why."""
+
+    read: int
+    code: ResetCode
+
+
+Decision = Granted | Queued | Revoked
+
+
+@dataclass(slots=True)
+class _Lease:
+    turn_began: float
+    last_progress: float
+    granted_bytes: int = 0
+    reads: set[int] = field(default_factory=set)
+    draining_since: float | None = None
+
+    def ends_turn(self, now: float) -> bool:
+        return self.draining_since is None and (
+            self.granted_bytes >= TURN_BYTES or now - self.turn_began >= TURN_SECONDS
+        )
+
+    def is_idle(self, now: float) -> bool:
+        return not self.reads and (
+            self.draining_since is not None or now - self.last_progress >= IDLE_SECONDS
+        )
+
+    def is_stuck(self, now: float) -> bool:
+        if self.draining_since is not None and now - self.draining_since >= DRAIN_SECONDS:
+            return True
+        return bool(self.reads) and now - self.last_progress >= STALL_SECONDS
+
+
+@dataclass(slots=True)
+class _Place:
+    reads: dict[int, int] = field(default_factory=dict)  # read -> length, oldest first
+    told: int = 0
+    told_at: float = 0.0
+
+
+class Slots:
+    """The state of all slots. Reads are numbers of the caller's choice, unique among those alive.
+
+    Every event returns what follows from it, in order. `tick` has to be called about twice a second
+    while `is_used`.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ValueError("there must be at least one upload slot")
+        self._count = count
+        self._leases: dict[PeerId, _Lease] = {}  # at most `count`
+        self._line: dict[PeerId, _Place] = {}  # first come, first served; MAX_WAITING_PEERS
+        self._peers: dict[int, PeerId] = {}  # of every read that waits or is being sent
+        self._cancelled: dict[PeerId, float] = {}  # until when; grows only by the owner's hand
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody holds a lease or waits."""
+        return bool(self._leases or self._line)
+
+    @property
+    def holders(self) -> list[PeerId]:
+        """The peers that hold a lease, the oldest first."""
+        return list(self._leases)
+
+    @property
+    def line(self) -> list[tuple[PeerId, int]]:
+        """The waiting peers, the next one first, each with its oldest waiting read."""
+        return [(peer, next(iter(place.reads))) for peer, place in self._line.items()]
+
+    def ask(self, peer: PeerId, read: int, length: int, now: float) -> list[Decision]:
+        """A peer asks for `length` bytes.
+
+        Raises:
+            Busy: the line or the peer's part of it is full, or the owner cancelled this peer.
+        """
+        self._refuse_cancelled(peer, now)
+        lease = self._leases.get(peer)
+        if lease is not None and lease.draining_since is None:
+            self._peers[read] = peer
+            self._begin(lease, read, length, now)
+            return [Granted(read), *self._settle(now)] if self._line else [Granted(read)]
+        place = self._line.get(peer)
+        if place is None:
+            if len(self._line) >= MAX_WAITING_PEERS:
+                raise Busy("too many peers wait for an upload slot; try again later")
+            place = self._line[peer] = _Place()
+        elif len(place.reads) >= MAX_WAITING_READS:
+            raise Busy("too many reads of this peer wait already; wait for those first")
+        place.reads[read] = length
+        self._peers[read] = peer
+        decisions = self._settle(now)
+        if place.told and not any(decision.read == read for decision in decisions):
+            decisions.append(Queued(read, place.told))
+        return decisions
+
+    def progress(self, read: int, now: float) -> None:
+        """Bytes of the read have left, or its file has just been read."""
+        peer = self._peers.get(read)
+        lease = self._leases.get(peer) if peer is not None else None
+        if lease is not None and read in lease.reads:
+            lease.last_progress = now
+
+    def end(self, read: int, now: float) -> list[Decision]:
+        """The read is over, in whatever way; unknown ones (revoked before) are ignored."""
+        peer = self._peers.pop(read, None)
+        if peer is None:
+            return []
+        lease, place = self._leases.get(peer), self._line.get(peer)
+        if lease is not None and read in lease.reads:
+            lease.reads.remove(read)
+            lease.last_progress = now
+        elif place is not None:
+            del place.reads[read]
+            if not place.reads:
+                del self._line[peer]
+        return self._settle(now) if self._line else []
+
+    def cancel(self, peer: PeerId, now: float) -> list[Decision]:
+        """The owner wants no more uploads to this peer for now."""
+        self._cancelled = {key: until for key, until in self._cancelled.items() if until > now}
+        self._cancelled[peer] = now + CANCEL_SECONDS
+        return self.drop(peer, now, ResetCode.CANCELLED)
+
+    def drop(self, peer: PeerId, now: float, code: ResetCode) -> list[Decision]:
+        """Everything of this peer ends with `code`: it has gone, or has been cancelled."""
+        revoked = list(self._revoke(peer, code))
+        if place := self._line.pop(peer, None):
+            revoked += [self._revoked(read, code) for read in place.reads]
+        return [*revoked, *self._settle(now)]
+
+    def tick(self, now: float) -> list[Decision]:
+        """What follows from the mere passing of time."""
+        for peer in [peer for peer, lease in self._leases.items() if lease.is_idle(now)]:
+            del self._leases[peer]
+        return self._settle(now)
+
+    def _refuse_cancelled(self, peer: PeerId, now: float) -> None:
+        until = self._cancelled.get(peer, now)
+        if until > now:
+            raise Busy(f"the owner stopped uploads to you; try again in {until - now:.0f} s")
+
+    def _settle(self, now: float) -> list[Decision]:
+        """Grants what can be, and ends turns for those who still wait, until nothing changes."""
+        decisions: list[Decision] = []
+        while self._line:
+            decisions += self._grant(now)
+            if not self._line or not self._make_room(now, decisions):
+                break
+        decisions += self._tell_places(now)
+        return decisions
+
+    def _grant(self, now: float) -> Iterator[Decision]:
+        while self._line:
+            peer = next(iter(self._line))
+            # A peer that waits may still be finishing its last turn: the same slot serves it again.
+            if peer not in self._leases and len(self._leases) >= self._count:
+                return
+            old = self._leases.pop(peer, None)
+            lease = _Lease(now, now, reads=old.reads if old else set())
+            self._leases[peer] = lease
+            waiting = self._line.pop(peer).reads
+            while waiting and not (self._line and lease.granted_bytes >= TURN_BYTES):
+                read = next(iter(waiting))
+                self._begin(lease, read, waiting.pop(read), now)
+                yield Granted(read)
+            if waiting:
+                lease.draining_since = now
+                self._line[peer] = _Place(waiting)
+
+    @staticmethod
+    def _begin(lease: _Lease, read: int, length: int, now: float) -> None:
+        if not lease.reads:
+            lease.last_progress = now
+        lease.reads.add(read)
+        lease.granted_bytes += length
+
+    def _make_room(self, now: float, decisions: list[Decision]) -> bool:
+        """Ends turns and takes slots from readers that do not read; True when a slot came free."""
+        held = len(self._leases)
+        draining = sum(lease.draining_since is not None for lease in self._leases.values())
+        for peer, lease in list(self._leases.items()):
+            # One ended turn for each that waits is enough.
+            if draining < len(self._line) and lease.ends_turn(now):
+                lease.draining_since = now
+                draining += 1
+            if lease.is_stuck(now):
+                decisions += self._revoke(peer, ResetCode.SLOT_LOST)
+            elif lease.is_idle(now):
+                del self._leases[peer]
+        return len(self._leases) < held
+
+    def _revoke(self, peer: PeerId, code: ResetCode) -> Iterator[Decision]:
+        if lease := self._leases.pop(peer, None):
+            for read in sorted(lease.reads):
+                yield self._revoked(read, code)
+
+    def _revoked(self, read: int, code: ResetCode) -> Revoked:
+        del self._peers[read]
+        return Revoked(read, code)
+
+    def _tell_places(self, now: float) -> Iterator[Decision]:
+        """News of a changed place goes to the oldest read of a peer only, so that a crowd with many
+        reads each does not make a storm of it; the repetition reaches all.
+        """
+        for position, place in enumerate(self._line.values(), 1):
+            if now - place.told_at >= REPEAT_SECONDS or not place.told:
+                place.told_at = now
+                yield from [Queued(read, position) for read in place.reads]
+            elif place.told != position:
+                yield Queued(next(iter(place.reads)), position)
+            place.told = position

@@ -1,0 +1,338 @@
+"""Upload slots: scripts of events and the decisions expected; invariants in random schedules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hdpd.errors import Busy
+from hdpd.identity.keys import PeerId
+from hdpd.transfers import slots
+from hdpd.transfers.slots import Decision, Granted, Queued, Revoked, Slots
+from hdpd.wire.messages import MAX_READ_BYTES, ResetCode
+
+A, B, C, D = (PeerId(bytes([number]) * 32) for number in b"ABCD")
+MIB = 1024 * 1024
+READS_OF_A_TURN = slots.TURN_BYTES // MAX_READ_BYTES
+
+
+def lost(*reads: int) -> list[Decision]:
+    return [Revoked(read, ResetCode.SLOT_LOST) for read in reads]
+
+
+def test_holder_reads_on_without_waiting() -> None:
+    brain = Slots(1)
+    assert brain.ask(A, 1, MIB, 0.0) == [Granted(1)]
+    assert brain.ask(A, 2, MIB, 0.1) == [Granted(2)]
+    assert brain.end(1, 0.2) == []
+    assert brain.ask(A, 3, MIB, 100.0) == [Granted(3)]
+
+
+def test_everyone_with_a_free_slot_is_served_at_once() -> None:
+    brain = Slots(2)
+    assert brain.ask(A, 1, MIB, 0.0) == [Granted(1)]
+    assert brain.ask(B, 2, MIB, 0.0) == [Granted(2)]
+    assert brain.ask(C, 3, MIB, 0.0) == [Queued(3, 1)]
+    assert brain.holders == [A, B]
+    assert brain.line == [(C, 3)]
+
+
+def test_lease_outlives_its_read_for_a_moment() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    assert brain.ask(B, 2, MIB, 0.5) == [Queued(2, 1)]
+    assert brain.end(1, 1.0) == []
+    assert brain.ask(A, 3, MIB, 3.9) == [Granted(3)]
+    assert brain.end(3, 4.0) == []
+    assert brain.tick(6.9) == []
+    assert brain.tick(7.0) == [Granted(2)]
+
+
+def test_unused_lease_ends() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.end(1, 1.0)
+    brain.tick(3.9)
+    assert brain.is_used
+    brain.tick(4.0)
+    assert not brain.is_used
+
+
+def test_turn_ends_in_time_while_others_wait() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 1.0)
+    assert brain.tick(9.9) == []
+    assert brain.tick(10.0) == []  # what is in flight is finished
+    assert brain.ask(A, 3, MIB, 10.1) == [Queued(3, 2)]
+    assert brain.end(1, 10.2) == [Granted(2), Queued(3, 1)]
+    assert brain.tick(19.0) == []
+    assert brain.end(2, 21.0) == [Granted(3)]  # B's turn is over as well, and it has nothing left
+
+
+def test_turn_ends_by_bytes_while_others_wait() -> None:
+    brain = Slots(1)
+    brain.ask(A, 0, MAX_READ_BYTES, 0.0)
+    brain.ask(B, 99, MIB, 0.0)
+    for read in range(1, READS_OF_A_TURN):
+        assert brain.ask(A, read, MAX_READ_BYTES, 0.1) == [Granted(read)]
+    assert brain.ask(A, 50, MAX_READ_BYTES, 0.2) == [Queued(50, 2)]
+    for read in range(READS_OF_A_TURN - 1):
+        assert brain.end(read, 0.3) == []
+    assert brain.end(READS_OF_A_TURN - 1, 0.4) == [Granted(99), Queued(50, 1)]
+
+
+def test_turn_is_endless_while_nobody_waits() -> None:
+    brain = Slots(1)
+    for read in range(100):
+        assert brain.ask(A, read, MAX_READ_BYTES, float(read)) == [Granted(read)]
+
+
+def test_newcomer_waits_for_the_oldest_turn_only() -> None:
+    brain = Slots(2)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 1.0)
+    brain.progress(1, 59.0)
+    brain.progress(2, 59.0)
+    brain.ask(C, 3, MIB, 60.0)  # both turns are long over, one is enough
+    assert brain.ask(B, 4, MIB, 60.1) == [Granted(4)]
+    assert brain.ask(A, 5, MIB, 60.2) == [Queued(5, 2)]
+
+
+def test_peer_that_wants_much_does_not_starve_one_that_wants_little() -> None:
+    brain = Slots(1)
+    brain.ask(A, 0, MAX_READ_BYTES, 0.0)
+    brain.ask(B, 1000, MIB, 0.0)
+    for read in range(1, 20):
+        brain.ask(A, read, MAX_READ_BYTES, 0.0)
+    for read in range(READS_OF_A_TURN - 1):
+        brain.end(read, 1.0)
+    assert brain.end(READS_OF_A_TURN - 1, 1.0)[0] == Granted(1000)
+
+    # As soon as B has been idle for a moment, A has the slot for itself: all it wants at once.
+    brain.end(1000, 2.0)
+    assert brain.tick(5.0) == [Granted(read) for read in range(READS_OF_A_TURN, 20)]
+
+
+def test_two_that_want_much_alternate() -> None:
+    brain = Slots(1)
+    turns = [range(first, first + READS_OF_A_TURN) for first in range(0, 600, 100)]
+    running = list(turns[0])
+    for read in (*turns[0], *turns[2], *turns[4]):
+        brain.ask(A, read, MAX_READ_BYTES, 0.0)
+        if read == 0:
+            for other in (*turns[1], *turns[3], *turns[5]):
+                brain.ask(B, other, MAX_READ_BYTES, 0.0)
+
+    order = []
+    while running:
+        order.append(running.pop(0))
+        decisions = brain.end(order[-1], 1.0)
+        running += [item.read for item in decisions if isinstance(item, Granted)]
+    assert order == [read for turn in turns for read in turn]
+
+
+def test_places_are_told_and_told_again() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    assert brain.ask(B, 2, MIB, 0.0) == [Queued(2, 1)]
+    assert brain.ask(C, 3, MIB, 0.0) == [Queued(3, 2)]
+    assert brain.ask(C, 4, MIB, 0.0) == [Queued(4, 2)]
+    assert brain.ask(D, 5, MIB, 0.0) == [Queued(5, 3)]
+    # C's change is told on its oldest read, the rest hears it with the repetition.
+    assert brain.end(2, 1.0) == [Queued(3, 1), Queued(5, 2)]
+    brain.progress(1, 14.9)
+    assert brain.tick(14.9) == []
+    assert brain.tick(15.0) == [Queued(3, 1), Queued(4, 1), Queued(5, 2)]
+
+
+def test_peer_has_one_place_whatever_it_asks_for() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 0.0)
+    brain.ask(C, 3, MIB, 0.0)
+    assert brain.ask(B, 4, MIB, 0.0) == [Queued(4, 1)]
+    assert brain.line == [(B, 2), (C, 3)]
+    assert brain.end(2, 0.5) == []  # B gave up its oldest read, and keeps its place for the other
+    assert brain.drop(A, 1.0, ResetCode.OK) == [
+        Revoked(1, ResetCode.OK),
+        Granted(4),
+        Queued(3, 1),
+    ]
+
+
+def test_reader_that_does_not_read_loses_its_slot_to_one_that_waits() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(A, 2, MIB, 0.0)
+    assert brain.tick(1000.0) == []  # nobody else wants it
+    brain.progress(1, 1000.0)
+    assert brain.ask(B, 3, MIB, 1001.0) == [Queued(3, 1)]
+    assert brain.tick(1019.9)[:1] == [Queued(3, 1)]
+    assert brain.tick(1020.0) == [*lost(1, 2), Granted(3)]
+    assert brain.end(1, 1020.0) == []
+    assert brain.ask(A, 4, MIB, 1020.1) == [Queued(4, 1)]
+
+
+def test_trickling_reader_cannot_stretch_its_turn_for_ever() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 0.0)
+    for second in range(10, 130):
+        brain.progress(1, float(second))
+        assert all(isinstance(decision, Queued) for decision in brain.tick(float(second)))
+    brain.progress(1, 130.0)
+    assert brain.tick(130.0) == [*lost(1), Granted(2)]
+
+
+def test_cancelled_peer_is_turned_away_for_a_while() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 0.0)
+    brain.ask(B, 3, MIB, 0.0)
+    assert brain.cancel(A, 1.0) == [Revoked(1, ResetCode.CANCELLED), Granted(2), Granted(3)]
+    with pytest.raises(Busy, match="again in 59 s"):
+        brain.ask(A, 4, MIB, 2.0)
+    brain.progress(2, 60.0)
+    assert brain.ask(A, 5, MIB, 61.0) == [Queued(5, 1)]
+
+
+def test_waiting_peer_can_be_cancelled() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 0.0)
+    assert brain.cancel(B, 1.0) == [Revoked(2, ResetCode.CANCELLED)]
+    assert brain.line == []
+
+
+def test_line_is_bounded() -> None:
+    brain = Slots(1)
+    brain.ask(A, 0, MIB, 0.0)
+    for number in range(slots.MAX_WAITING_PEERS):
+        peer = PeerId(number.to_bytes(32, "big"))
+        brain.ask(peer, 1 + number, MIB, 0.0)
+    with pytest.raises(Busy, match="too many peers"):
+        brain.ask(D, 1000, MIB, 0.0)
+    first = PeerId(bytes(32))
+    for number in range(slots.MAX_WAITING_READS - 1):
+        brain.ask(first, 2000 + number, MIB, 0.0)
+    with pytest.raises(Busy, match="too many reads"):
+        brain.ask(first, 3000, MIB, 0.0)
+
+
+# Random schedules.
+
+PEERS = [PeerId(bytes([number]) * 32) for number in range(6)]
+
+
+@dataclass
+class World:
+    """Plays events into the brain and keeps book of what it decided."""
+
+    brain: Slots
+    now: float = 0.0
+    owner: dict[int, PeerId] = field(default_factory=dict)
+    waiting: set[int] = field(default_factory=set)
+    running: set[int] = field(default_factory=set)
+    waiting_since: dict[PeerId, float] = field(default_factory=dict)
+
+    def ask(self, peer: PeerId, length: int) -> None:
+        read = len(self.owner)
+        self.owner[read] = peer
+        self.waiting.add(read)
+        try:
+            self.note(self.brain.ask(peer, read, length, self.now))
+        except Busy:
+            self.waiting.remove(read)
+
+    def note(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Granted):
+                self.waiting.remove(decision.read)
+                self.running.add(decision.read)
+            elif isinstance(decision, Revoked):
+                assert (decision.read in self.waiting) != (decision.read in self.running)
+                self.waiting.discard(decision.read)
+                self.running.discard(decision.read)
+            else:
+                assert decision.read in self.waiting
+                places = [peer for peer, _ in self.brain.line]
+                assert 1 <= decision.position <= len(PEERS)
+                assert self.owner[decision.read] in places
+        self.check(decisions)
+
+    def check(self, decisions: list[Decision]) -> None:
+        sending = {self.owner[read] for read in self.running}
+        waiting = {self.owner[read] for read in self.waiting}
+        line = [peer for peer, _ in self.brain.line]
+        assert sending <= set(self.brain.holders)
+        assert len(self.brain.holders) <= self.brain._count
+        assert set(line) == waiting
+        assert len(line) == len(set(line))
+        assert not line or len(self.brain.holders) == self.brain._count
+        granted = {self.owner[item.read] for item in decisions if isinstance(item, Granted)}
+        for peer in list(self.waiting_since):
+            if peer not in waiting or peer in granted:
+                del self.waiting_since[peer]
+        for peer in waiting:
+            self.waiting_since.setdefault(peer, self.now)
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("ask"),
+            st.sampled_from(PEERS),
+            st.sampled_from([0, MIB, MAX_READ_BYTES]),
+        ),
+        st.tuples(st.sampled_from(["end", "progress"]), st.integers(0, 1000), st.just(0)),
+        st.tuples(st.sampled_from(["drop", "cancel"]), st.sampled_from(PEERS), st.just(0)),
+        st.tuples(st.just("sleep"), st.floats(0.0, 30.0), st.just(0)),
+    ),
+    max_size=120,
+)
+
+
+def play(world: World, kind: str, what: PeerId | float, length: int) -> None:
+    brain = world.brain
+    if isinstance(what, PeerId):
+        if kind == "ask":
+            world.ask(what, length)
+        elif kind == "drop":
+            world.note(brain.drop(what, world.now, ResetCode.OK))
+        else:
+            world.note(brain.cancel(what, world.now))
+    elif kind == "sleep":
+        world.now += what
+        world.note(brain.tick(world.now))
+    elif alive := sorted(world.running | world.waiting):
+        read = alive[int(what) % len(alive)]
+        if kind == "progress":
+            brain.progress(read, world.now)
+        else:
+            world.running.discard(read)
+            world.waiting.discard(read)
+            world.note(brain.end(read, world.now))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 3), EVENTS)
+def test_invariants_hold_and_nobody_starves(
+    count: int, events: list[tuple[str, PeerId | float, int]]
+) -> None:
+    world = World(Slots(count))
+    for event in events:
+        play(world, *event)
+
+    # From here on readers trickle, which is the worst they can do; still everyone has its turn.
+    started = world.now
+    longest_turn = slots.TURN_SECONDS + slots.DRAIN_SECONDS + 1
+    while world.waiting and world.now < started + len(PEERS) * longest_turn:
+        for read in world.running:
+            world.brain.progress(read, world.now)
+        world.now += 1.0
+        world.note(world.brain.tick(world.now))
+    assert not [peer for peer, since in world.waiting_since.items() if since <= started]
