@@ -1,0 +1,252 @@
+"""Finds peers at the joined topics, by MQTT and mDNS, and lets them find us; it never dials."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from hdpd.config import MqttServer
+from hdpd.discovery.mdns import Mdns, MdnsSighting
+from hdpd.discovery.mqtt import Mqtt
+from hdpd.discovery.rates import AnnouncementSchedule, MessageLimiter
+from hdpd.discovery.records import (
+    MAX_CANDIDATES,
+    NONCE_BYTES,
+    Candidate,
+    LatestRecords,
+    Record,
+    open_record,
+    seal,
+)
+from hdpd.errors import ProtocolError
+from hdpd.identity.keys import Identity, PeerId
+from hdpd.identity.topics import Topic
+
+FoundBy = Literal["mqtt", "mdns", "gossip"]
+
+# A schedule that cannot be met now is looked at again no sooner than this.
+_MIN_WAIT_SECONDS: Final = 0.01
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A peer at a topic, and where it may be reached.
+
+    `exchange_public` and `record` (sealed, to be passed on at that topic) are there when a record
+    said so, and None for an mDNS advert.
+    """
+
+    peer_id: PeerId
+    topic_id: bytes
+    found_by: FoundBy
+    candidates: tuple[Candidate, ...]
+    exchange_public: bytes | None
+    record: bytes | None
+
+
+class Discovery:
+    """Owns the brokers, the mDNS advert and the announcement schedule of each topic."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        candidates: Callable[[], Sequence[Candidate]],
+        next_seq: Callable[[], int],
+        on_found: Callable[[Found], None],
+        servers: Sequence[MqttServer],
+        *,
+        mdns: bool,
+    ) -> None:
+        """Starts nothing yet.
+
+        `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
+        higher than any before, over restarts too; `on_found` is called in the event loop, once for
+        each new record and each time that an advert is seen.
+        """
+        self._identity = identity
+        self._candidates = candidates
+        self._next_seq = next_seq
+        self._on_found = on_found
+        self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
+        self._mdns = Mdns(identity.peer_id, self._mdns_seen) if mdns else None
+        self._topics: dict[bytes, Topic] = {}
+        self._schedules: dict[bytes, AnnouncementSchedule] = {}
+        self._latest = LatestRecords()
+        # One for each joined topic and configured server, so that a flood at one broker does not
+        # silence the others.
+        self._limiters: dict[tuple[bytes, str], MessageLimiter] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self, port: int) -> None:
+        """Begins to announce and to look; `port` is the UDP port for mDNS. Never waits for others."""
+        await self._mqtt.start()
+        if self._mdns is not None:
+            await self._mdns.start(port)
+
+    def set_topics(self, topics: Collection[Topic]) -> None:
+        """Meets at exactly these topics from now on."""
+        wanted = {topic.public_id: topic for topic in topics}
+        for public_id in self._topics.keys() - wanted.keys():
+            self._leave(self._topics[public_id])
+        for public_id in wanted.keys() - self._topics.keys():
+            self._join(wanted[public_id])
+        self._arm()
+        if self._mdns is not None:
+            self._mdns.set_topics(tuple(self._topics.values()))
+
+    def candidates_changed(self) -> None:
+        """Announces the new addresses soon."""
+        for schedule in self._schedules.values():
+            schedule.addresses_changed(_now())
+        self._arm()
+
+    async def network_changed(self) -> None:
+        """Follows interfaces that came or went, without waiting for the next look at them."""
+        self._mqtt.retry_now()
+        if self._mdns is not None:
+            await self._mdns.network_changed()
+
+    def own_record(self, topic: Topic, *, wants_answer: bool = False) -> bytes:
+        """A new sealed record of this peer for the topic."""
+        reachable = [candidate for candidate in self._candidates() if not candidate.has_zone]
+        record = Record(
+            purpose="announce",
+            topic_id=topic.public_id,
+            peer_id=self._identity.peer_id,
+            exchange_public=self._identity.exchange_public,
+            candidates=tuple(reachable[:MAX_CANDIDATES]),
+            seq=self._next_seq(),
+            time=int(time.time()),
+            wants_answer=wants_answer,
+        )
+        return seal(record, self._identity, topic, os.urandom(NONCE_BYTES))
+
+    def receive_gossip(self, blob: bytes, topic_ids: Collection[bytes]) -> None:
+        """Takes a record that a peer passed on, for one of the topics in common with that peer.
+
+        Raises ProtocolError when it can be opened with none of them.
+        """
+        refusal = ProtocolError("a record is for no common topic")
+        for topic_id in topic_ids:
+            topic = self._topics.get(topic_id)
+            if topic is None:
+                continue
+            try:
+                self._receive(blob, topic, "gossip")
+            except ProtocolError as error:
+                refusal = error
+            else:
+                return
+        raise refusal
+
+    def status(self) -> dict[str, object]:
+        """`mqtt`: a list of brokers; `mdns`: its state, or None when it is switched off."""
+        return {
+            "mqtt": self._mqtt.status(),
+            "mdns": None if self._mdns is None else self._mdns.status(),
+        }
+
+    async def close(self) -> None:
+        """Goes away, saying goodbye on the local network."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await asyncio.gather(self._mqtt.close(), *([self._mdns.close()] if self._mdns else []))
+
+    def _join(self, topic: Topic) -> None:
+        schedule = AnnouncementSchedule(random.random)
+        schedule.joined(_now())
+        self._topics[topic.public_id] = topic
+        self._schedules[topic.public_id] = schedule
+        self._mqtt.subscribe(topic)
+
+    def _leave(self, topic: Topic) -> None:
+        del self._topics[topic.public_id]
+        del self._schedules[topic.public_id]
+        for key in [key for key in self._limiters if key[0] == topic.public_id]:
+            del self._limiters[key]
+        self._latest.forget_topic(topic.public_id)
+        self._mqtt.unsubscribe(topic)
+
+    # Announcing
+
+    def _arm(self) -> None:
+        """Sets the one timer to the next announcement; without a broker there is none."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = min((schedule.due for schedule in self._schedules.values()), default=math.inf)
+        if due < math.inf and self._mqtt.is_connected:
+            when = max(due, _now() + _MIN_WAIT_SECONDS)
+            self._timer = asyncio.get_running_loop().call_at(when, self._announce)
+
+    def _announce(self) -> None:
+        now = _now()
+        for public_id, schedule in self._schedules.items():
+            if schedule.due <= now and self._mqtt.is_connected:
+                topic = self._topics[public_id]
+                wants_answer = schedule.announced(now)
+                self._mqtt.publish(topic, self.own_record(topic, wants_answer=wants_answer))
+        self._arm()
+
+    def _mqtt_connected(self) -> None:
+        for schedule in self._schedules.values():
+            schedule.joined(_now())
+        self._arm()
+
+    # Finding
+
+    def _mqtt_received(self, topic_id: bytes, payload: bytes, server: str) -> None:
+        topic = self._topics.get(topic_id)
+        if topic is None:
+            return
+        now = _now()
+        limiter = self._limiters.setdefault((topic_id, server), MessageLimiter(now))
+        if not limiter.allow(now):
+            return
+        try:
+            self._receive(payload, topic, "mqtt")
+        except ProtocolError as error:
+            log.debug("a message at %s was dropped: %s", server, error)
+
+    def _receive(self, blob: bytes, topic: Topic, found_by: FoundBy) -> None:
+        """Opens a record, and reports it when it is a new one of another peer."""
+        record = open_record(blob, topic, time.time())
+        if record.peer_id == self._identity.peer_id:
+            return
+        is_stranger = not self._latest.knows(topic.public_id, record.peer_id)
+        if not self._latest.accept(record, time.time()):
+            return
+        if found_by == "mqtt" and (is_stranger or record.wants_answer):
+            peers = self._latest.count(topic.public_id)
+            self._schedules[topic.public_id].peer_appeared(_now(), peers)
+            self._arm()
+        self._on_found(
+            Found(
+                peer_id=record.peer_id,
+                topic_id=topic.public_id,
+                found_by=found_by,
+                candidates=record.candidates,
+                exchange_public=record.exchange_public,
+                record=blob,
+            )
+        )
+
+    def _mdns_seen(self, sighting: MdnsSighting) -> None:
+        for topic_id in sighting.topic_ids:
+            self._on_found(
+                Found(sighting.peer_id, topic_id, "mdns", sighting.candidates, None, None)
+            )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
