@@ -1,0 +1,139 @@
+"""What the control interface asks of the other parts of hdpd, as protocols.
+
+All results are ready for JSON, as `results.py` describes them; all errors are of hdpd/errors.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from hdpd.identity.keys import PeerId
+from hdpd.wire.fields import Message
+from hdpd.wire.messages import Entry, Request
+from hdpd.wire.paths import RemotePath
+
+Json = dict[str, object]
+Rows = list[Json]
+Texts = list[str]
+
+
+class Stream(Protocol):
+    """One request to a peer and its answer; leaving the block gives up what is not complete."""
+
+    async def receive(self, timeout: float = 30.0) -> Message: ...  # noqa: ASYNC109
+    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes: ...  # noqa: ASYNC109
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Session(Protocol):
+    """The link to one connected peer."""
+
+    @property
+    def peer_id(self) -> PeerId: ...
+    @property
+    def name(self) -> str: ...
+    async def call(self, request: Request, *, budget: int) -> Stream: ...
+
+
+class OpenedFile(Protocol):
+    """A file of a share of ours, open for reading; leaving the block closes it."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def validator(self) -> bytes: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Shares(Protocol):
+    """The directories offered here."""
+
+    async def add(self, path: str, name: str | None) -> str: ...
+    async def remove(self, name: str) -> None: ...
+    async def rescan(self, name: str | None) -> None: ...
+    def list(self) -> Rows: ...
+    async def list_files(
+        self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
+    ) -> tuple[Sequence[Entry], bytes | None]: ...
+    async def search(self, query: str, limit: int) -> tuple[Sequence[Entry], bool]: ...
+    def open_file(self, path: RemotePath) -> OpenedFile:
+        """Blocks; for a thread."""
+
+
+class Uploads(Protocol):
+    """What is being sent, and who is waiting."""
+
+    def list(self) -> Json: ...
+    def cancel(self, peer: PeerId) -> None: ...
+
+
+class Downloads(Protocol):
+    """The download queue."""
+
+    async def add(self, peer: PeerId, path: RemotePath, to: str | None) -> str: ...
+    async def list(self, states: Texts | None, limit: int, cursor: str | None) -> Json: ...
+    async def files(self, id: str, limit: int, cursor: str | None) -> Json: ...  # noqa: A002
+    async def pause(self, ids: Texts) -> None: ...
+    async def resume(self, ids: Texts) -> None: ...
+    async def cancel(self, ids: Texts) -> None: ...
+    async def retry(self, ids: Texts) -> None: ...
+    async def clear(self, ids: Texts) -> None: ...
+    async def move(self, id: str, to: str) -> None: ...  # noqa: A002
+
+
+class Peers(Protocol):
+    """The known peers and the sessions with them."""
+
+    def resolve(self, text: str) -> PeerId: ...
+    def list(self, all: bool) -> Rows: ...  # noqa: A002
+    def get(self, peer: PeerId) -> Session | None: ...
+    def connected(self) -> Sequence[Session]: ...
+    async def connect(self, code: str) -> PeerId: ...
+    async def disconnect(self, peer: PeerId) -> None: ...
+    async def block(self, peer: PeerId) -> None: ...
+    async def unblock(self, peer: PeerId) -> None: ...
+    async def invite(self) -> str: ...
+
+
+class Topics(Protocol):
+    """The joined topics."""
+
+    def list(self) -> Rows: ...
+    async def join(self, name: str | None) -> str: ...
+    async def leave(self, name: str) -> None: ...
+
+
+class App(Protocol):
+    """The whole daemon."""
+
+    def info(self) -> Json: ...
+    def shutdown(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that methods act upon."""
+
+    app: App
+    peers: Peers
+    topics: Topics
+    shares: Shares
+    downloads: Downloads
+    uploads: Uploads
