@@ -30,5 +30,14 @@ NAME_HASH: Final = b"hdp/1 name"
 CERTIFICATE_SERIAL: Final = b"hdp/1 certificate serial"
 INVITE_CHECKSUM: Final = b"hdp/1 invite"
 
+# Message prefixes under keys that have other uses, or that say who speaks.
+KNOCK: Final = b"hdp/1 knock"
+HELLO_TRANSCRIPT: Final = "hdp/1"
+TOPICS_TRANSCRIPT: Final = "hdp/1 topics"
+
+# HKDF info strings, from the nonces of a hello.
+PATH_KEY: Final = b"hdp/1 path key"
+PATH_TAG: Final = b"hdp/1 path tag"
+
 # Associated data of an mDNS slot, beside the key that is for mDNS only.
 MDNS_SLOT: Final = b"hdp/1 mdns slot"

@@ -1,0 +1,422 @@
+"""One QUIC connection: its engine, its path and its streams.
+
+The endpoint feeds datagrams in and is told what to send; the session gets streams. Whatever an
+engine raises ends this connection and never reaches another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from hdpd.errors import Busy, HdpdError, ProtocolError, TimedOut
+from hdpd.link.engine import Engine
+from hdpd.link.paths import NONCE_BYTES, PathProbes, Role
+from hdpd.link.sockets import SocketAddress, UdpSocket, plain_host
+from hdpd.link.stream import REQUEST_BUDGET, UNSENT_LOW_BYTES, Stream, lost, reset_error
+from hdpd.wire.messages import ResetCode
+
+if TYPE_CHECKING:
+    from hdpd.link.endpoint import Endpoint
+
+log = logging.getLogger(__name__)
+
+# Both libraries grant 100 at first and more as streams end; staying below needs no waiting for it.
+MAX_OPEN_STREAMS = 96
+# While one side's first flight is built qh3 may raise and recover by itself (see `_poll`).
+MAX_HANDSHAKE_ERRORS = 50
+STREAM_CREDIT_TIMEOUT_S = 30.0
+
+
+class Path(NamedTuple):
+    """Where a connection's datagrams go and come from."""
+
+    socket: UdpSocket
+    address: SocketAddress
+
+    @property
+    def host(self) -> str:
+        return plain_host(self.address[0])
+
+    @property
+    def port(self) -> int:
+        return self.address[1]
+
+
+class Connection:
+    """A connection from its first packet on. `on_*` are set by its session."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        engine: Engine,
+        role: Role,
+        paths: tuple[Path, ...],
+        datagram_bytes: int,
+        knock: Callable[[], bytes] | None = None,
+    ) -> None:
+        self.role: Role = role
+        self.path = paths[0]
+        self.datagram_bytes = datagram_bytes
+        self.probes: PathProbes | None = None
+        self.ended: HdpdError | None = None
+        self.close_code: int | None = None
+        self.last_received = 0.0
+        self.established = False  # set by the session after the hello
+        self.on_handshake: Callable[[], None] = lambda: None
+        self.on_stream: Callable[[Stream], None] = lambda stream: None
+        self.on_ping: Callable[[int], None] = lambda uid: None
+        self.on_ended: Callable[[HdpdError], None] = lambda error: None
+        self._endpoint = endpoint
+        self._engine = engine
+        # A client sends its first flight to every address that the peer may have; the first one
+        # that answers becomes the path.
+        self._racing = paths if len(paths) > 1 or knock else ()
+        self._knock = knock
+        self._streams: dict[int, Stream] = {}
+        self._own_streams = 0
+        self._credit: list[asyncio.Future[None]] = []
+        self._next_peer_stream = 1 if role == "client" else 0
+        self._skipped_streams: set[int] = set()
+        self._blocked: dict[int, Stream] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._transmit_scheduled = False
+        self._handshake_errors = 0
+        self._loop = asyncio.get_running_loop()
+
+    # Datagrams and time.
+
+    def receive(self, data: bytes, segment_bytes: int, path: Path, now: float) -> None:
+        """Datagrams that the endpoint found to be for this connection; `after_receive` follows."""
+        if self.ended:
+            return
+        self.last_received = now
+        if path != self.path:
+            if self._racing:
+                self.path = path
+            else:
+                self.probe(path, now)
+        self._racing = ()
+        try:
+            self._engine.receive_batch(data, segment_bytes, now)
+        except Exception as error:
+            self._engine_failed("receiving", error)
+
+    def after_receive(self) -> None:
+        self._dispatch()
+        self.transmit()
+
+    def schedule_transmit(self) -> None:
+        """Sends what the engine has to send soon, once for all that is queued until then."""
+        if not self._transmit_scheduled and not self.ended:
+            self._transmit_scheduled = True
+            self._loop.call_soon(self.transmit)
+
+    def transmit(self) -> None:
+        self._transmit_scheduled = False
+        if self.ended:
+            return
+        now = self._loop.time()
+        datagrams = self._poll(now)
+        if datagrams:
+            self._send(datagrams)
+        self._wake_writers()
+        self._arm_timer(now)
+
+    def _poll(self, now: float) -> list[bytes]:
+        if self.path.socket.wants_to_write:
+            return []  # the endpoint calls again when the socket has taken the rest
+        try:
+            return self._engine.datagrams_to_send(now)
+        except Exception as error:
+            # qh3 raises here while it answers the first flight of an aioquic client, and goes on
+            # with its timers.
+            self._handshake_errors += 1
+            if self.established or self._handshake_errors > MAX_HANDSHAKE_ERRORS:
+                self._engine_failed("sending", error)
+            return []
+
+    def _send(self, datagrams: list[bytes]) -> None:
+        if self._racing:
+            for path in self._racing:
+                if self._knock:
+                    self._endpoint.send([self._knock()], path)
+                self._endpoint.send(datagrams, path)
+        else:
+            self._endpoint.send(datagrams, self.path)
+
+    def _arm_timer(self, now: float) -> None:
+        """One timer: it may fire early and look again, so that it is moved rarely."""
+        if self.ended:
+            return
+        try:
+            when = self._engine.timer()
+        except Exception as error:
+            self._engine_failed("asking for the timer", error)
+            return
+        if when is None or (self._timer is not None and self._timer_at <= when):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = max(when, now)
+        self._timer = self._loop.call_at(self._timer_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
+        now = self._loop.time()
+        try:
+            when = self._engine.timer()
+            if when is not None and when <= now:
+                self._engine.handle_timer(now)
+        except Exception as error:
+            self._engine_failed("handling a timer", error)
+            return
+        self._dispatch()
+        self.transmit()
+
+    def _dispatch(self) -> None:
+        try:
+            self._engine.dispatch(self)
+        except ProtocolError as error:
+            log.info("%s:%d: %s", self.path.host, self.path.port, error)
+            self.close(ResetCode.PROTOCOL_ERROR, error)
+        except Exception as error:
+            self._engine_failed("handling an event", error)
+
+    def _engine_failed(self, doing: str, error: Exception) -> None:
+        if not self.ended:
+            log.warning(
+                "the connection with %s:%d ends: %s while %s",
+                self.path.host,
+                self.path.port,
+                error,
+                doing,
+            )
+        self._finish(lost(f"{type(error).__name__} while {doing}"))
+
+    # Paths.
+
+    def probe(self, path: Path, now: float) -> None:
+        """Asks whether the peer is at `path`; its answer moves the connection there."""
+        if self.probes is not None:
+            ping = self.probes.ping(path, secrets.token_bytes(NONCE_BYTES), now)
+            if ping:
+                self._endpoint.send([ping], path)
+
+    def probe_received(self, datagram: bytes, path: Path, now: float) -> None:
+        if self.probes is None or self.ended:
+            return
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        reply = self.probes.receive(datagram, path, self.path, nonce, now)
+        for answer in reply.datagrams:
+            self._endpoint.send([answer], path)
+        if reply.moved:
+            log.info("the path moved from %s to %s:%d", self.path.host, path.host, path.port)
+            self.path = path
+            if self.datagram_bytes > self._endpoint.datagram_bytes_for(path.host):
+                # The new path may not carry such large datagrams, and neither library can go back.
+                self.close(ResetCode.OK, lost("the network changed"))
+            else:
+                self.ping(0)
+
+    # Streams.
+
+    async def open_stream(self, budget: int) -> Stream:
+        """A new stream on which the peer may send `budget` bytes; waits for its turn.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            Busy: no stream could be opened for 30 s.
+        """
+        try:
+            async with asyncio.timeout(STREAM_CREDIT_TIMEOUT_S):
+                while not self.ended and (
+                    self._own_streams >= MAX_OPEN_STREAMS or not self._engine.has_stream_credit()
+                ):
+                    waiter = self._loop.create_future()
+                    self._credit.append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise Busy("the peer answers too slowly for another request") from None
+        if self.ended:
+            raise self.ended
+        stream = Stream(self, self._engine.next_stream_id(), budget)
+        self._streams[stream.id] = stream
+        self._own_streams += 1
+        # The engine counts a stream as opened by its first data; claim the id at once.
+        self._engine_send(stream.id, b"", end=False)
+        return stream
+
+    def send_stream(self, stream: Stream, data: bytes, end: bool) -> None:
+        self._engine_send(stream.id, data, end)
+        self._forget_if_complete(stream)
+        self.schedule_transmit()
+
+    def _engine_send(self, stream_id: int, data: bytes, end: bool) -> None:
+        if self.ended:
+            raise self.ended
+        try:
+            self._engine.send(stream_id, data, end)
+        except Exception as error:
+            self._engine_failed("sending", error)
+            assert self.ended is not None
+            raise self.ended from None
+
+    def unsent_bytes(self, stream: Stream) -> int:
+        """How much of `stream` waits to be sent; the stream is woken when it is little again."""
+        if self.ended:
+            return 0
+        unsent = self._engine.unsent_bytes(stream.id)
+        if unsent > UNSENT_LOW_BYTES:
+            self._blocked[stream.id] = stream
+        return unsent
+
+    def _wake_writers(self) -> None:
+        if not self._blocked:
+            return
+        for stream in list(self._blocked.values()):
+            if self._engine.unsent_bytes(stream.id) <= UNSENT_LOW_BYTES:
+                del self._blocked[stream.id]
+                stream.wake_writer()
+
+    def reset_stream(self, stream: Stream, code: ResetCode, *, send: bool) -> None:
+        if not self.ended:
+            try:
+                if send:
+                    self._engine.reset(stream.id, code)
+                self._engine.stop(stream.id, code)
+            except Exception as error:
+                # The library already knows this stream as ended.
+                log.debug("resetting stream %d: %s", stream.id, error)
+            self.schedule_transmit()
+        self._forget(stream)
+
+    def _forget_if_complete(self, stream: Stream) -> None:
+        if stream.complete:
+            self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        if self._streams.pop(stream.id, None) is None:
+            return
+        self._blocked.pop(stream.id, None)
+        if stream.id % 2 == (0 if self.role == "client" else 1):
+            self._own_streams -= 1
+            self._give_credit()
+
+    def _give_credit(self) -> None:
+        while self._credit:
+            waiter = self._credit.pop(0)
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _stream_of(self, stream_id: int) -> Stream | None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            return stream
+        if stream_id & 2:
+            raise ProtocolError("the peer opened a unidirectional stream")
+        if stream_id % 4 != self._next_peer_stream % 4:
+            return None  # one of ours that has ended
+        if stream_id >= self._next_peer_stream:
+            # Streams may arrive out of order; those in between are still to come. The engine's
+            # stream limit bounds how many that can be.
+            self._skipped_streams.update(range(self._next_peer_stream, stream_id, 4))
+            self._next_peer_stream = stream_id + 4
+        elif stream_id in self._skipped_streams:
+            self._skipped_streams.discard(stream_id)
+        else:
+            return None
+        stream = Stream(self, stream_id, REQUEST_BUDGET)
+        self._streams[stream_id] = stream
+        self.on_stream(stream)
+        return stream
+
+    # Events of the engine.
+
+    def stream_data_received(self, stream_id: int, data: bytes, end: bool) -> None:
+        stream = self._stream_of(stream_id)
+        if stream is not None:
+            stream.data_received(data, end)
+            self._forget_if_complete(stream)
+        if self._credit:
+            self._give_credit()
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        stream = self._stream_of(stream_id)
+        if stream is not None:
+            stream.failed(reset_error(code))
+            self.reset_stream(stream, ResetCode.CANCELLED, send=True)
+
+    def stop_sending_received(self, stream_id: int, code: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.failed(reset_error(code))
+            self.reset_stream(stream, ResetCode.CANCELLED, send=True)
+
+    def handshake_completed(self) -> None:
+        self.on_handshake()
+
+    def ping_acknowledged(self, uid: int) -> None:
+        self.on_ping(uid)
+
+    def cid_issued(self, cid: bytes) -> None:
+        self._endpoint.add_cid(cid, self)
+
+    def cid_retired(self, cid: bytes) -> None:
+        self._endpoint.remove_cid(cid)
+
+    def terminated(self, code: int, reason: str) -> None:
+        self.close_code = code
+        self._finish(lost(reason or f"closed with code {code}"))
+
+    # The end.
+
+    def peer_certificate(self) -> bytes:
+        return self._engine.peer_certificate()
+
+    def ping(self, uid: int) -> None:
+        """Sends a ping; `on_ping(uid)` is called when the peer has acknowledged it."""
+        if self.ended:
+            return
+        try:
+            self._engine.ping(uid)
+        except Exception as error:
+            self._engine_failed("pinging", error)
+        self.schedule_transmit()
+
+    def close(self, code: ResetCode, error: HdpdError | None = None) -> None:
+        """Tells the peer and ends everything; idempotent."""
+        if self.ended:
+            return
+        try:
+            self._engine.close(code)
+            # Twice, because a lost goodbye would leave the peer waiting for the idle timeout.
+            self._send(self._engine.datagrams_to_send(self._loop.time()) * 2)
+        except Exception as failure:
+            log.debug("closing: %s", failure)
+        self._finish(error or lost("closed here"))
+
+    def handshake_timed_out(self) -> None:
+        self.close(ResetCode.REFUSED, TimedOut("the peer did not answer the handshake"))
+
+    def _finish(self, error: HdpdError) -> None:
+        if self.ended:
+            return
+        self.ended = error
+        if self._timer is not None:
+            self._timer.cancel()
+        for stream in list(self._streams.values()):
+            stream.failed(error)
+        self._streams.clear()
+        self._blocked.clear()
+        for waiter in self._credit:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._endpoint.forget(self)
+        self.on_ended(error)
+

@@ -1,0 +1,277 @@
+"""The UDP endpoint: sockets, which connection a datagram is for, who may begin one.
+
+All connections share its sockets. A datagram is known by its connection id, never by its address;
+one that belongs to no connection is dropped without an answer unless it begins a connection from
+an address that knocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+
+from hdpd.errors import StartError
+from hdpd.identity.keys import Identity, PeerId
+from hdpd.identity.topics import Topic
+from hdpd.link import demux
+from hdpd.link.connection import Connection, Path
+from hdpd.link.engine import (
+    LARGE_DATAGRAM_BYTES,
+    SAFE_DATAGRAM_BYTES,
+    EngineFactory,
+    EngineName,
+)
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses, on_link_payload_bytes
+from hdpd.link.knock import NONCE_BYTES, KnockGate, make_knock
+from hdpd.link.paths import probe_tag
+from hdpd.link.sockets import Received, SocketAddress, UdpSocket, plain_host
+from hdpd.wire.messages import ResetCode
+
+log = logging.getLogger(__name__)
+
+# One wake-up reads at most so much (64 KiB each) before other work gets its turn.
+MAX_BATCHES = 32
+HANDSHAKE_TIMEOUT_S = 10.0
+MAX_HANDSHAKES = 64  # each costs an engine of about 50 KB and 1 ms of CPU
+MAX_HANDSHAKES_PER_ADDRESS = 8
+MAX_CONNECTIONS = 512  # about 1 MB each when busy
+
+
+class Endpoint:
+    """Owns the UDP sockets and all connections. `on_accept` gets each new incoming connection
+    before its first packet is handled; `on_knock` never comes: knocks are not answered."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        engine: EngineName,
+        on_accept: Callable[[Connection], None],
+    ) -> None:
+        self.identity = identity
+        self.engines = EngineFactory(engine, identity.certificate())
+        self.gate = KnockGate(identity.peer_id)
+        self.unknown_datagrams = 0
+        self._on_accept = on_accept
+        self._sockets: list[UdpSocket] = []
+        self._writing: set[UdpSocket] = set()
+        self._by_cid: dict[bytes, Connection] = {}
+        self._by_tag: dict[bytes, Connection] = {}
+        self._connections: dict[Connection, set[bytes]] = {}
+        self._handshakes: dict[Connection, asyncio.TimerHandle] = {}
+        self._interfaces: tuple[InterfaceAddress, ...] = ()
+        self._loop = asyncio.get_running_loop()
+
+    # Sockets.
+
+    def open(self, hosts: Sequence[str], port: int) -> None:
+        """Binds one socket for each of `hosts`, or one for all addresses when there is none.
+
+        Raises:
+            StartError: the port is taken or the address is not one of this machine.
+        """
+        for host in hosts or (None,):
+            try:
+                opened = UdpSocket(host, port)
+            except OSError as error:
+                self.close_sockets()
+                where = f"{host} port {port}" if host else f"port {port}"
+                hint = (
+                    "another program (another hdpd?) has it; choose one with --port"
+                    if error.errno == errno.EADDRINUSE
+                    else error.strerror or str(error)
+                )
+                raise StartError(f"cannot use UDP {where}: {hint}") from None
+            self._sockets.append(opened)
+            self._loop.add_reader(opened.fileno(), self._readable, opened)
+        self.network_changed()
+
+    @property
+    def ports(self) -> list[int]:
+        return [opened.port for opened in self._sockets]
+
+    @property
+    def bound_hosts(self) -> tuple[str, ...]:
+        """The addresses that the sockets are bound to; empty for all."""
+        return tuple(opened.host for opened in self._sockets if opened.host is not None)
+
+    def close_sockets(self) -> None:
+        for opened in self._sockets:
+            self._loop.remove_reader(opened.fileno())
+            self._loop.remove_writer(opened.fileno())
+            opened.close()
+        self._sockets.clear()
+
+    def close(self) -> None:
+        """Ends all connections with a goodbye, then closes the sockets."""
+        for connection in list(self._connections):
+            connection.close(ResetCode.SHUTTING_DOWN)
+        self.close_sockets()
+
+    def network_changed(self) -> None:
+        """Looks at the interfaces again and lets every connection prove its path anew."""
+        self._interfaces = interface_addresses()
+        now = self._loop.time()
+        for connection in list(self._connections):
+            connection.probe(connection.path, now)
+
+    def datagram_bytes_for(self, host: str) -> int:
+        """How large datagrams to `host` may be without knowing more about the way there."""
+        payload = on_link_payload_bytes(host, self._interfaces)
+        if payload is None:
+            return SAFE_DATAGRAM_BYTES
+        return max(SAFE_DATAGRAM_BYTES, min(LARGE_DATAGRAM_BYTES, payload))
+
+    # Out.
+
+    def dial(self, target: PeerId, hosts: Iterable[tuple[str, int]], topic: Topic) -> Connection:
+        """Begins a connection to whichever of the addresses answers first.
+
+        Raises:
+            ValueError: none of the addresses can be reached from these sockets.
+        """
+        hosts = list(hosts)
+        paths = tuple(
+            Path(opened, address)
+            for host, port in hosts
+            for opened in self._sockets
+            if (address := opened.address_for(host, port)) is not None
+        )
+        if not paths:
+            raise ValueError(f"no socket reaches any of {hosts}")
+        datagram_bytes = min(self.datagram_bytes_for(host) for host, _ in hosts)
+
+        def knock() -> bytes:
+            return make_knock(topic, target, secrets.token_bytes(NONCE_BYTES))
+
+        engine = self.engines.connect(self._loop.time(), datagram_bytes)
+        connection = Connection(self, engine, "client", paths, datagram_bytes, knock)
+        self._add(connection, {engine.host_cid})
+        connection.schedule_transmit()
+        return connection
+
+    def send(self, datagrams: Sequence[bytes], path: Path) -> None:
+        opened = path.socket
+        opened.send(datagrams, path.address)
+        if opened.wants_to_write and opened not in self._writing and opened in self._sockets:
+            self._writing.add(opened)
+            self._loop.add_writer(opened.fileno(), self._writable, opened)
+
+    def _writable(self, opened: UdpSocket) -> None:
+        opened.flush()
+        if opened.wants_to_write:
+            return
+        self._writing.discard(opened)
+        self._loop.remove_writer(opened.fileno())
+        for connection in list(self._connections):
+            if connection.path.socket is opened:
+                connection.schedule_transmit()
+
+    # In.
+
+    def _readable(self, opened: UdpSocket) -> None:
+        touched: dict[Connection, None] = {}
+        now = self._loop.time()
+        for batch in opened.receive(MAX_BATCHES):
+            self._demultiplex(opened, batch, now, touched)
+        for connection in touched:
+            connection.after_receive()
+
+    def _demultiplex(
+        self, opened: UdpSocket, batch: Received, now: float, touched: dict[Connection, None]
+    ) -> None:
+        path = Path(opened, batch.address)
+        data, size = batch.data, batch.segment_bytes
+        for cid, start, end in demux.split_batch(data, size):
+            run = data if end - start == len(data) else data[start:end]
+            connection = (
+                self._by_cid.get(cid) if cid is not None else self._look_at(run, path, now)
+            )
+            if connection is None:
+                self.unknown_datagrams += 1
+                continue
+            connection.receive(run, size, path, now)
+            touched[connection] = None
+
+    def _look_at(self, datagram: bytes, path: Path, now: float) -> Connection | None:
+        """A datagram that is no plain QUIC packet: the connection that it is for, perhaps new."""
+        if not datagram:
+            return None
+        if datagram[0] == demux.KNOCK:
+            self.gate.receive(datagram, path, now)
+            return None
+        tag = probe_tag(datagram)
+        if tag is not None:
+            connection = self._by_tag.get(tag)
+            if connection is not None:
+                connection.probe_received(datagram, path, now)
+            return None
+        cid = demux.destination_cid(datagram)
+        if cid is None:
+            return None
+        connection = self._by_cid.get(cid)
+        if connection is None and demux.is_initial(datagram) and self.gate.is_open(path, now):
+            connection = self._accept(cid, path)
+        return connection
+
+    def _accept(self, cid: bytes, path: Path) -> Connection | None:
+        waiting = [c for c in self._handshakes if c.role == "server"]
+        from_there = sum(c.path.address[0] == path.address[0] for c in waiting)
+        if (
+            len(waiting) >= MAX_HANDSHAKES
+            or from_there >= MAX_HANDSHAKES_PER_ADDRESS
+            or len(self._connections) >= MAX_CONNECTIONS
+        ):
+            log.info("no room for another connection from %s", path.host)
+            return None
+        datagram_bytes = self.datagram_bytes_for(path.host)
+        engine = self.engines.accept(cid, datagram_bytes)
+        connection = Connection(self, engine, "server", (path,), datagram_bytes)
+        self._add(connection, {cid, engine.host_cid})
+        self._on_accept(connection)
+        return connection
+
+    # Connections.
+
+    def _add(self, connection: Connection, cids: set[bytes]) -> None:
+        self._connections[connection] = set()
+        for cid in cids:
+            self.add_cid(cid, connection)
+        self._handshakes[connection] = self._loop.call_later(
+            HANDSHAKE_TIMEOUT_S, connection.handshake_timed_out
+        )
+
+    def add_cid(self, cid: bytes, connection: Connection) -> None:
+        if connection in self._connections:
+            self._by_cid[cid] = connection
+            self._connections[connection].add(cid)
+
+    def remove_cid(self, cid: bytes) -> None:
+        connection = self._by_cid.pop(cid, None)
+        if connection is not None:
+            self._connections[connection].discard(cid)
+
+    def established(self, connection: Connection) -> None:
+        """The hello is done: no more deadline, and the path may be probed."""
+        connection.established = True
+        timer = self._handshakes.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        if connection.probes is not None:
+            self._by_tag[connection.probes.tag] = connection
+
+    def forget(self, connection: Connection) -> None:
+        for cid in self._connections.pop(connection, ()):
+            self._by_cid.pop(cid, None)
+        timer = self._handshakes.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        if connection.probes is not None:
+            self._by_tag.pop(connection.probes.tag, None)
+
+
+def readable_address(address: SocketAddress) -> str:
+    host = plain_host(address[0])
+    return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"

@@ -1,0 +1,65 @@
+"""The addresses of this machine's network interfaces, and what can be reached without a router."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass
+
+import ifaddr
+
+_SIOCGIFMTU = 0x8921  # linux/sockios.h
+_DEFAULT_MTU = 1500
+_IP_AND_UDP_BYTES = 48  # of IPv6, the larger one
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """One address of one interface. `host` has no zone."""
+
+    interface: str
+    host: str
+    prefix: int
+    mtu: int
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        return ipaddress.ip_address(self.host)
+
+    @property
+    def network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        return ipaddress.ip_network(f"{self.host}/{self.prefix}", strict=False)
+
+
+def interface_addresses() -> tuple[InterfaceAddress, ...]:
+    """All unicast addresses of all interfaces, loopback and link-local ones too."""
+    found = []
+    for adapter in ifaddr.get_adapters():
+        mtu = _mtu(adapter.name)
+        for ip in adapter.ips:
+            host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+            found.append(InterfaceAddress(adapter.name, host, ip.network_prefix, mtu))
+    return tuple(sorted(found, key=lambda address: (address.interface, address.host)))
+
+
+def _mtu(interface: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("16sI12x", interface.encode()[:15], 0)
+        try:
+            answer = fcntl.ioctl(probe.fileno(), _SIOCGIFMTU, request)
+        except OSError:
+            return _DEFAULT_MTU
+    mtu: int = struct.unpack("16sI12x", answer)[1]
+    return mtu
+
+
+def on_link_payload_bytes(host: str, addresses: tuple[InterfaceAddress, ...]) -> int | None:
+    """How large a UDP payload the direct link to `host` carries, or None when a router is between."""
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    for address in addresses:
+        network = address.network
+        if ip.version == network.version and ip in network:
+            return address.mtu - _IP_AND_UDP_BYTES
+    return None

@@ -1,0 +1,367 @@
+"""The authenticated link to one peer: the hello, then requests both ways, until it is closed.
+
+`dial_hello` and `accept_hello` turn a connection into a `Session` or close it; nothing else of a
+peer is listened to before that. A request is served only while a common topic stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from hdpd.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    HdpdError,
+    NoCommonTopic,
+    ProtocolError,
+    TimedOut,
+)
+from hdpd.identity.keys import Identity, PeerId, peer_id_of_certificate
+from hdpd.identity.names import name_of
+from hdpd.identity.topics import Topic
+from hdpd.link.connection import Connection
+from hdpd.link.endpoint import Endpoint
+from hdpd.link.hello import Answerer, Asker
+from hdpd.link.paths import PathProbes
+from hdpd.link.stream import REQUEST_BUDGET, Stream
+from hdpd.wire.codec import frame
+from hdpd.wire.fields import Message
+from hdpd.wire.messages import (
+    Hello,
+    Request,
+    ResetCode,
+    Topics,
+    error_answer,
+    parse_request,
+    raise_if_error,
+)
+
+log = logging.getLogger(__name__)
+
+HELLO_TIMEOUT_S = 8.0  # for the whole hello, beyond four round trips on any usable link
+PROOF_TIMEOUT_S = 15.0
+# NATs may forget a mapping after 30 s (RFC 4787 asks for 120, many do not care): two tries in it.
+KEEP_ALIVE_S = 12.0
+MAX_REQUESTS = 128  # served at once for one peer; each may hold a stream's buffers
+RTT_GAIN = 0.125  # RFC 9002, section 5.3
+
+Handler = Callable[["Session", Request, Stream], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every session needs to know: who we are, what we have joined, who answers what."""
+
+    identity: Identity
+    endpoint: Endpoint
+    topics: Callable[[], tuple[Topic, ...]]
+    handlers: Mapping[str, Handler]
+
+
+class Session:
+    """One peer, proved. Ends by `close` or by itself; `on_closed` is then called once."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        around: Surroundings,
+        peer_id: PeerId,
+        certificate_hash: bytes,
+        topics: frozenset[bytes],
+    ) -> None:
+        self.peer_id = peer_id
+        self.name = name_of(peer_id)
+        self.topics = topics
+        self.rtt = 0.0
+        self.since = asyncio.get_running_loop().time()
+        self.on_closed: Callable[[Session], None] = lambda session: None
+        self.on_topics: Callable[[Session], None] = lambda session: None
+        self._connection = connection
+        self._around = around
+        self._certificate_hash = certificate_hash
+        self._requests: set[asyncio.Task[None]] = set()
+        self._proofs = 0  # rounds of `topics` that were applied, whichever side asked
+        self._pings: dict[int, float] = {}
+        self._next_ping = 1
+        self._loop = asyncio.get_running_loop()
+        connection.on_stream = self._stream_opened
+        connection.on_ping = self._ping_acknowledged
+        connection.on_ended = self._ended
+        self._keep_alive = self._loop.call_soon(self._ping)
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.ended is not None
+
+    @property
+    def dialled_by_us(self) -> bool:
+        return self._connection.role == "client"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the peer is reached now."""
+        return self._connection.path.host, self._connection.path.port
+
+    @property
+    def end(self) -> HdpdError | None:
+        """Why it ended, once it has."""
+        return self._connection.ended
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the peer closed it, if it did."""
+        return self._connection.close_code
+
+    # Asking.
+
+    async def call(self, request: Request, *, budget: int) -> Stream:
+        """Sends `request`; the answer, of at most `budget` bytes, comes on the stream.
+
+        Raises:
+            ConnectionLost, Busy: the session ended, or the peer leaves no room for a request.
+        """
+        stream = await self._connection.open_stream(budget)
+        await stream.send(frame(request.to_wire()), end=True)
+        return stream
+
+    async def ask(self, request: Request, *, timeout: float = 30.0) -> Message:
+        """Like `call` for requests that are answered with one message; raises what it says."""
+        with await self.call(request, budget=REQUEST_BUDGET) as stream:
+            answer = await stream.receive(timeout)
+        raise_if_error(answer)
+        return answer
+
+    async def renew_topics(self) -> None:
+        """Proves our topics anew after one was joined or left, and learns which are common now.
+
+        Closes the session when none is left.
+        """
+        joined = {topic.public_id for topic in self._around.topics()}
+        self._set_topics(self.topics & joined)
+        while not self.closed:
+            before = self._proofs
+            asker = Asker(
+                self._around.identity,
+                self.peer_id,
+                self._certificate_hash,
+                self._around.topics(),
+                secrets.token_bytes,
+                first=False,
+            )
+            with await self._connection.open_stream(REQUEST_BUDGET) as stream:
+                await stream.send(frame(asker.request()))
+                await stream.send(
+                    frame(asker.prove(await stream.receive(PROOF_TIMEOUT_S))), end=True
+                )
+                common = asker.common_topics(await stream.receive(PROOF_TIMEOUT_S))
+            if before == self._proofs:
+                self._proofs += 1
+                self._set_topics(common)
+                return
+            # The peer asked meanwhile, so what we have just learned may be older than what it knew.
+
+    def _set_topics(self, topics: frozenset[bytes]) -> None:
+        if topics == self.topics:
+            return
+        self.topics = topics
+        if topics:
+            self.on_topics(self)
+        else:
+            self._connection.close(ResetCode.REFUSED, NoCommonTopic())
+
+    # Answering.
+
+    def _stream_opened(self, stream: Stream) -> None:
+        if len(self._requests) >= MAX_REQUESTS:
+            stream.reset(ResetCode.BUSY)
+            return
+        task = self._loop.create_task(self._serve(stream), name=f"request of {self.name}")
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _serve(self, stream: Stream) -> None:
+        try:
+            request = parse_request(await stream.receive())
+            if isinstance(request, Topics):
+                await self._answer_topics(request, stream)
+                return
+            handler = self._around.handlers.get(request.name)
+            if handler is None:
+                raise ProtocolError(f"the request {request.name!r} has no place here")
+            if not self.topics:
+                raise NoCommonTopic
+            await handler(self, request, stream)
+        except ConnectionLost:
+            pass
+        except HdpdError as error:
+            await self._refuse(stream, error)
+        except Exception:
+            log.exception("a request of %s failed", self.name)
+            stream.reset(ResetCode.INTERNAL_ERROR)
+        finally:
+            stream.reset(ResetCode.INTERNAL_ERROR)
+
+    async def _refuse(self, stream: Stream, error: HdpdError) -> None:
+        if stream.answered:
+            stream.reset(_RESET_CODES.get(error.code, ResetCode.INTERNAL_ERROR))
+            return
+        try:
+            await stream.send_message(error_answer(error), end=True)
+        except HdpdError:
+            pass  # it went away meanwhile, which is as good
+
+    async def _answer_topics(self, request: Topics, stream: Stream) -> None:
+        answerer = Answerer(
+            self._around.identity,
+            self.peer_id,
+            self._certificate_hash,
+            self._around.topics(),
+            secrets.token_bytes,
+        )
+        await stream.send_message(answerer.challenge(request))
+        proofs = await stream.receive(PROOF_TIMEOUT_S)
+        answer, common = answerer.check(proofs)
+        await stream.send_message(answer, end=True)
+        self._proofs += 1
+        self._set_topics(common)
+
+    # Staying alive.
+
+    def _ping(self) -> None:
+        if self.closed:
+            return
+        uid = self._next_ping
+        self._next_ping += 1
+        self._pings[uid] = self._loop.time()
+        self._connection.ping(uid)
+        # Those that were never answered are lost; two intervals are remembered.
+        self._pings.pop(uid - 2, None)
+        self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
+
+    def _ping_acknowledged(self, uid: int) -> None:
+        sent = self._pings.pop(uid, None)
+        if sent is not None:
+            sample = self._loop.time() - sent
+            self.rtt += (sample - self.rtt) * (RTT_GAIN if self.rtt else 1.0)
+
+    # The end.
+
+    def close(self, code: ResetCode = ResetCode.OK) -> None:
+        self._connection.close(code)
+
+    def _ended(self, error: HdpdError) -> None:
+        self._keep_alive.cancel()
+        for task in self._requests:
+            task.cancel()
+        self.on_closed(self)
+
+
+_RESET_CODES = {
+    "file_changed": ResetCode.FILE_CHANGED,
+    "file_unreadable": ResetCode.FILE_UNREADABLE,
+    "slot_lost": ResetCode.SLOT_LOST,
+    "cancelled": ResetCode.CANCELLED,
+    "busy": ResetCode.BUSY,
+    "protocol_error": ResetCode.PROTOCOL_ERROR,
+}
+
+
+async def dial_hello(connection: Connection, around: Surroundings, expected: PeerId) -> Session:
+    """The client's side of the hello, from a connection that was just dialled.
+
+    Raises:
+        AuthenticationFailed: somebody else answers at that address.
+        NoCommonTopic: the peer knows none of our topics, or hides it.
+        TimedOut, ConnectionLost, ProtocolError: as they say. The connection is closed then.
+    """
+    shaken = asyncio.get_running_loop().create_future()
+    connection.on_handshake = lambda: shaken.done() or shaken.set_result(None)
+    connection.on_ended = lambda error: shaken.done() or shaken.set_exception(error)
+    # Before the hello the peer has nothing to ask.
+    connection.on_stream = lambda stream: connection.close(ResetCode.PROTOCOL_ERROR)
+    try:
+        await shaken
+        certificate = connection.peer_certificate()
+        if peer_id_of_certificate(certificate) != expected:
+            raise AuthenticationFailed("another peer answers at that address")
+        certificate_hash = hashlib.sha256(certificate).digest()
+        asker = Asker(
+            around.identity,
+            expected,
+            certificate_hash,
+            around.topics(),
+            secrets.token_bytes,
+            first=True,
+        )
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            with await connection.open_stream(REQUEST_BUDGET) as stream:
+                await stream.send(frame(asker.request()))
+                await stream.send(frame(asker.prove(await stream.receive())), end=True)
+                common = asker.common_topics(await stream.receive())
+        if not common:
+            raise NoCommonTopic
+    except TimeoutError:
+        connection.close(ResetCode.REFUSED)
+        raise TimedOut("the peer did not finish the hello") from None
+    except ConnectionLost as error:
+        if connection.close_code == ResetCode.REFUSED:
+            raise NoCommonTopic from None
+        raise error
+    except BaseException:
+        connection.close(ResetCode.REFUSED)
+        raise
+    connection.probes = PathProbes("client", asker.nonce, asker.peer_nonce)
+    session = Session(connection, around, expected, certificate_hash, common)
+    around.endpoint.established(connection)
+    return session
+
+
+async def accept_hello(connection: Connection, around: Surroundings) -> Session:
+    """The server's side of the hello, from a connection that was just accepted.
+
+    Raises:
+        HdpdError: the client failed to prove itself. The connection is closed then, always with
+            the same code, so that a stranger learns nothing.
+    """
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[Stream] = loop.create_future()
+
+    def first_stream(stream: Stream) -> None:
+        if opened.done():
+            connection.close(ResetCode.REFUSED)
+        else:
+            opened.set_result(stream)
+
+    connection.on_stream = first_stream
+    connection.on_ended = lambda error: opened.done() or opened.set_exception(error)
+    certificate_hash = hashlib.sha256(around.endpoint.engines.certificate.der).digest()
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            stream = await opened
+            request = parse_request(await stream.receive())
+            if not isinstance(request, Hello):
+                raise ProtocolError("the first request is not a hello")
+            answerer = Answerer(
+                around.identity, None, certificate_hash, around.topics(), secrets.token_bytes
+            )
+            await stream.send_message(answerer.challenge(request))
+            answer, common = answerer.check(await stream.receive())
+            # The client may use the session as soon as it has this, so it must exist by then.
+            assert answerer.peer_id is not None
+            connection.probes = PathProbes("server", answerer.peer_nonce, answerer.nonce)
+            session = Session(connection, around, answerer.peer_id, certificate_hash, common)
+            around.endpoint.established(connection)
+            await stream.send_message(answer, end=True)
+    except TimeoutError:
+        connection.close(ResetCode.REFUSED)
+        raise TimedOut("the peer did not finish the hello") from None
+    except BaseException:
+        connection.close(ResetCode.REFUSED)
+        raise
+    return session
+

@@ -1,0 +1,230 @@
+"""One UDP socket, read and written in batches.
+
+Linux joins arriving datagrams of one flow (UDP_GRO) and cuts outgoing batches (UDP_SEGMENT), so
+that tens of datagrams cost one system call. Where the kernel or the route refuses, datagrams go
+singly. The don't-fragment bit is set: a datagram that does not fit is lost, never fragmented.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+log = logging.getLogger(__name__)
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+# linux/udp.h and linux/in.h, in6.h; Python 3.11 does not name them.
+_SOL_UDP = 17
+_UDP_SEGMENT = 103
+_UDP_GRO = 104
+_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE = 10, 23, 3
+_SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
+
+# Enough for 20 ms at 400 MB/s; the kernel clips it to net.core.rmem_max without CAP_NET_ADMIN.
+BUFFER_BYTES = 8 * 1024 * 1024
+_MAX_MESSAGE_BYTES = 65_507  # of one UDP message over IPv4, also when it is cut into segments
+_MAX_SEGMENTS = 64
+_MAX_RECEIVE_BYTES = 65_535
+_ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2
+# Datagrams that the kernel would not take yet; beyond it they are dropped, as a router would.
+MAX_UNSENT_MESSAGES = 256
+_BLOCKED = (BlockingIOError, InterruptedError)
+_GSO_REFUSED = {errno.EIO, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
+
+
+class Received(NamedTuple):
+    """A batch of datagrams from one address, each `segment_bytes` long but perhaps the last."""
+
+    data: bytes
+    segment_bytes: int
+    address: SocketAddress
+
+
+def plain_host(host: str) -> str:
+    """`host` without the IPv6 wrapping that a dual-stack socket gives to IPv4 addresses."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+class UdpSocket:
+    """A non-blocking UDP socket bound to `host` (`None`: every address of both families)."""
+
+    def __init__(self, host: str | None, port: int) -> None:
+        self._socket = _bound_socket(host, port)
+        self.family = self._socket.family
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        self._segmentation = True
+        self._buffer = bytearray(_MAX_RECEIVE_BYTES)
+        self._unsent: deque[tuple[Sequence[bytes], SocketAddress]] = deque()
+        self.dropped = 0
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def address_for(self, host: str, port: int) -> SocketAddress | None:
+        """What to pass to `send` for an IP literal; None when this socket cannot reach its family."""
+        if ":" not in host:
+            return (host, port) if self.family == socket.AF_INET else ("::ffff:" + host, port, 0, 0)
+        if self.family == socket.AF_INET:
+            return None
+        host, _, zone = host.partition("%")
+        try:
+            scope = socket.if_nametoindex(zone) if zone and not zone.isdigit() else int(zone or 0)
+        except OSError:
+            return None
+        return (host, port, 0, scope)
+
+    def receive(self, max_batches: int) -> Iterator[Received]:
+        """What has arrived, until there is no more or `max_batches` were taken."""
+        buffer, view = [self._buffer], memoryview(self._buffer)
+        receive = self._socket.recvmsg_into
+        for _ in range(max_batches):
+            try:
+                size, ancillary, _flags, address = receive(buffer, _ANCILLARY_BYTES)
+            except _BLOCKED:
+                return
+            except OSError as error:
+                # An ICMP error for something sent earlier; QUIC has its own timers for that.
+                log.debug("receiving: %s", error)
+                continue
+            segment = size
+            for level, kind, data in ancillary:
+                if level == _SOL_UDP and kind == _UDP_GRO:
+                    segment = struct.unpack_from("i", data)[0] or size
+            yield Received(bytes(view[:size]), segment, address)
+
+    def send(self, datagrams: Sequence[bytes], address: SocketAddress) -> None:
+        """Sends in order; what the kernel does not take yet waits for `flush`, bounded."""
+        for start, end in _runs(datagrams):
+            if self._unsent:
+                self._keep(datagrams[start:end], address)
+            else:
+                try:
+                    self._send_run(datagrams[start:end], address)
+                except _BLOCKED:
+                    self._keep(datagrams[start:end], address)
+
+    def _keep(self, run: Sequence[bytes], address: SocketAddress) -> None:
+        if len(self._unsent) >= MAX_UNSENT_MESSAGES:
+            self.dropped += len(run)
+            return
+        self._unsent.append((run, address))
+
+    @property
+    def wants_to_write(self) -> bool:
+        return bool(self._unsent)
+
+    def flush(self) -> None:
+        """Sends what is waiting, as far as the kernel takes it."""
+        while self._unsent:
+            run, address = self._unsent[0]
+            try:
+                self._send_run(run, address)
+            except _BLOCKED:
+                return
+            self._unsent.popleft()
+
+    def _send_run(self, run: Sequence[bytes], address: SocketAddress) -> None:
+        """One run of equally long datagrams. Raises only BlockingIOError and InterruptedError."""
+        if len(run) > 1 and self._segmentation:
+            ancillary = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("H", len(run[0])))]
+            try:
+                self._socket.sendmsg(run, ancillary, 0, address)
+            except _BLOCKED:
+                raise
+            except OSError as error:
+                if error.errno in _GSO_REFUSED:
+                    log.info("the kernel does not segment UDP here; sending singly: %s", error)
+                    self._segmentation = False
+                elif error.errno != errno.EMSGSIZE:
+                    self._failed(error, address)
+                    return
+            else:
+                return
+        for datagram in run:
+            try:
+                self._socket.sendto(datagram, address)
+            except _BLOCKED:
+                raise
+            except OSError as error:
+                self._failed(error, address)
+
+    def _failed(self, error: OSError, address: SocketAddress) -> None:
+        # No route, network down, refused by a firewall: all are losses, which QUIC handles.
+        self.dropped += 1
+        log.debug("sending to %s: %s", address[0], error)
+
+
+def _runs(datagrams: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Cuts a sequence into what one UDP_SEGMENT message can carry: equal sizes, the last one of a
+    run may be shorter."""
+    start, count = 0, len(datagrams)
+    while start < count:
+        size = len(datagrams[start])
+        most = min(_MAX_SEGMENTS, max(1, _MAX_MESSAGE_BYTES // max(1, size)))
+        end = start + 1
+        while end < count and end - start < most:
+            length = len(datagrams[end])
+            if length > size:
+                break
+            end += 1
+            if length < size:
+                break
+        yield start, end
+        start = end
+
+
+def _bound_socket(host: str | None, port: int) -> socket.socket:
+    families = (
+        [socket.AF_INET6, socket.AF_INET]
+        if host is None
+        else [socket.AF_INET6 if ":" in host else socket.AF_INET]
+    )
+    for family in families:
+        try:
+            made = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError:
+            if family == families[-1]:
+                raise
+            continue  # a kernel without IPv6
+        try:
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host is None else 1)
+            made.bind((host or ("::" if family == socket.AF_INET6 else "0.0.0.0"), port))
+        except OSError as error:
+            made.close()
+            if error.errno == errno.EADDRNOTAVAIL and family != families[-1]:
+                continue  # IPv6 is compiled in but switched off
+            raise
+        made.setblocking(False)
+        _configure(made)
+        return made
+    raise AssertionError("unreachable")
+
+
+def _configure(made: socket.socket) -> None:
+    options = [
+        (socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE),
+        (_SOL_UDP, _UDP_GRO, 1),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES),
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES),
+        (socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES),
+        (socket.SOL_SOCKET, _SO_SNDBUFFORCE, BUFFER_BYTES),
+    ]
+    if made.family == socket.AF_INET6:
+        options.append((socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE))
+    for level, option, value in options:
+        try:
+            made.setsockopt(level, option, value)
+        except OSError as error:
+            # An older kernel or no privilege: slower, not wrong.
+            log.debug("socket option %d of level %d: %s", option, level, error)
