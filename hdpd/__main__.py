@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from hdpd import log
 from hdpd.config import command_line
 from hdpd.config.resolve import resolve
 from hdpd.config.toml import to_toml
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(to_toml(config), end="")  # noqa: T201
                 return EXIT_OK
             case "run":
+                systemd = log.under_systemd(os.environ, sys.stderr)
+                log.configure(config.log_level, systemd=systemd)
                 # Only now, so that the answers above come at once.
                 from hdpd import app  # noqa: PLC0415
 

@@ -96,7 +96,8 @@ def read(path: Path) -> FileSettings:
     except msgspec.ValidationError as error:
         problem, _at, where = str(error).partition(" - at ")
         key = where.strip("`").removeprefix("$.")
-        problem = problem.replace("`", "").replace(" | null", "").replace("object", "table", 1)
+        problem = problem.replace("`", "").replace(" | null", "")
+        problem = re.sub("[Oo]bject", "table", problem, count=1)
         raise ConfigError(f"{path}: {key}: {problem[:1].lower()}{problem[1:]}") from None
 
 

@@ -1,0 +1,296 @@
+"""The rules of the house: who may import what, and why.
+
+Each rule is checked on the source as it is written, without importing it, and fails with its
+reason. To put a new module under a rule, add its path to the table of that rule.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A package imports only packages to its left.
+PACKAGE_ORDER = [
+    "identity",
+    "wire",
+    "database",
+    "link",
+    "discovery",
+    "nat",
+    "peers",
+    "shares",
+    "transfers",
+    "control",
+    "web",
+]
+
+# Importable by every package, and what each of them may import itself.
+FOUNDATION = {
+    "__init__": set[str](),
+    "errors": set[str](),
+    "log": set[str](),
+    "notify": set[str](),
+    "config": {"__init__", "errors", "identity", "wire"},
+}
+
+# Library -> the files that may import it.
+IMPORTERS = {
+    "qh3": "hdpd/link/engine*.py",
+    "aioquic": "hdpd/link/engine*.py",
+    "apsw": "hdpd/database/*.py",
+    "paho": "hdpd/discovery/mqtt.py",
+    "zeroconf": "hdpd/discovery/mdns.py",
+    "jsonrpcserver": "hdpd/control/*.py",
+    "sdnotify": "hdpd/notify.py",
+}
+ONE_FILE_ONLY = ("paho", "zeroconf", "jsonrpcserver", "sdnotify")
+
+# The brain of each package.
+BRAIN = (
+    "hdpd/errors.py",
+    "hdpd/identity/*.py",
+    "hdpd/wire/*.py",
+    "hdpd/link/demux.py",
+    "hdpd/link/hello.py",
+    "hdpd/link/knock.py",
+    "hdpd/link/paths.py",
+    "hdpd/discovery/records.py",
+    "hdpd/discovery/slots.py",
+    "hdpd/discovery/rates.py",
+    "hdpd/peers/book.py",
+    "hdpd/peers/backoff.py",
+    "hdpd/shares/paths.py",
+    "hdpd/shares/fold.py",
+    "hdpd/shares/query.py",
+    "hdpd/transfers/ranges.py",
+    "hdpd/transfers/queue.py",
+    "hdpd/transfers/slots.py",
+    "hdpd/transfers/limits.py",
+)
+NOT_IN_THE_BRAIN = set(
+    [
+        "asyncio",
+        "threading",
+        "subprocess",
+        "socket",
+        "select",
+        "time",
+        "os",
+        "random",
+        "secrets",
+        "apsw",
+        "qh3",
+        "aioquic",
+    ]
+)
+
+REASONS = {
+    "order": (
+        "data flows one way through the packages, so that each can be read and tested without "
+        "those behind it; let app.py wire what must meet otherwise"
+    ),
+    "importer": ("a library is replaced, mocked and upgraded in one place; go through that place"),
+    "brain": (
+        "the brain takes `now`, randomness and bytes as arguments, so that any schedule replays "
+        "exactly in a test; move the effect to the shell around it"
+    ),
+    "client": (
+        "hdpctl knows the documented control interface only, as any other client does, and must "
+        "start quickly; take what it needs from there"
+    ),
+    "docstring": "the first lines of a file say what it owns; write a docstring there",
+    "size": "a file of more than this many lines does more than one thing; split it",
+}
+
+MAX_FILE_LINES = 600
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file; `path` is relative to the repository, with slashes."""
+
+    path: str
+    source: str
+
+    @property
+    def package(self) -> str:
+        """What the rules call it: `link` for hdpd/link/demux.py, `app` for hdpd/app.py."""
+        return self.path.split("/")[1].removesuffix(".py")
+
+    def imports(self) -> Iterator[tuple[int, str]]:
+        """Line and dotted name of everything it imports, at any depth."""
+        for node in ast.walk(ast.parse(self.source)):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield node.lineno, alias.name
+            elif isinstance(node, ast.ImportFrom):
+                base = self._base(node)
+                for alias in node.names:
+                    yield node.lineno, f"{base}.{alias.name}"
+
+    def _base(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        parent = self.path.split("/")[: -node.level]
+        return ".".join([*parent, node.module] if node.module else parent)
+
+
+def order_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Imports against the order of packages, and packages that have no place in it."""
+    for module in modules:
+        if not module.path.startswith("hdpd/") or module.package in {"app", "__main__"}:
+            continue
+        if module.package in FOUNDATION:
+            allowed = FOUNDATION[module.package] | {module.package}
+        elif module.package in PACKAGE_ORDER:
+            position = PACKAGE_ORDER.index(module.package)
+            allowed = {*FOUNDATION, *PACKAGE_ORDER[: position + 1]}
+        else:
+            yield f"{module.path}: {module.package!r} has no place in the order of packages"
+            continue
+        for line, name in module.imports():
+            parts = name.split(".")
+            if parts[0] != "hdpd":
+                continue
+            # `from hdpd import __version__` takes a name of the top package itself.
+            target = parts[1] if len(parts) > 1 and not parts[1].startswith("__") else "__init__"
+            if target not in allowed:
+                yield f"{module.path}:{line} imports {name}: {REASONS['order']}"
+
+
+def importer_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Libraries imported by a file that is not the one for it."""
+    importers: dict[str, set[str]] = {}
+    for module in modules:
+        if module.path.startswith("tests/"):
+            continue
+        for line, name in module.imports():
+            library = name.split(".")[0]
+            if library not in IMPORTERS:
+                continue
+            importers.setdefault(library, set()).add(module.path)
+            if not fnmatch(module.path, IMPORTERS[library]):
+                yield (
+                    f"{module.path}:{line} imports {name}, which only {IMPORTERS[library]} may: "
+                    f"{REASONS['importer']}"
+                )
+    for library in ONE_FILE_ONLY:
+        if len(files := importers.get(library, set())) > 1:
+            yield f"{library} is imported by {', '.join(sorted(files))}: {REASONS['importer']}"
+
+
+def brain_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Effects imported by a module that must have none."""
+    for module in modules:
+        if not any(fnmatch(module.path, pattern) for pattern in BRAIN):
+            continue
+        for line, name in module.imports():
+            if name.split(".")[0] in NOT_IN_THE_BRAIN:
+                yield f"{module.path}:{line} imports {name}: {REASONS['brain']}"
+
+
+def client_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """What hdpctl imports of hdpd."""
+    for module in modules:
+        if module.path.startswith("hdpctl/"):
+            for line, name in module.imports():
+                if name.split(".")[0] == "hdpd":
+                    yield f"{module.path}:{line} imports {name}: {REASONS['client']}"
+
+
+def docstring_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Modules that do not say what they own."""
+    for module in modules:
+        if not ast.get_docstring(ast.parse(module.source)):
+            yield f"{module.path}: {REASONS['docstring']}"
+
+
+def size_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Files of the program that have outgrown one purpose."""
+    for module in modules:
+        if module.path.startswith("tests/"):
+            continue
+        if (lines := module.source.count("\n")) > MAX_FILE_LINES:
+            yield f"{module.path} has {lines} lines, limit {MAX_FILE_LINES}: {REASONS['size']}"
+
+
+Rule = Callable[[Iterable[Module]], Iterator[str]]
+
+RULES: list[Rule] = [
+    order_violations,
+    importer_violations,
+    brain_violations,
+    client_violations,
+    docstring_violations,
+    size_violations,
+]
+
+
+def house() -> list[Module]:
+    """Every Python file of the project."""
+    return [
+        Module(path.relative_to(ROOT).as_posix(), path.read_text())
+        for package in ("hdpd", "hdpctl", "tests")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_house_keeps_its_rules(rule: Rule) -> None:
+    violations = list(rule(house()))
+    assert not violations, "\n".join(violations)
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "source"),
+    [
+        (order_violations, "hdpd/wire/a.py", "from hdpd.link import demux"),
+        (order_violations, "hdpd/wire/a.py", "from ..link.demux import Demux"),
+        (order_violations, "hdpd/wire/a.py", "import hdpd.app"),
+        (order_violations, "hdpd/wire/a.py", "from hdpd import app"),
+        (order_violations, "hdpd/errors.py", "def f():\n    from hdpd.wire import codec"),
+        (order_violations, "hdpd/extra/a.py", ""),
+        (importer_violations, "hdpd/link/session.py", "from qh3.quic import events"),
+        (importer_violations, "hdpctl/cli.py", "import apsw"),
+        (importer_violations, "hdpd/app.py", "import paho.mqtt.client as mqtt"),
+        (brain_violations, "hdpd/link/hello.py", "import time"),
+        (brain_violations, "hdpd/identity/keys.py", "from os import urandom"),
+        (brain_violations, "hdpd/wire/codec.py", "if True:\n    import socket as s"),
+        (client_violations, "hdpctl/cli.py", "from hdpd.errors import HdpdError"),
+        (docstring_violations, "tests/test_a.py", "import os"),
+        (size_violations, "hdpd/app.py", "pass\n" * (MAX_FILE_LINES + 1)),
+    ],
+)
+def test_each_rule_finds_its_violation(rule: Rule, path: str, source: str) -> None:
+    assert len(list(rule([Module(path, source)]))) == 1
+
+
+def test_a_library_of_one_file_has_no_second_importer() -> None:
+    modules = [Module(f"hdpd/control/{name}.py", "import jsonrpcserver") for name in ("rpc", "web")]
+    [violation] = importer_violations(modules)
+    assert "hdpd/control/rpc.py, hdpd/control/web.py" in violation
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("hdpd/link/a.py", "from hdpd import __version__\nfrom hdpd.errors import HdpdError"),
+        (
+            "hdpd/link/a.py",
+            "from . import demux\nfrom .demux import x\nfrom hdpd.wire import codec",
+        ),
+        ("hdpd/link/engine_qh3.py", "import qh3.quic.connection"),
+        ("hdpd/app.py", "from hdpd.control import server"),
+        ("hdpd/link/endpoint.py", "import asyncio, socket, time"),
+    ],
+)
+def test_what_is_allowed_is_not_reported(path: str, source: str) -> None:
+    module = Module(path, f'"""Docstring."""\n{source}\n')
+    assert [violation for rule in RULES for violation in rule([module])] == []
