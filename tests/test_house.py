@@ -74,22 +74,20 @@ BRAIN = (
     "hdpd/transfers/slots.py",
     "hdpd/transfers/limits.py",
 )
-NOT_IN_THE_BRAIN = set(
-    [
-        "asyncio",
-        "threading",
-        "subprocess",
-        "socket",
-        "select",
-        "time",
-        "os",
-        "random",
-        "secrets",
-        "apsw",
-        "qh3",
-        "aioquic",
-    ]
-)
+NOT_IN_THE_BRAIN = {
+    "asyncio",
+    "threading",
+    "subprocess",
+    "socket",
+    "select",
+    "time",
+    "os",
+    "random",
+    "secrets",
+    "apsw",
+    "qh3",
+    "aioquic",
+}
 
 REASONS = {
     "order": (
