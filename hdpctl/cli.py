@@ -145,6 +145,7 @@ def print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 
 @click.group(
     cls=Root,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "hdpctl status",
@@ -156,6 +157,7 @@ def print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @click.option(
     "--server",
     type=server_address,
+    metavar="URL|unix:PATH",
     envvar="HDPCTL_SERVER",
     help="Where hdpd listens, as unix:/run/hdpd/hdpd.sock or http://nas.local:3030.",
 )
@@ -184,5 +186,8 @@ def cli(ctx: click.Context, server: Server | None, token: str | None) -> None:
     Without --server: /run/hdpd/hdpd.sock, then $XDG_RUNTIME_DIR/hdpd.sock, then
     http://127.0.0.1:3030.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(2)
     session = ctx.ensure_object(Session)
     session.server, session.token = server, token

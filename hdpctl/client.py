@@ -33,6 +33,12 @@ class Client:
         self._connection: _RoutedConnection | None = None
         self._used_at = 0.0
 
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Json:
         """Call `method` with parameters by name and return its result object.
 
@@ -106,8 +112,7 @@ class Client:
         timeout_s: float | None,
     ) -> HTTPResponse:
         if self._connection and time.monotonic() - self._used_at > REUSE_WITHIN_S:
-            self._connection.close()
-            self._connection = None
+            self.close()
         try:
             if self._connection is None:
                 self._connection = _RoutedConnection(self._route)
@@ -127,9 +132,7 @@ class Client:
         return raw
 
     def _lost(self, error: Exception) -> ConnectError:
-        if self._connection:
-            self._connection.close()
-            self._connection = None
+        self.close()
         where = self._route.server
         if isinstance(error, TimeoutError):
             return ConnectError(f"{where} did not answer within {CALL_TIMEOUT_S:.0f} s")

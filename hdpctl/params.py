@@ -41,10 +41,12 @@ class Session:
 
     @cached_property
     def client(self) -> Client:
-        """Calls over HTTP."""
+        """Calls over HTTP; closed with the command."""
         from hdpctl.client import Client  # noqa: PLC0415 - --help needs no connection
 
-        return Client(self.route, self.token)
+        client = Client(self.route, self.token)
+        click.get_current_context().find_root().call_on_close(client.close)
+        return client
 
     def stream(self) -> AbstractContextManager[Stream]:
         """A new WebSocket; its library is loaded only by the commands that follow something."""

@@ -79,7 +79,10 @@ def revoke(session: Session, token_id: str) -> None:
 @json_option
 @pass_session
 def login_link(session: Session) -> None:
-    """Print a link that opens the control page once, within 10 minutes."""
+    """Print a link that opens the control page once.
+
+    It is good for 10 minutes.
+    """
     result = session.client.call("tokens.login_link")
     if session.json:
         return show.json_document(result)

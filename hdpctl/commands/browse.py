@@ -47,10 +47,11 @@ null_option = click.option(
 def ls(
     ctx: click.Context, target: RemotePath | None, long: bool, recursive: bool, null: bool
 ) -> None:
-    """List what is below PEER or PEER/PATH; without either, the peers and their shares.
+    """List peers, their shares, and what is in them.
 
-    The peer `self` is this hdpd. The name of a directory ends with a slash. -l shows type, size,
-    time and the number of files. Piped, names are printed as their bytes.
+    Shows what is below PEER or PEER/PATH; without either, the peers and their shares. The peer
+    `self` is this hdpd. The name of a directory ends with a slash. -l shows type, size, time and
+    the number of files. Piped, names are printed as their bytes.
     """
     session = ctx.ensure_object(Session)
     if target is None:
@@ -137,10 +138,10 @@ def search(
     long: bool,
     null: bool,
 ) -> None:
-    """Search the shares of all connected peers for names that have every TERM.
+    """Search the shares of all connected peers.
 
-    Each TERM may match any part of any component of a path; case and accents do not matter. Hits
-    are printed as they come, as PEER/PATH.
+    A hit has every TERM. Each TERM may match any part of any component of a path; case and accents
+    do not matter. Hits are printed as they come, as PEER/PATH.
     """
     params: Json = {"query": " ".join(terms)}
     if peer is not None:

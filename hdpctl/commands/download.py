@@ -36,10 +36,10 @@ Json = dict[str, Any]
 @json_option
 @click.pass_context
 def download(ctx: click.Context, files: tuple[RemotePath, ...], to: str | None, wait: bool) -> None:
-    """Queue files or whole directories for download, and print their ids.
+    """Queue files or directories for download.
 
-    With --wait, the exit status is 0 when all are done, and 1 when one failed or was cancelled.
-    Ctrl-C ends the waiting, not the download.
+    Prints their ids. With --wait, the exit status is 0 when all are done, and 1 when one failed or
+    was cancelled. Ctrl-C ends the waiting, not the download.
     """
     session = ctx.ensure_object(Session)
     with ExitStack() as stack:

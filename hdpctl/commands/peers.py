@@ -67,7 +67,10 @@ def peers(session: Session, everyone: bool) -> None:
 @json_option
 @pass_session
 def connect(session: Session, code: str) -> None:
-    """Connect by an invite CODE that someone made with `hdpctl invite`."""
+    """Connect by an invite CODE.
+
+    Its maker got it from `hdpctl invite`; it is good for 7 days.
+    """
     result = session.client.call("peers.connect", {"code": code})
     if session.json:
         return show.json_document(result)
@@ -105,9 +108,10 @@ def unblock(session: Session, peer: str) -> None:
 @json_option
 @pass_session
 def invite(session: Session) -> None:
-    """Print a code with which someone can meet this hdpd: `hdpctl connect CODE`.
+    """Print a code that brings a friend here.
 
-    The code holds a private topic and addresses of this machine; give it to friends only.
+    The friend gives it to `hdpctl connect CODE`. It holds a private topic and addresses of this
+    machine; give it to friends only.
     """
     result = session.client.call("peers.invite")
     if session.json:

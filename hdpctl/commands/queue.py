@@ -124,7 +124,7 @@ def retry(session: Session, ids: tuple[str, ...]) -> None:
 @json_option
 @pass_session
 def clear(session: Session, ids: tuple[str, ...]) -> None:
-    """Take finished and failed downloads off the list; no file is touched."""
+    """Take finished and failed downloads off the list."""
     _act(session, "clear", ids)
 
 

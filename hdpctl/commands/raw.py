@@ -62,9 +62,10 @@ def describe(event: dict[str, Any]) -> str:
 @json_option
 @pass_session
 def rpc(session: Session, method: str, params: str | None) -> None:
-    """Call METHOD with the parameters in the object JSON and print its result.
+    """Call any METHOD of the control interface.
 
-    @- reads the object from standard input.
+    The object JSON has the parameters by name; the result is printed. @- reads the object from
+    standard input.
     """
     show.json_document(session.client.call(method, parse_params(params)))
 

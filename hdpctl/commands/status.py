@@ -27,7 +27,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 @json_option
 @pass_session
 def status(session: Session) -> None:
-    """Show name, ports, peers, topics, index and transfers at a glance.
+    """Show name, ports, peers, topics, index and transfers.
 
     --json prints the results of daemon.info, peers.list, topics.list, shares.list,
     downloads.list (the unfinished ones) and uploads.list in one object.
