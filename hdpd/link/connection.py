@@ -338,10 +338,10 @@ class Connection:
 
     # Events of the engine.
 
-    def stream_data_received(self, stream_id: int, data: bytes, end: bool) -> None:
+    def stream_data_received(self, stream_id: int, chunks: list[bytes], end: bool) -> None:
         stream = self._stream_of(stream_id)
         if stream is not None:
-            stream.data_received(data, end)
+            stream.data_received(chunks, end)
             self._forget_if_complete(stream)
         if self._credit:
             self._give_credit()
@@ -419,4 +419,3 @@ class Connection:
                 waiter.set_result(None)
         self._endpoint.forget(self)
         self.on_ended(error)
-

@@ -186,9 +186,7 @@ class Endpoint:
         data, size = batch.data, batch.segment_bytes
         for cid, start, end in demux.split_batch(data, size):
             run = data if end - start == len(data) else data[start:end]
-            connection = (
-                self._by_cid.get(cid) if cid is not None else self._look_at(run, path, now)
-            )
+            connection = self._by_cid.get(cid) if cid is not None else self._look_at(run, path, now)
             if connection is None:
                 self.unknown_datagrams += 1
                 continue

@@ -364,4 +364,3 @@ async def accept_hello(connection: Connection, around: Surroundings) -> Session:
         connection.close(ResetCode.REFUSED)
         raise
     return session
-

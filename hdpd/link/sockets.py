@@ -28,7 +28,9 @@ _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 
 # Enough for 20 ms at 400 MB/s; the kernel clips it to net.core.rmem_max without CAP_NET_ADMIN.
 BUFFER_BYTES = 8 * 1024 * 1024
-_MAX_MESSAGE_BYTES = 65_507  # of one UDP message over IPv4, also when it is cut into segments
+# Of one UDP message that is cut into segments. A little more is possible, but beyond the device's
+# gso_max_size (65,536 with all headers) the kernel cuts it up early and the receiver gets pieces.
+_MAX_MESSAGE_BYTES = 65_400
 _MAX_SEGMENTS = 64
 _MAX_RECEIVE_BYTES = 65_535
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2

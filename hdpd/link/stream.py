@@ -55,6 +55,7 @@ class Stream:
     __slots__ = (
         "answered",
         "_budget",
+        "_buffered",
         "_chunks",
         "_connection",
         "_error",
@@ -72,6 +73,7 @@ class Stream:
         self._budget = budget
         self._reader = FrameReader()
         self._chunks: deque[bytes] = deque()
+        self._buffered = 0  # bytes in the chunks
         self._received_end = False
         self._sent_end = False
         self.answered = False
@@ -81,13 +83,14 @@ class Stream:
 
     # What the connection feeds in.
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, chunks: list[bytes], end: bool) -> None:
         """Raises ProtocolError when the peer sends more than it may."""
-        self._budget -= len(data)
+        size = sum(map(len, chunks))
+        self._budget -= size
         if self._budget < 0:
             raise ProtocolError("the peer sent more than it was asked for")
-        if data:
-            self._chunks.append(data)
+        self._buffered += size
+        self._chunks.extend(filter(None, chunks))
         self._received_end = self._received_end or end
         self._wake_reader()
 
@@ -102,7 +105,6 @@ class Stream:
     def complete(self) -> bool:
         """Whether both directions have ended, one way or the other."""
         return self._error is not None or (self._received_end and self._sent_end)
-
 
     def wake_writer(self) -> None:
         waiter, self._writable = self._writable, None
@@ -129,7 +131,9 @@ class Stream:
             if message is not None:
                 return message
             if self._chunks:
-                self._reader.feed(self._chunks.popleft())
+                chunk = self._chunks.popleft()
+                self._buffered -= len(chunk)
+                self._reader.feed(chunk)
             else:
                 await self._more(timeout)
 
@@ -140,18 +144,24 @@ class Stream:
         while not self._chunks:
             await self._more(timeout)
         chunks = self._chunks
-        if len(chunks) == 1 and len(chunks[0]) <= limit:
-            return chunks.popleft()
-        taken: list[bytes] = []
-        room = limit
-        while chunks and room:
-            chunk = chunks.popleft()
-            if len(chunk) > room:
-                chunks.appendleft(chunk[room:])
-                chunk = chunk[:room]
-            taken.append(chunk)
-            room -= len(chunk)
-        return b"".join(taken)
+        if self._buffered <= limit:
+            taken = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+        else:
+            taken = self._take_some(limit)
+        self._buffered -= len(taken)
+        return taken
+
+    def _take_some(self, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        while limit:
+            chunk = self._chunks.popleft()
+            if len(chunk) > limit:
+                self._chunks.appendleft(chunk[limit:])
+                chunk = chunk[:limit]
+            pieces.append(chunk)
+            limit -= len(chunk)
+        return b"".join(pieces)
 
     async def _more(self, timeout: float) -> None:
         if self._error is not None:
