@@ -4,6 +4,22 @@
 `index.db` holds what a scan can make again. Schemas are the numbered SQL files below schema/.
 """
 
-from hdpd.database.database import Database, Row, Rows, Transaction, open_connection
+from hdpd.database.database import (
+    Database,
+    DatabaseError,
+    Row,
+    Rows,
+    Transaction,
+    open_connection,
+    write_transaction,
+)
 
-__all__ = ["Database", "Row", "Rows", "Transaction", "open_connection"]
+__all__ = [
+    "Database",
+    "DatabaseError",
+    "Row",
+    "Rows",
+    "Transaction",
+    "open_connection",
+    "write_transaction",
+]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +28,10 @@ Rows = Iterator[Row]
 BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a large batch
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
+DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
+
+DatabaseError = apsw.Error
+"""What any statement may raise: a full disk, a damaged file, an interrupted query."""
 
 
 class Transaction:
@@ -54,10 +60,28 @@ class Transaction:
         return self.connection.last_insert_rowid()
 
 
-def open_connection(path: Path, *, readonly: bool = False, durable: bool = False) -> apsw.Connection:
+@contextmanager
+def write_transaction(connection: apsw.Connection) -> Iterator[Transaction]:
+    """One transaction that holds the write lock from its beginning, so that what it reads cannot
+    be changed by another process before it writes; an exception rolls it back."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield Transaction(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # some errors, such as a full disk, have rolled back already
+            connection.execute("ROLLBACK")
+        raise
+
+
+def open_connection(
+    path: Path, *, readonly: bool = False, durable: bool = False
+) -> apsw.Connection:
     """A connection in WAL mode for one thread; `durable` syncs every commit."""
-    flags = apsw.SQLITE_OPEN_READONLY if readonly else (
-        apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    flags = (
+        apsw.SQLITE_OPEN_READONLY
+        if readonly
+        else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     )
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -141,23 +165,24 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._writer, run)
 
     async def read(self, query: Callable[[Transaction], T], *, timeout: float | None = None) -> T:
-        """Runs `query` in a reader thread on one snapshot. After `timeout` seconds the running
-        statement is interrupted and TimeoutError raised."""
+        """Runs `query` in a reader thread on one snapshot. `timeout` seconds after it began, the
+        running statement is interrupted and TimeoutError raised; many small statements in a loop
+        are not, so such a `query` has to look at the clock itself."""
 
         def run() -> T:
             connection = self._connection(readonly=True)
-            timer = threading.Timer(timeout, connection.interrupt) if timeout else None
-            if timer:
-                timer.start()
+            if timeout is not None:
+                deadline = time.monotonic() + timeout
+                connection.set_progress_handler(
+                    lambda: time.monotonic() > deadline, DEADLINE_STEPS
+                )
             try:
                 with connection:
                     return query(Transaction(connection))
             except apsw.InterruptError:
                 raise TimeoutError(f"a query took longer than {timeout} s") from None
             finally:
-                if timer:
-                    timer.cancel()
-                    timer.join()
+                connection.set_progress_handler(None)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 

@@ -1,0 +1,231 @@
+"""Opening what is shared: nothing outside of a share's directory is ever opened, whatever links do.
+
+A name is first opened with O_PATH, which touches neither devices nor FIFOs and follows links; what
+the kernel then says that it is (its place and its type) decides, and the very same node is opened
+for reading through /proc/self/fd. So a link that is changed meanwhile gains nothing.
+
+Every function blocks, for as long as the file system likes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from hdpd.errors import FileUnreadable, HdpdError, NotADirectory, NotAFile, PathNotFound, ShareAway
+from hdpd.shares.safety import has_hidden_component, path_below
+from hdpd.wire.fields import MAX_INTEGER
+from hdpd.wire.paths import text_from_bytes
+
+_FIND = os.O_PATH | os.O_CLOEXEC
+_READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_READ_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+
+
+def mtime_of(status: os.stat_result) -> int:
+    """The modification time in ns, within what SQLite and the wire can hold (to the year 2262)."""
+    return max(-MAX_INTEGER, min(status.st_mtime_ns, MAX_INTEGER))
+
+
+def validator_of(status: os.stat_result) -> bytes:
+    """What changes whenever a file's content does, opaque to whoever gets it.
+
+    The inode number is no part of it: FAT and some network file systems make up a new one each
+    time, and a download would start again for nothing.
+    """
+    return struct.pack(">qq", status.st_size, mtime_of(status))
+
+
+class _Descriptor:
+    """Something with a file descriptor that is closed at the end of a `with` block."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        """Closes the descriptor; again is harmless."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class OpenedFile(_Descriptor):
+    """A shared file, open for reading, and what it was at that moment."""
+
+    __slots__ = ("mtime_ns", "size", "validator")
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        status = os.fstat(fd)
+        self.size = status.st_size
+        self.mtime_ns = mtime_of(status)
+        self.validator = validator_of(status)
+
+    def validator_now(self) -> bytes:
+        """The validator as it is now: another one when the file has been changed meanwhile."""
+        return validator_of(os.fstat(self.fd))
+
+
+class Node(_Descriptor):
+    """A file or directory inside a share, found but not opened for reading."""
+
+    __slots__ = ("below", "status")
+
+    def __init__(self, fd: int, below: bytes, status: os.stat_result) -> None:
+        super().__init__(fd)
+        self.below = below
+        """Where it really is, relative to the share's real directory."""
+        self.status = status
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.status.st_mode)
+
+    def reopen(self) -> int:
+        """A descriptor that can be read; raises OSError."""
+        return os.open(f"/proc/self/fd/{self.fd}", _READ_DIRECTORY if self.is_directory else _READ_FILE)
+
+
+class Outside(OSError):
+    """A link leads out of the share, or to something hidden in it."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EXDEV, "a link that leads to where nothing is shared")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a share is, and whether names with a leading dot are part of it."""
+
+    path: bytes
+    hidden: bool = False
+
+
+class Root(_Descriptor):
+    """The directory of a share, held while something in it is opened.
+
+    Raises:
+        OSError: it is not there, or not a directory, or /proc is not mounted.
+    """
+
+    __slots__ = ("hidden", "real")
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(os.open(place.path, _FIND | os.O_DIRECTORY))
+        self.hidden = place.hidden
+        try:
+            self.real = real_path(self.fd)
+        except OSError:
+            self.close()
+            raise
+
+    def find(self, path: bytes, dir_fd: int | None = None) -> Node:
+        """What the relative `path` leads to, from the share's directory or from `dir_fd` in it.
+
+        Raises:
+            Outside: links lead to where nothing is shared.
+            OSError: there is nothing, or it cannot be reached.
+        """
+        fd = os.open(path or b".", _FIND, dir_fd=self.fd if dir_fd is None else dir_fd)
+        try:
+            below = path_below(self.real, real_path(fd))
+            if below is None or (has_hidden_component(below) and not self.hidden):
+                raise Outside
+            return Node(fd, below, os.fstat(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+
+
+def real_path(fd: int) -> bytes:
+    """Where the kernel says that an open file or directory is; raises OSError."""
+    return os.readlink(b"/proc/self/fd/%d" % fd)
+
+
+def open_subdirectory(name: str, dir_fd: int) -> int:
+    """The directory of that name, which is no link, open for reading; raises OSError."""
+    return os.open(name, _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
+
+
+def open_file(place: Place, below: bytes) -> OpenedFile:
+    """The file at `below` in a share, for reading.
+
+    Raises:
+        PathNotFound, NotAFile, FileUnreadable: as named.
+        ShareAway: the share's directory is not there.
+    """
+    with open_root(place) as root, _find(root, below) as node:
+        if not node.is_file:
+            raise NotAFile(f"{text_from_bytes(below)!r} is not a file")
+        try:
+            return OpenedFile(node.reopen())
+        except OSError as error:
+            raise _refusal(error, below) from None
+
+
+def open_directory(root: Root, below: bytes) -> int:
+    """A descriptor of the directory at `below`, for reading its entries.
+
+    Raises:
+        PathNotFound, NotADirectory, FileUnreadable: as named.
+    """
+    with _find(root, below) as node:
+        if not node.is_directory:
+            raise NotADirectory(f"{text_from_bytes(below)!r} is not a directory")
+        try:
+            return node.reopen()
+        except OSError as error:
+            raise _refusal(error, below) from None
+
+
+def open_root(place: Place) -> Root:
+    """The directory of a share; raises ShareAway."""
+    try:
+        return Root(place)
+    except OSError as error:
+        path = text_from_bytes(place.path)
+        raise ShareAway(f"the shared directory is away: {path}: {error.strerror}") from None
+
+
+def _find(root: Root, below: bytes) -> Node:
+    if has_hidden_component(below) and not root.hidden:
+        raise _not_found(below)
+    try:
+        return root.find(below)
+    except Outside:
+        raise _not_found(below) from None
+    except OSError as error:
+        raise _refusal(error, below) from None
+
+
+def _refusal(error: OSError, below: bytes) -> HdpdError:
+    if error.errno in _NOT_THERE:
+        return _not_found(below)
+    return FileUnreadable(f"{text_from_bytes(below)!r} cannot be read: {error.strerror}")
+
+
+def _not_found(below: bytes) -> PathNotFound:
+    return PathNotFound(f"there is no {text_from_bytes(below)!r} here")
