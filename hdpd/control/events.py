@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hdpd.control.eventlog import LOST, Event, EventLog, make_event
 from hdpd.database import Database, Transaction
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Each start of hdpd numbers its events from the next multiple of this, so that numbers rise over
 # restarts with one write at start: room for 100 events a second over two years without a restart,
@@ -52,7 +52,7 @@ class Events:
         try:
             self._log.append(self._clock(), type_, data)
         except (TypeError, ValueError):
-            _log.exception("an event of type %s cannot be written as JSON", type_)
+            log.exception("an event of type %s cannot be written as JSON", type_)
             return
         for subscription in self._subscriptions:
             subscription.wake_up()
@@ -87,6 +87,7 @@ class Subscription:
         self._seq = seq
         self._types = types
         self._news = asyncio.Event()
+        self._ended = False
 
     def wake_up(self) -> None:
         self._news.set()
@@ -101,12 +102,19 @@ class Subscription:
         return []
 
     async def next(self) -> list[Event]:
-        """The next wanted events, one or more, in order."""
+        """The next wanted events, one or more, in order; none when it was closed and all that was
+        emitted before has been taken.
+        """
         while True:
             self._news.clear()
             if events := self.take():
                 return events
+            if self._ended:
+                return []
             await self._news.wait()
 
     def close(self) -> None:
+        """Nothing that is emitted from now on is waited for."""
+        self._ended = True
+        self._news.set()
         self._events.remove(self)

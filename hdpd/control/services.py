@@ -23,8 +23,8 @@ Texts = list[str]
 class Stream(Protocol):
     """One request to a peer and its answer; leaving the block gives up what is not complete."""
 
-    async def receive(self, timeout: float = 30.0) -> Message: ...  # noqa: ASYNC109
-    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes: ...  # noqa: ASYNC109
+    async def receive(self, timeout: float = 30.0) -> Message: ...
+    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

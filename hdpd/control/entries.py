@@ -1,0 +1,126 @@
+"""Files of peers and of this hdpd as clients see them: listings, and who `peer` means."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+
+from hdpd.control.parameters import FilesList
+from hdpd.control.services import Json, Peers, Services, Session
+from hdpd.errors import InvalidParams, PathInvalid, PeerNotConnected, ProtocolError, TimedOut
+from hdpd.identity.names import name_of
+from hdpd.wire import fields
+from hdpd.wire.messages import (
+    MAX_CURSOR_BYTES,
+    Entry,
+    EntryType,
+    Ls,
+    entries_from_wire,
+    raise_if_error,
+)
+from hdpd.wire.paths import MAX_NAME_BYTES, MAX_PATH_BYTES, RemotePath
+
+SELF = "self"
+LIST_SECONDS = 30.0  # for a whole page; a slow link gets along with smaller pages
+
+# Pages of a recursive listing are shorter than asked for, as each entry may be a long path: the
+# client goes on with the cursor all the same. It keeps what one answer can cost below 9 MB.
+MAX_RECURSIVE_ENTRIES = 2000
+ENTRY_OVERHEAD_BYTES = 64  # of CBOR around the path
+ANSWER_OVERHEAD_BYTES = 64 * 1024  # frames, cursor, errors
+
+
+def connected_session(peers: Peers, text: str) -> Session:
+    """The session with the peer that `text` means.
+
+    Raises:
+        PeerNotFound, PeerAmbiguous, PeerNotConnected
+    """
+    peer_id = peers.resolve(text)
+    session = peers.get(peer_id)
+    if session is None:
+        raise PeerNotConnected(f"{name_of(peer_id)} is not connected")
+    return session
+
+
+def entry_json(entry: Entry, path: RemotePath) -> Json:
+    """What listings and hits have in common; `path` is the entry's path from the share on."""
+    return {
+        "path": path.text,
+        "type": "directory" if entry.type is EntryType.DIRECTORY else "file",
+        "size": entry.size,
+        "mtime": entry.mtime_ns / 1e9,
+        "files": entry.files,
+    }
+
+
+def _decode_cursor(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        cursor = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidParams("the cursor is not one that a listing gave out") from None
+    if len(cursor) > MAX_CURSOR_BYTES:
+        raise InvalidParams("the cursor is too long")
+    return cursor
+
+
+def _encode_cursor(cursor: bytes | None) -> str | None:
+    return None if cursor is None else base64.urlsafe_b64encode(cursor).decode().rstrip("=")
+
+
+async def list_files(services: Services, params: FilesList) -> Json:
+    """One page of a directory, here or at a peer. Raises what the other side answered too."""
+    path = RemotePath.from_text(params.path)
+    cursor = _decode_cursor(params.cursor)
+    limit = min(params.limit, MAX_RECURSIVE_ENTRIES) if params.recursive else params.limit
+    entries: Sequence[Entry]
+    if params.peer == SELF:
+        entries, next_cursor = await services.shares.list_files(
+            path, recursive=params.recursive, sort=params.sort, limit=limit, cursor=cursor
+        )
+    else:
+        session = connected_session(services.peers, params.peer)
+        request = Ls(path, params.recursive, params.sort, limit, cursor)
+        try:
+            async with asyncio.timeout(LIST_SECONDS):
+                entries, next_cursor = await _ask(session, request)
+        except TimeoutError:
+            raise TimedOut(f"{session.name} did not send the listing in time") from None
+    rows = [_list_row(path, entry) for entry in entries]
+    return {
+        "entries": [row for row in rows if row is not None],
+        "next_cursor": _encode_cursor(next_cursor),
+    }
+
+
+def _list_row(base: RemotePath, entry: Entry) -> Json | None:
+    """The row of a listing; None when the path as a whole can't be one, which hides just it."""
+    try:
+        path = RemotePath(base.raw + b"/" + entry.path.raw) if base.raw else entry.path
+    except PathInvalid:
+        return None
+    return {"name": entry.path.name.text, **entry_json(entry, path)}
+
+
+async def _ask(session: Session, request: Ls) -> tuple[list[Entry], bytes | None]:
+    longest = MAX_PATH_BYTES if request.recursive else MAX_NAME_BYTES
+    budget = ANSWER_OVERHEAD_BYTES + request.limit * (longest + ENTRY_OVERHEAD_BYTES)
+    entries: list[Entry] = []
+    with await session.call(request, budget=budget) as stream:
+        while True:
+            answer = await stream.receive(LIST_SECONDS)
+            raise_if_error(answer)
+            if "end" in answer:
+                return entries, fields.optional_bytes(answer, "cursor", MAX_CURSOR_BYTES)
+            # A name with a slash in a plain listing would be somewhere else than it says.
+            entries += [
+                entry
+                for entry in entries_from_wire(answer, "entries")
+                if request.recursive or b"/" not in entry.path.raw
+            ]
+            if len(entries) > request.limit:
+                raise ProtocolError(f"{session.name} listed more than was asked for")

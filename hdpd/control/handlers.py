@@ -1,0 +1,187 @@
+"""What each method does: a thin step from its parameters to the part that knows."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+
+from hdpd.control import entries
+from hdpd.control import parameters as p
+from hdpd.control.call import Call
+from hdpd.control.rules import Role
+from hdpd.control.services import Json
+from hdpd.wire.paths import RemotePath
+
+
+async def daemon_info(call: Call, _: p.NoParams) -> Json:
+    return call.services.app.info()
+
+
+async def daemon_shutdown(call: Call, _: p.NoParams) -> Json:
+    call.after_answer.append(call.services.app.shutdown)
+    return {}
+
+
+async def peers_list(call: Call, params: p.PeersList) -> Json:
+    return {"peers": call.services.peers.list(params.all)}
+
+
+async def peers_connect(call: Call, params: p.Code) -> Json:
+    peer = await call.services.peers.connect(params.code)
+    return {"peer": peer.text}
+
+
+async def peers_disconnect(call: Call, params: p.Peer) -> Json:
+    peers = call.services.peers
+    await peers.disconnect(peers.resolve(params.peer))
+    return {}
+
+
+async def peers_block(call: Call, params: p.Peer) -> Json:
+    peers = call.services.peers
+    await peers.block(peers.resolve(params.peer))
+    return {}
+
+
+async def peers_unblock(call: Call, params: p.Peer) -> Json:
+    peers = call.services.peers
+    await peers.unblock(peers.resolve(params.peer))
+    return {}
+
+
+async def peers_invite(call: Call, _: p.NoParams) -> Json:
+    return {"code": await call.services.peers.invite()}
+
+
+async def topics_list(call: Call, _: p.NoParams) -> Json:
+    return {"topics": call.services.topics.list()}
+
+
+async def topics_join(call: Call, params: p.TopicsJoin) -> Json:
+    return {"name": await call.services.topics.join(params.name)}
+
+
+async def topics_leave(call: Call, params: p.TopicsLeave) -> Json:
+    await call.services.topics.leave(params.name)
+    return {}
+
+
+async def shares_list(call: Call, _: p.NoParams) -> Json:
+    return {"shares": call.services.shares.list()}
+
+
+async def shares_add(call: Call, params: p.SharesAdd) -> Json:
+    return {"name": await call.services.shares.add(params.path, params.name)}
+
+
+async def shares_remove(call: Call, params: p.ShareName) -> Json:
+    await call.services.shares.remove(params.name)
+    return {}
+
+
+async def shares_rescan(call: Call, params: p.SharesRescan) -> Json:
+    await call.services.shares.rescan(params.name)
+    return {}
+
+
+async def files_list(call: Call, params: p.FilesList) -> Json:
+    return await entries.list_files(call.services, params)
+
+
+async def files_search(call: Call, params: p.FilesSearch) -> Json:
+    searches = call.context.searches
+    if not params.stream:
+        return await searches.collect(params)
+    client = call.need_client()
+    targets = searches.targets(params)
+    search = secrets.token_hex(8)
+
+    async def notify(found: Json) -> None:
+        await client.notify("search.hits", {"search": search, **found})
+
+    call.after_answer.append(
+        lambda: client.start(partial(searches.stream, params, targets, notify))
+    )
+    return {"search": search}
+
+
+async def downloads_add(call: Call, params: p.DownloadsAdd) -> Json:
+    peer = call.services.peers.resolve(params.peer)
+    path = RemotePath.from_text(params.path)
+    return {"id": await call.services.downloads.add(peer, path, params.to)}
+
+
+async def downloads_list(call: Call, params: p.DownloadsList) -> Json:
+    states = None if params.states is None else [str(state) for state in params.states]
+    return await call.services.downloads.list(states, params.limit, params.cursor)
+
+
+async def downloads_files(call: Call, params: p.DownloadsFiles) -> Json:
+    return await call.services.downloads.files(params.id, params.limit, params.cursor)
+
+
+async def downloads_pause(call: Call, params: p.DownloadIds) -> Json:
+    await call.services.downloads.pause(params.ids)
+    return {}
+
+
+async def downloads_resume(call: Call, params: p.DownloadIds) -> Json:
+    await call.services.downloads.resume(params.ids)
+    return {}
+
+
+async def downloads_cancel(call: Call, params: p.DownloadIds) -> Json:
+    await call.services.downloads.cancel(params.ids)
+    return {}
+
+
+async def downloads_retry(call: Call, params: p.DownloadIds) -> Json:
+    await call.services.downloads.retry(params.ids)
+    return {}
+
+
+async def downloads_clear(call: Call, params: p.DownloadIds) -> Json:
+    await call.services.downloads.clear(params.ids)
+    return {}
+
+
+async def downloads_move(call: Call, params: p.DownloadsMove) -> Json:
+    await call.services.downloads.move(params.id, params.to)
+    return {}
+
+
+async def uploads_list(call: Call, _: p.NoParams) -> Json:
+    return call.services.uploads.list()
+
+
+async def uploads_cancel(call: Call, params: p.Peer) -> Json:
+    call.services.uploads.cancel(call.services.peers.resolve(params.peer))
+    return {}
+
+
+async def tokens_new(call: Call, params: p.TokensNew) -> Json:
+    token, secret = await call.context.tokens.new(Role.parse(params.role))
+    return {"id": token.id, "token": secret, "role": params.role}
+
+
+async def tokens_list(call: Call, _: p.NoParams) -> Json:
+    return {"tokens": call.context.tokens.list()}
+
+
+async def tokens_revoke(call: Call, params: p.TokenId) -> Json:
+    await call.context.tokens.revoke(params.id)
+    return {}
+
+
+async def tokens_login_link(call: Call, _: p.NoParams) -> Json:
+    return call.context.login_link()
+
+
+async def events_subscribe(call: Call, params: p.EventsSubscribe) -> Json:
+    client = call.need_client()
+    types = None if params.types is None else frozenset(params.types)
+    events = call.context.events
+    seq = events.last_seq
+    since = seq if params.since is None else params.since
+    call.after_answer.append(lambda: client.follow(events.subscribe(since, types)))
+    return {"seq": seq}

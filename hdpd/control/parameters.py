@@ -1,0 +1,166 @@
+"""The parameters of the methods: exact types with limits; unknown fields are refused.
+
+The limits are far above what people need and bound what one request can cost.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hdpd.wire.messages import MAX_LIST_ENTRIES, MAX_QUERY_BYTES
+
+Name = Annotated[str, Meta(min_length=1, max_length=512)]
+Path = Annotated[str, Meta(max_length=4096)]
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
+Ids = Annotated[list[Id], Meta(min_length=1, max_length=10_000)]
+Cursor = Annotated[str, Meta(max_length=16384)]
+Limit = Annotated[int, Meta(ge=1, le=MAX_LIST_ENTRIES)]
+RoleWord = Literal["read", "control", "admin"]
+Sort = Literal["name", "-name", "size", "-size", "mtime", "-mtime"]
+State = Literal[
+    "queued", "waiting_for_peer", "remote_queued", "downloading", "paused", "done", "failed"
+]
+
+
+class Params(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of all parameters."""
+
+
+class NoParams(Params):
+    """No parameters."""
+
+
+class PeersList(Params):
+    """all: also those that are known or blocked."""
+
+    all: bool = False
+
+
+class Code(Params):
+    """code: an invite code."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Peer(Params):
+    """peer: a name, a peer id, or a unique prefix of one."""
+
+    peer: Name
+
+
+class TopicsJoin(Params):
+    """name: left out to make a new one that nobody can guess."""
+
+    name: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class TopicsLeave(Params):
+    """name: the topic."""
+
+    name: Annotated[str, Meta(max_length=1024)]
+
+
+class SharesAdd(Params):
+    """path: a directory on hdpd's machine. name: its own one when left out."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
+    name: Name | None = None
+
+
+class ShareName(Params):
+    """name: the share."""
+
+    name: Name
+
+
+class SharesRescan(Params):
+    """name: all shares when left out."""
+
+    name: Name | None = None
+
+
+class FilesList(Params):
+    """peer: `self` is this hdpd. path: share, then directories; left out for the list of shares.
+    cursor: `next_cursor` of the page before, with everything else unchanged.
+    """
+
+    peer: Name
+    path: Path = ""
+    recursive: bool = False
+    sort: Sort = "name"
+    limit: Limit = 1000
+    cursor: Cursor | None = None
+
+
+class FilesSearch(Params):
+    """query: words that each match any part of the path. peer: all connected ones when left out.
+    stream: hits come as notifications; over WebSocket only.
+    """
+
+    query: Annotated[str, Meta(min_length=1, max_length=MAX_QUERY_BYTES)]
+    peer: Name | None = None
+    limit: Limit = 1000
+    stream: bool = False
+
+
+class DownloadsAdd(Params):
+    """path: a file or directory. to: a subdirectory of the download directory."""
+
+    peer: Name
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
+    to: Path | None = None
+
+
+class DownloadsList(Params):
+    """states: only downloads in these."""
+
+    states: Annotated[list[State], Meta(max_length=16)] | None = None
+    limit: Limit = 1000
+    cursor: Cursor | None = None
+
+
+class DownloadsFiles(Params):
+    """id: the download."""
+
+    id: Id
+    limit: Limit = 1000
+    cursor: Cursor | None = None
+
+
+class DownloadIds(Params):
+    """ids: the downloads."""
+
+    ids: Ids
+
+
+class DownloadsMove(Params):
+    """to: where in the queue."""
+
+    id: Id
+    to: Literal["top", "up", "down", "bottom"]
+
+
+class TokensNew(Params):
+    """role: `read` looks at everything and reads files, `control` also changes the queues, `admin`
+    may do everything.
+    """
+
+    role: RoleWord = "admin"
+
+
+class TokenId(Params):
+    """id: as in `tokens.list`."""
+
+    id: Id
+
+
+class EventsSubscribe(Params):
+    """since: the `seq` of the last event that was seen, to get what came after it. types: only
+    these; all when left out. A second call on the same WebSocket takes the place of the first.
+    """
+
+    since: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    types: Annotated[list[Name], Meta(max_length=64)] | None = None

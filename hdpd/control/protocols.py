@@ -1,0 +1,54 @@
+"""uvicorn's protocols with the limits that it lacks: strangers can't hold connections for nothing.
+
+The overridden methods are uvicorn's own callbacks; tests fail when they are not called any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+MAX_TCP_CONNECTIONS = 256  # about 20 KiB each while idle; a Unix socket is not limited by others
+IDLE_SECONDS = 30.0  # for a request to come in
+
+
+class HttpProtocol(H11Protocol):
+    """HTTP/1.1, with a limit on TCP connections and on the time until a request is there."""
+
+    idle_seconds = IDLE_SECONDS
+    max_tcp_connections = MAX_TCP_CONNECTIONS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._idle_timer = self.loop.call_later(self.idle_seconds, self._drop_when_idle)
+        over_tcp = self.server is not None and self.server[1] is not None
+        if over_tcp and len(self.connections) > self.max_tcp_connections:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._idle_timer.cancel()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._idle_timer.cancel()
+        super().handle_websocket_upgrade(event)
+
+    def _drop_when_idle(self) -> None:
+        """Runs from time to time; between requests a client may be dropped at any moment."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            self._idle_timer = self.loop.call_later(self.idle_seconds, self._drop_when_idle)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """WebSocket whose client is dropped when it answers no ping: closing alone would wait for ever
+    for it to read what it was sent.
+    """
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()

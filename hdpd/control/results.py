@@ -1,0 +1,282 @@
+"""The results of the methods, for the OpenRPC document, docs/rpc.md and the tests.
+
+Fields may be added here, none removed or changed in meaning. Sizes are bytes, times seconds since
+the epoch, rates bytes per second, ids opaque text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from hdpd.control.parameters import RoleWord, State
+
+FileType = Literal["file", "directory"]
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """Base of all results."""
+
+
+class Nothing(Result):
+    """An empty object: it is done."""
+
+
+class DaemonInfo(Result):
+    """controls: where this interface listens. addresses: where peers can reach this hdpd."""
+
+    name: str
+    peer_id: str
+    version: str
+    api_version: str
+    started: float
+    udp_ports: list[int]
+    controls: list[str]
+    addresses: list[str]
+    quic_engine: str
+
+
+class PeerInfo(Result):
+    """topics: names of the topics in common. rtt: seconds. error: why it is not connected."""
+
+    id: str
+    name: str
+    state: Literal["connected", "connecting", "known", "blocked"]
+    address: str | None
+    path: Literal["lan", "direct", "punched", "mapped", "ipv6"] | None
+    found_by: list[Literal["mqtt", "mdns", "known", "gossip", "invite"]]
+    topics: list[str]
+    rtt: float | None
+    connected_since: float | None
+    error: str | None
+
+
+class PeerList(Result):
+    """The peers."""
+
+    peers: list[PeerInfo]
+
+
+class PeerResult(Result):
+    """The id of the peer."""
+
+    peer: str
+
+
+class Invite(Result):
+    """code: carries a private topic and addresses; give it to one who may meet you."""
+
+    code: str
+
+
+class TopicInfo(Result):
+    """peers: how many connected peers are in it."""
+
+    name: str
+    peers: int
+
+
+class Topics(Result):
+    """The joined topics."""
+
+    topics: list[TopicInfo]
+
+
+class Name(Result):
+    """The name under which it is known from now on."""
+
+    name: str
+
+
+class ShareInfo(Result):
+    """searchable: whether the search index is complete. skipped: unreadable entries."""
+
+    name: str
+    path: str
+    state: Literal["scanning", "ready", "away", "error"]
+    searchable: bool
+    files: int
+    directories: int
+    bytes: int
+    skipped: int
+    scanned_at: float | None
+    error: str | None
+
+
+class Shares(Result):
+    """The shares of this hdpd."""
+
+    shares: list[ShareInfo]
+
+
+class FileInfo(Result):
+    """path: from the share on. size and files of a directory: of everything below it."""
+
+    name: str
+    path: str
+    type: FileType
+    size: int
+    mtime: float
+    files: int
+
+
+class Files(Result):
+    """next_cursor: null on the last page."""
+
+    entries: list[FileInfo]
+    next_cursor: str | None
+
+
+class Hit(Result):
+    """peer: the id of the peer that has it, or `self`."""
+
+    peer: str
+    peer_name: str
+    path: str
+    type: FileType
+    size: int
+    mtime: float
+    files: int
+
+
+class Hits(Result):
+    """unanswered: ids of peers that did not answer in full within 5 seconds. truncated: there are
+    more hits than these.
+    """
+
+    hits: list[Hit]
+    unanswered: list[str]
+    truncated: bool
+
+
+class SearchStarted(Result):
+    """search: names the search in the `search.hits` notifications, each `{search, hits}`; the last
+    one has `done: true`, `unanswered` and `truncated`.
+    """
+
+    search: str
+
+
+class DownloadId(Result):
+    """The id of the new download."""
+
+    id: str
+
+
+class DownloadInfo(Result):
+    """eta: seconds to go. queue_position: its place in the peer's upload queue."""
+
+    id: str
+    peer: str
+    path: str
+    to: str | None
+    type: FileType | None
+    state: State
+    size: int | None
+    done_bytes: int
+    files: int | None
+    done_files: int
+    failed_files: int
+    rate: float
+    eta: float | None
+    queue_position: int | None
+    error: str | None
+    added: float
+
+
+class Downloads(Result):
+    """In the order of the queue."""
+
+    downloads: list[DownloadInfo]
+    next_cursor: str | None
+
+
+class DownloadFile(Result):
+    """One file of a download."""
+
+    path: str
+    size: int
+    done_bytes: int
+    state: str
+    error: str | None
+
+
+class DownloadFiles(Result):
+    """The files of one download."""
+
+    files: list[DownloadFile]
+    next_cursor: str | None
+
+
+class ActiveUpload(Result):
+    """What is being sent to whom."""
+
+    peer: str
+    path: str
+    offset: int
+    size: int
+    rate: float
+
+
+class WaitingUpload(Result):
+    """position: 1 is next."""
+
+    peer: str
+    path: str
+    position: int
+
+
+class Uploads(Result):
+    """The upload slots and who waits for one."""
+
+    active: list[ActiveUpload]
+    waiting: list[WaitingUpload]
+
+
+class NewToken(Result):
+    """token: the secret itself, shown this once."""
+
+    id: str
+    token: str
+    role: RoleWord
+
+
+class TokenInfo(Result):
+    """last_used: exact to a minute. Browser sessions are tokens too."""
+
+    id: str
+    role: RoleWord
+    created: float
+    last_used: float | None
+
+
+class TokenList(Result):
+    """The tokens, oldest first."""
+
+    tokens: list[TokenInfo]
+
+
+class LoginLink(Result):
+    """url: logs one browser in, once. expires: in 10 minutes."""
+
+    url: str
+    expires: float
+
+
+class Subscribed(Result):
+    """seq: the number of the last event so far; notifications `event {seq, time, type, data}`
+    follow. Numbers rise, also over restarts of hdpd. An event of type `events.lost` says that
+    events up to its `seq` can't be had any more: list again what you show.
+    """
+
+    seq: int
+
+
+class OpenRpc(Result):
+    """An OpenRPC document, https://spec.open-rpc.org"""
+
+    openrpc: str
+    info: dict[str, str]
+    methods: list[dict[str, Any]]
+    components: dict[str, Any]

@@ -1,0 +1,178 @@
+"""Searches at all connected peers at once; hits are handed on as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+from hdpd.control.entries import (
+    ANSWER_OVERHEAD_BYTES,
+    ENTRY_OVERHEAD_BYTES,
+    SELF,
+    connected_session,
+    entry_json,
+)
+from hdpd.control.parameters import FilesSearch
+from hdpd.control.services import Json, Services, Session
+from hdpd.errors import Busy, HdpdError
+from hdpd.wire.messages import Entry, Search, entries_from_wire, raise_if_error
+from hdpd.wire.paths import MAX_PATH_BYTES
+
+log = logging.getLogger(__name__)
+
+PEER_SECONDS = 5.0  # in which a peer has to answer
+MAX_SEARCHES = 8  # at once, of all clients; each asks every peer
+# A hit may be a long path, so this bounds what all peers together can make us hold: 2 MB each.
+MAX_HITS_OF_ONE_PEER = 500
+_HITS_AT_ONCE = 200  # in one notification
+
+
+class _Findings:
+    """The hits so far, at most `limit`, and what can be said about those that are missing."""
+
+    def __init__(self, limit: int) -> None:
+        self.unanswered: list[str] = []
+        self.truncated = False
+        self._room = limit
+        self._waiting: list[Json] = []
+        self._news = asyncio.Event()
+        self._over = False
+
+    def add(self, peer: str, name: str, entries: Sequence[Entry]) -> bool:
+        """Takes hits; False when there is no room for more."""
+        if len(entries) > self._room:
+            self.truncated = True
+        for entry in entries[: self._room]:
+            self._waiting.append({"peer": peer, "peer_name": name, **entry_json(entry, entry.path)})
+        self._room -= min(len(entries), self._room)
+        self._news.set()
+        return self._room > 0
+
+    def finish(self) -> None:
+        self._over = True
+        self._news.set()
+
+    async def portions(self) -> AsyncGenerator[list[Json], None]:
+        """The hits, as they come, in portions."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                portion = self._waiting[:_HITS_AT_ONCE]
+                del self._waiting[:_HITS_AT_ONCE]
+                yield portion
+            if self._over:
+                return
+
+    def outcome(self) -> Json:
+        return {"unanswered": self.unanswered, "truncated": self.truncated}
+
+
+class Searches:
+    """Runs searches, a bounded number at once."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._running = 0
+
+    def targets(self, params: FilesSearch) -> list[Session | None]:
+        """Who is to be asked; None is this hdpd.
+
+        Raises:
+            PeerNotFound, PeerAmbiguous, PeerNotConnected
+            Busy: too many searches are running.
+        """
+        if self._running >= MAX_SEARCHES:
+            raise Busy("too many searches are running; try again in a few seconds")
+        if params.peer == SELF:
+            return [None]
+        if params.peer is not None:
+            return [connected_session(self._services.peers, params.peer)]
+        return list(self._services.peers.connected())
+
+    async def collect(self, params: FilesSearch) -> Json:
+        """All hits in one answer. Raises as `targets`."""
+        hits: list[Json] = []
+        result: Json = {"hits": hits}
+        async with aclosing(self._run(params, self.targets(params))) as portions:
+            async for portion, outcome in portions:
+                hits += portion
+                result |= outcome or {}
+        return result
+
+    async def stream(
+        self,
+        params: FilesSearch,
+        targets: list[Session | None],
+        notify: Callable[[Json], Awaitable[None]],
+    ) -> None:
+        """Notifies of hits as they come, and at last of the outcome."""
+        async with aclosing(self._run(params, targets)) as portions:
+            async for portion, outcome in portions:
+                at_end = {} if outcome is None else {"done": True, **outcome}
+                await notify({"hits": portion, **at_end})
+
+    async def _run(
+        self, params: FilesSearch, targets: list[Session | None]
+    ) -> AsyncGenerator[tuple[list[Json], Json | None], None]:
+        """Portions of hits as they come, at last none with `{unanswered, truncated}`."""
+        findings = _Findings(params.limit)
+
+        async def ask_all() -> None:
+            async with asyncio.TaskGroup() as group:
+                for target in targets:
+                    group.create_task(self._ask(target, params, findings))
+            findings.finish()
+
+        self._running += 1
+        asking = asyncio.create_task(ask_all())
+        try:
+            async with aclosing(findings.portions()) as portions:
+                async for portion in portions:
+                    yield portion, None
+            yield [], findings.outcome()
+        finally:
+            self._running -= 1
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _ask(self, session: Session | None, params: FilesSearch, findings: _Findings) -> None:
+        """Asks one; whatever goes wrong there is only that one's hits missing."""
+        peer = SELF if session is None else session.peer_id.text
+        try:
+            async with asyncio.timeout(PEER_SECONDS):
+                if session is None:
+                    entries, truncated = await self._services.shares.search(
+                        params.query, params.limit
+                    )
+                    findings.add(SELF, SELF, entries)
+                else:
+                    truncated = await _ask_peer(session, params, findings)
+            findings.truncated |= truncated
+        except (HdpdError, TimeoutError) as error:
+            log.debug("%s did not answer a search: %s", peer, error)
+            findings.unanswered.append(peer)
+        except Exception:
+            log.exception("a search at %s failed", peer)
+            findings.unanswered.append(peer)
+
+
+async def _ask_peer(session: Session, params: FilesSearch, findings: _Findings) -> bool:
+    """Hands on what the peer finds; whether it has more than it told."""
+    limit = min(params.limit, MAX_HITS_OF_ONE_PEER)
+    budget = ANSWER_OVERHEAD_BYTES + limit * (MAX_PATH_BYTES + ENTRY_OVERHEAD_BYTES)
+    peer = session.peer_id.text
+    with await session.call(Search(params.query, limit), budget=budget) as stream:
+        while True:
+            answer = await stream.receive(PEER_SECONDS)
+            raise_if_error(answer)
+            if "end" in answer:
+                return answer.get("truncated") is True
+            entries = entries_from_wire(answer, "hits")
+            if len(entries) > limit:
+                return True
+            limit -= len(entries)
+            if not findings.add(peer, session.name, entries):
+                return True

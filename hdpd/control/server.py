@@ -1,0 +1,169 @@
+"""Runs the control interface: sockets, HTTP server, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
+
+import uvicorn
+
+from hdpd.config import ControlAddress, HostPort
+from hdpd.control.auth import Authenticator
+from hdpd.control.call import Context
+from hdpd.control.endpoints import Endpoints
+from hdpd.control.events import Events
+from hdpd.control.jsonrpc import MAX_MESSAGE_BYTES
+from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
+from hdpd.control.rules import local_names
+from hdpd.control.searches import Searches
+from hdpd.control.services import Json, Services
+from hdpd.control.sockets import BACKLOG, Listeners
+from hdpd.control.tokens import Tokens
+from hdpd.database import Database
+from hdpd.errors import NotFound
+
+MAX_HEADER_BYTES = 32 * 1024  # a path of 4096 bytes, each written as %XX, and the rest
+PING_SECONDS = 20.0  # below the idle limits of proxies and NATs
+# A client with MAX_REQUESTS slow requests is not read from meanwhile, so its pongs may be late.
+PONG_SECONDS = 60.0
+GOODBYE_SECONDS = 1.0  # for clients to take the last events
+STOP_SECONDS = 1  # for requests to end by themselves
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, and without its ten wake-ups a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self._exit = asyncio.Event()
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):  # keeps the Date header right
+                    await self._exit.wait()
+
+    def exit(self) -> None:
+        self.should_exit = True
+        self._exit.set()
+
+
+class Control:
+    """The control interface. Make, `start`, `close`."""
+
+    def __init__(
+        self,
+        services: Services,
+        events: Events,
+        state: Database,
+        addresses: Collection[ControlAddress],
+        hostnames: tuple[str, ...] = (),
+        optional: Collection[ControlAddress] = (),
+    ) -> None:
+        """`hostnames` are further names that this machine is called by in URLs; `optional`
+        addresses may be missing where the machine lacks their family (IPv6).
+        """
+        self.events = events
+        self._addresses = addresses
+        self._optional = optional
+        self._tokens = Tokens(state)
+        self._listeners = Listeners()
+        context = Context(services, events, self._tokens, Searches(services), self.login_link)
+        names = local_names(socket.gethostname(), hostnames)
+        self._endpoints = Endpoints(context, Authenticator(self._tokens, names))
+        self._tokens.on_revoke(self._endpoints.token_revoked)
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> list[str]:
+        """Listens, and returns where: `http://127.0.0.1:3030`, `unix:/run/hdpd/hdpd.sock`, …
+
+        Raises:
+            StartError: an address can't be listened on.
+        """
+        await self._tokens.load()
+        try:
+            await self._listeners.open(self._addresses, self._optional)
+        except BaseException:
+            self._listeners.close()
+            raise
+        self._server = _Server(
+            uvicorn.Config(
+                self._endpoints.application(),
+                http=HttpProtocol,
+                ws=WebSocketProtocol,
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                # What clients do wrong is no news, and our own mistakes are logged before it.
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PONG_SECONDS,
+                ws_per_message_deflate=False,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+        self._serving = asyncio.create_task(self._server.serve(self._listeners.sockets))
+        ready = asyncio.create_task(self._server.ready.wait())
+        await asyncio.wait((self._serving, ready), return_when=asyncio.FIRST_COMPLETED)
+        if self._serving.done():
+            ready.cancel()
+            self._listeners.close()
+            await self._serving
+        return list(self._listeners.addresses)
+
+    async def close(self) -> None:
+        """Says goodbye to clients, after what has been emitted, and stops listening; within about
+        three seconds.
+        """
+        if self._server is None or self._serving is None:
+            return
+        goodbyes = [asyncio.create_task(c.stop()) for c in self._endpoints.connections]
+        if goodbyes:
+            _done, late = await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
+            for task in late:
+                task.cancel()
+        self._server.exit()
+        await self._serving
+        await asyncio.gather(*self._server.server_state.tasks, return_exceptions=True)
+        self._listeners.close()
+
+    def login_link(self) -> Json:
+        """A link that logs one browser in: `{url, expires}`.
+
+        Raises:
+            NotFound: there is no TCP address, so no page.
+        """
+        if not self._listeners.tcp:
+            raise NotFound("hdpd listens on no TCP address, so there is no page to log in to")
+        code, expires = self._tokens.new_code()
+        # A fragment is never sent to a server, so it is in no log.
+        return {
+            "url": f"http://{_reachable(self._listeners.tcp[0])}/#code={code}",
+            "expires": expires,
+        }
+
+
+def _reachable(address: HostPort) -> HostPort:
+    """The address as another machine can use it: not the one that means all of this machine's."""
+    if ipaddress.ip_address(address.host.partition("%")[0]).is_unspecified:
+        return HostPort(socket.gethostname(), address.port)
+    return address

@@ -1,0 +1,145 @@
+"""The sockets that the control interface listens on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
+from hdpd.errors import StartError
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 128
+SOCKET_MODE = 0o660  # the group decides who may control hdpd
+DIRECTORY_MODE = 0o750
+_NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+class Listeners:
+    """Open listening sockets, and the socket files to remove in the end."""
+
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []
+        self.addresses: list[str] = []
+        self.tcp: list[HostPort] = []
+        self._files: list[tuple[Path, int]] = []  # with the inode, not to remove a successor's
+
+    async def open(
+        self, addresses: Collection[ControlAddress], optional: Collection[ControlAddress]
+    ) -> None:
+        """Listens on all addresses, except those `optional` ones whose family is missing here.
+
+        Raises:
+            StartError: an address can't be listened on; what was opened before stays for `close`.
+        """
+        for address in addresses:
+            try:
+                if isinstance(address, UnixAddress):
+                    self._add_unix(address.path)
+                else:
+                    await self._add_tcp(address)
+            except OSError as error:
+                if address in optional and error.errno in _NO_SUCH_FAMILY:
+                    log.info("not listening on %s: %s", address, error.strerror)
+                    continue
+                raise StartError(f"cannot listen on {address}: {_reason(error)}") from None
+
+    def _add_unix(self, path: Path) -> None:
+        self.sockets.append(_listen_unix(path))
+        self.addresses.append(f"unix:{path}")
+        self._files.append((path, path.stat().st_ino))
+
+    async def _add_tcp(self, address: TcpAddress) -> None:
+        """Listens on every address that the host name has."""
+        infos = await asyncio.get_running_loop().getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        missing: OSError | None = None
+        found = 0
+        for family, _kind, _protocol, _name, place in dict.fromkeys(infos):
+            try:
+                listener = _listen_tcp(family, place)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_FAMILY:
+                    raise
+                missing = error
+                continue
+            found += 1
+            host, port = listener.getsockname()[:2]
+            self.sockets.append(listener)
+            self.tcp.append(HostPort(host, port))
+            self.addresses.append(f"http://{HostPort(host, port)}")
+        if missing is not None and not found:
+            raise missing
+
+    def close(self) -> None:
+        """Closes what is open still and removes the socket files; idempotent."""
+        for listener in self.sockets:
+            listener.close()
+        for path, inode in self._files:
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino == inode:
+                    path.unlink()
+        self.sockets.clear()
+        self._files.clear()
+
+
+def _listen_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # 0.0.0.0 and :: are two addresses, on one port.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(place)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    """Listens at `path` in place of a socket that nobody listens on any more."""
+    path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Nobody else gets in between bind and chmod: no connection succeeds before `listen`.
+        listener.bind(os.fspath(path))
+        path.chmod(SOCKET_MODE)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "there is a file of that name that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "it is in use by another program; choose another one with --control"
+    return error.strerror or str(error)

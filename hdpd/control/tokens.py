@@ -1,0 +1,173 @@
+"""Access tokens and login codes: made, stored as hashes, checked, revoked.
+
+A token is 160 random bits, shown once. A browser's session is a token too, made when the one-time
+code of a login link is used and kept in a cookie; so it survives restarts, is listed, and can be
+revoked like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hdpd.control.rules import Role
+from hdpd.database import Database, Transaction
+from hdpd.errors import LimitReached, TokenNotFound, Unauthorized
+
+TOKEN_PREFIX = "hdp_"  # lets people and secret scanners see what it is  # noqa: S105
+TOKEN_BYTES = 20
+CODE_BYTES = 16
+CODE_SECONDS = 600.0
+MAX_TOKENS = 256  # checked one by one at each request
+MAX_CODES = 16  # the oldest link stops working when more are made
+LAST_USED_SECONDS = 60.0  # how exact `last_used` is; saves a write for each request
+SESSION_SECONDS = 90 * 86400.0  # an unused browser session ends; tokens never do by themselves
+
+_SESSION_PREFIX = "session-"
+
+
+@dataclass(slots=True)
+class Token:
+    """A stored token; the secret itself is not known any more."""
+
+    id: str
+    hash: bytes
+    role: Role
+    created: float
+    last_used: float | None
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "id": self.id,
+            "role": self.role.word,
+            "created": self.created,
+            "last_used": self.last_used,
+        }
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="replace")).digest()
+
+
+class Tokens:
+    """The tokens of state.db, also held in memory, and the open login codes, only there."""
+
+    def __init__(self, state: Database, clock: Callable[[], float] = time.time) -> None:
+        self._state = state
+        self._clock = clock
+        self._tokens: dict[str, Token] = {}
+        self._codes: dict[bytes, float] = {}  # hash of the code to its expiry, oldest first
+        self._on_revoke: list[Callable[[str], None]] = []
+
+    async def load(self) -> None:
+        rows = await self._state.read(
+            lambda t: list(t.execute("SELECT id, hash, role, created, last_used FROM token"))
+        )
+        self._tokens = {
+            id_: Token(id_, digest, Role.parse(role), created, last_used)
+            for id_, digest, role, created, last_used in rows
+        }
+
+    def on_revoke(self, callback: Callable[[str], None]) -> None:
+        """Calls back with the id of each token that ends, at once."""
+        self._on_revoke.append(callback)
+
+    async def new(self, role: Role) -> tuple[Token, str]:
+        """A new token and its text, which can't be had again.
+
+        Raises:
+            LimitReached: there are too many.
+        """
+        return await self._add("token-", role)
+
+    async def _add(self, prefix: str, role: Role) -> tuple[Token, str]:
+        await self._end_unused_sessions()
+        if len(self._tokens) >= MAX_TOKENS:
+            raise LimitReached(f"there are {MAX_TOKENS} tokens already; revoke some first")
+        secret = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+        token = Token(prefix + secrets.token_hex(4), _hash(secret), role, self._clock(), None)
+        # Counted before the write, so that calls side by side keep to the limit.
+        self._tokens[token.id] = token
+        row = (token.id, token.hash, role.word, token.created)
+        try:
+            await self._state.write(
+                lambda t: t.execute(
+                    "INSERT INTO token (id, hash, role, created) VALUES (?, ?, ?, ?)", row
+                )
+            )
+        except BaseException:
+            del self._tokens[token.id]
+            raise
+        return token, secret
+
+    async def _end_unused_sessions(self) -> None:
+        oldest = self._clock() - SESSION_SECONDS
+        for token in list(self._tokens.values()):
+            if token.id.startswith(_SESSION_PREFIX) and (token.last_used or token.created) < oldest:
+                await self.revoke(token.id)
+
+    def list(self) -> list[dict[str, object]]:
+        return [token.to_json() for token in sorted(self._tokens.values(), key=lambda t: t.created)]
+
+    async def revoke(self, id_: str) -> None:
+        """Ends a token; it is refused from this moment on.
+
+        Raises:
+            TokenNotFound: no token has that id.
+        """
+        if self._tokens.pop(id_, None) is None:
+            raise TokenNotFound(f"there is no token with the id {id_}")
+        for callback in self._on_revoke:
+            callback(id_)
+        await self._state.write(lambda t: t.execute("DELETE FROM token WHERE id = ?", (id_,)))
+
+    async def check(self, secret: str) -> Token | None:
+        """The token with that text, or None."""
+        digest = _hash(secret)
+        found = None
+        for token in self._tokens.values():
+            if hmac.compare_digest(token.hash, digest):
+                found = token
+        if found is not None:
+            await self._note_use(found)
+        return found
+
+    async def _note_use(self, token: Token) -> None:
+        now = self._clock()
+        if token.last_used is not None and abs(now - token.last_used) < LAST_USED_SECONDS:
+            return
+        token.last_used = now
+
+        def update(transaction: Transaction) -> None:
+            transaction.execute("UPDATE token SET last_used = ? WHERE id = ?", (now, token.id))
+
+        await self._state.write(update)
+
+    def new_code(self) -> tuple[str, float]:
+        """A login code and when it expires (seconds since the epoch)."""
+        code = secrets.token_urlsafe(CODE_BYTES)
+        expires = self._clock() + CODE_SECONDS
+        self._codes[_hash(code)] = expires
+        if len(self._codes) > MAX_CODES:
+            del self._codes[next(iter(self._codes))]
+        return code, expires
+
+    async def use_code(self, code: str) -> str:
+        """The text of a new session's token, which may do everything, for a login code.
+
+        Raises:
+            Unauthorized: unknown, used or expired.
+        """
+        digest = _hash(code)
+        expires = None
+        for known in list(self._codes):
+            if hmac.compare_digest(known, digest):
+                expires = self._codes.pop(known)
+        if expires is None or expires < self._clock():
+            raise Unauthorized("the login link was used already or has expired; ask for a new one")
+        _token, secret = await self._add(_SESSION_PREFIX, Role.ADMIN)
+        return secret
