@@ -19,10 +19,10 @@ from hdpctl.text import visible
 def bars(titles: Mapping[str, str]) -> Iterator[Report]:
     """Report by a bar for each download, under its title."""
     columns = (
-        _text("{task.description}", ratio=2),
-        BarColumn(bar_width=20),
-        TaskProgressColumn(markup=False),
-        _text("{task.fields[status]}", ratio=1),
+        _text("{task.description}", ratio=1, min_width=12),
+        BarColumn(bar_width=16),
+        TaskProgressColumn(),
+        _text("{task.fields[status]}"),
     )
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(highlight=False), expand=True) as progress:
@@ -36,12 +36,13 @@ def bars(titles: Mapping[str, str]) -> Iterator[Report]:
             size, moved = download.get("size"), download.get("done_bytes") or 0
             # An empty file is complete, although 0 of 0 bytes is no part of anything.
             total, completed = (1, 1) if done and not size else (size, size if done else moved)
-            status = visible(f"{state_text(download)} {amounts(download)}")
+            state = "" if download.get("state") == "downloading" else f"{state_text(download)} "
+            status = visible(state + amounts(download))
             progress.update(tasks[one], total=total, completed=completed, status=status)
 
         yield report
 
 
-def _text(template: str, *, ratio: int) -> TextColumn:
-    column = Column(no_wrap=True, ratio=ratio, overflow="ellipsis")
+def _text(template: str, ratio: int | None = None, min_width: int | None = None) -> TextColumn:
+    column = Column(no_wrap=True, overflow="ellipsis", ratio=ratio, min_width=min_width)
     return TextColumn(template, markup=False, table_column=column)

@@ -91,7 +91,9 @@ class Client:
         raise self._refusal(response.status, self._read(response))
 
     def _post(self, document: object) -> Any:
-        body = json.dumps(document).encode()
+        # Not escaped: many long names still fit into one request. What is no valid Unicode, only
+        # `hdpctl rpc` can hold, and hdpd refuses it.
+        body = json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass")
         headers = {**self._headers, "Content-Type": "application/json"}
         response = self._exchange("POST", "/rpc", body, headers, CALL_TIMEOUT_S)
         raw = self._read(response)

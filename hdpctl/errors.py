@@ -54,8 +54,9 @@ def refusal(where: object, status: int, answer: object, tokenless: str = "") -> 
         word = str(answer.get("error") or "")
         message = str(answer.get("message") or "")
     if status == 401:
-        hint = "give one with --token or HDPCTL_TOKEN; `hdpctl token new` there makes one"
-        return RpcError(f"{where} wants a valid token: {hint}{tokenless}", word=word)
+        reason = message or "a token is needed"
+        hint = f"give one with --token or HDPCTL_TOKEN{tokenless}"
+        return RpcError(f"{where}: {reason}; {hint}", word=word)
     if message or word:
         return RpcError(f"{message} ({word})" if message and word else message or word, word=word)
     if status == 403:

@@ -103,7 +103,7 @@ class Application:
     def refusal(self, request: Request) -> Response | None:
         headers = request.headers
         if self.fake.refuses(headers.get("authorization"), headers.get("host")):
-            return JSONResponse({"error": "unauthorized", "message": "no token"}, 401)
+            return JSONResponse({"error": "unauthorized", "message": "a token is needed"}, 401)
         if self.fake.status != 200:
             return Response(self.fake.body, self.fake.status)
         return None

@@ -140,15 +140,19 @@ def test_search_prints_hits_as_they_come(hdpd: FakeHdpd) -> None:
     known = [{"id": "idA", "name": "Ann"}, {"id": "idB", "name": "Bob"}]
     hdpd.answers["peers.list"] = {"peers": known}
     hdpd.answers["files.search"] = {"search": "s1"}
+    end = {"done": True, "unanswered": ["idB"], "truncated": True}
     hdpd.notifications["files.search"] = [
         ("search.hits", {"search": "other", "hits": [hit("idA", "no")], "done": True}),
         ("search.hits", {"search": "s1", "hits": [hit("idA", "D/caf\uefe9")]}),
         ("search.hits", {"search": "s1", "hits": [hit("idC", "x")]}),
-        ("search.hits", {"search": "s1", "hits": [], "done": True, "unanswered": ["idB"]}),
+        ("search.hits", {"search": "s1", "hits": [], **end}),
     ]
     result = hdpd.run("search", "live", "caf", "--peer", "A", "--limit", "9")
     assert result.stdout_bytes == b"Ann/D/caf\xe9\nidC/x\n"
-    assert result.stderr == "hdpctl: no answer from Bob\n"
+    assert result.stderr.splitlines() == [
+        "hdpctl: no answer from Bob",
+        "hdpctl: there are more hits than these; another TERM narrows them down",
+    ]
     assert hdpd.params_of("files.search") == [
         {"query": "live caf", "peer": "A", "limit": 9, "stream": True}
     ]

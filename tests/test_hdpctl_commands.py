@@ -63,7 +63,6 @@ INFO = {
 
 # arguments -> the method and parameters that hdpd gets, its result, what is printed.
 ONE_CALL: list[tuple[list[str], str, dict[str, Any], dict[str, Any], str]] = [
-    (["connect", "hdp-x"], "peers.connect", {"code": "hdp-x"}, {"peer": "Foo"}, "Foo\n"),
     (["disconnect", "Foo"], "peers.disconnect", {"peer": "Foo"}, {}, ""),
     (["block", "Foo"], "peers.block", {"peer": "Foo"}, {}, ""),
     (["unblock", "Foo"], "peers.unblock", {"peer": "Foo"}, {}, ""),
@@ -105,6 +104,14 @@ def test_one_call(
     assert hdpd.calls == [(method, params)]
     before = hdpd.run("--json", *arguments)
     assert (before.exit_code, json.loads(before.stdout)) == (0, result)
+
+
+def test_connect_prints_whose_code_it_was(hdpd: FakeHdpd) -> None:
+    hdpd.answers["peers.connect"] = {"peer": PEER["id"]}
+    hdpd.answers["peers.list"] = {"peers": [PEER]}
+    assert hdpd.run("connect", "hdp1-x").stdout == "PersianChinchilla\n"
+    assert hdpd.params_of("peers.connect") == [{"code": "hdp1-x"}]
+    assert json.loads(hdpd.run("connect", "hdp1-x", "--json").stdout) == {"peer": PEER["id"]}
 
 
 def test_json_may_stand_after_the_command(hdpd: FakeHdpd) -> None:

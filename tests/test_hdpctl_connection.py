@@ -123,7 +123,7 @@ def test_tcp_wants_a_token(hdpd: FakeHdpd, monkeypatch: pytest.MonkeyPatch) -> N
     for command in (["topics"], ["events"], ["cat", "P/f"]):
         refused = hdpd.run(*command, server=hdpd.tcp)
         assert refused.exit_code == 1
-        assert "wants a valid token: give one with --token or HDPCTL_TOKEN" in refused.stderr
+        assert "token is needed; give one with --token or HDPCTL_TOKEN" in refused.stderr
         assert refused.stderr.count("\n") == 1
     assert hdpd.run("--token", "sesame", "topics", server=hdpd.tcp).exit_code == 0
     monkeypatch.setenv("HDPCTL_TOKEN", "sesame")

@@ -153,6 +153,7 @@ def search(
     names = show.PeerNames(session.client.call("peers.list", {"all": True}).get("peers") or [])
     found = 0
     unanswered: list[str] = []
+    truncated = False
     for update in _search(session, params):
         for hit in update.get("hits") or []:
             path = f"{names.in_path(hit.get('peer'))}/{hit.get('path')}"
@@ -160,8 +161,11 @@ def search(
             found += 1
         show.flush()
         unanswered += update.get("unanswered") or []
+        truncated |= bool(update.get("truncated"))
     if unanswered:
         show.note(f"hdpctl: no answer from {', '.join(map(names.shown, unanswered))}")
+    if truncated:
+        show.note("hdpctl: there are more hits than these; another TERM narrows them down")
     if not found and show.on_terminal():
         show.note("nothing found")
     return None

@@ -67,14 +67,15 @@ def peers(session: Session, everyone: bool) -> None:
 @json_option
 @pass_session
 def connect(session: Session, code: str) -> None:
-    """Connect by an invite CODE.
+    """Connect by an invite CODE, and print whose it is.
 
     Its maker got it from `hdpctl invite`; it is good for 7 days.
     """
     result = session.client.call("peers.connect", {"code": code})
     if session.json:
         return show.json_document(result)
-    return show.line(str(result.get("peer") or ""))
+    known = session.client.call("peers.list", {"all": True}).get("peers") or []
+    return show.line(show.PeerNames(known).in_path(result.get("peer")))
 
 
 @click.command(epilog=examples("hdpctl disconnect PersianChinchilla"))
