@@ -87,7 +87,7 @@ class Discovery:
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, port: int) -> None:
-        """Begins to announce and to look; `port` is the UDP port for mDNS. Never waits for others."""
+        """Begins to announce and to look; mDNS tells the UDP `port`. Never waits for others."""
         await self._mqtt.start()
         if self._mdns is not None:
             await self._mdns.start(port)
@@ -223,12 +223,11 @@ class Discovery:
         record = open_record(blob, topic, time.time())
         if record.peer_id == self._identity.peer_id:
             return
-        is_stranger = not self._latest.knows(topic.public_id, record.peer_id)
         if not self._latest.accept(record, time.time()):
             return
-        if found_by == "mqtt" and (is_stranger or record.wants_answer):
+        if found_by == "mqtt" and record.wants_answer:
             peers = self._latest.count(topic.public_id)
-            self._schedules[topic.public_id].peer_appeared(_now(), peers)
+            self._schedules[topic.public_id].newcomer_asked(_now(), peers)
             self._arm()
         self._on_found(
             Found(

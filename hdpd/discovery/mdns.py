@@ -114,7 +114,7 @@ class Mdns:
                 await self._listen()
                 await self._advertise()
                 self._error = None
-            # zeroconf raises RuntimeError where there is no interface.
+            # zeroconf raises RuntimeError when the last interface vanishes at the wrong moment.
             except (OSError, RuntimeError, NonUniqueNameException) as error:
                 self._error = str(error)
                 log.info("mDNS does not work at the moment and is tried again: %s", error)
@@ -150,6 +150,8 @@ class Mdns:
 
     async def _listen(self) -> None:
         """Sockets on every interface, and a browser, before the first advert goes out."""
+        if not self._addresses:
+            raise OSError("there is no network interface with an address")
         if self._zeroconf is None:
             zeroconf = AsyncZeroconf(interfaces=InterfaceChoice.All, ip_version=IPVersion.All)
             await zeroconf.zeroconf.async_wait_for_start()
@@ -161,7 +163,7 @@ class Mdns:
             await self._zeroconf.async_update_interfaces(InterfaceChoice.All)
 
     async def _advertise(self) -> None:
-        if self._zeroconf is None or not self._addresses:
+        if self._zeroconf is None:
             return
         label = self._random_bytes(_LABEL_BYTES).hex()
         self._advert = self._new_advert(f"{label}.{SERVICE_TYPE}", self._random_host())

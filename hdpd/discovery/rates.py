@@ -25,41 +25,47 @@ MAX_MESSAGES_PER_SECOND: Final = 50.0
 class AnnouncementSchedule:
     """Tells when to announce at one topic. Times are monotonic seconds; `random` gives [0, 1)."""
 
-    __slots__ = ("_announced", "_due", "_random", "_wants_answer")
+    __slots__ = ("_announced", "_answer", "_planned", "_random", "_wants_answer")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._announced = -math.inf
-        self._due = math.inf
+        self._planned = math.inf
+        self._answer = math.inf
         self._wants_answer = False
 
     @property
     def due(self) -> float:
         """When to announce next; infinity while there was no reason yet."""
-        return self._due
+        return min(self._planned, self._answer)
 
     def joined(self, now: float) -> None:
         """The topic was joined, or a server that had not heard us was connected: at once."""
-        self._due = now
+        self._planned = now
         self._wants_answer = True
 
     def addresses_changed(self, now: float) -> None:
         """Our candidates are others now: soon, once they have settled."""
-        self._due = min(
-            self._due, max(now + CHANGE_DELAY_SECONDS, self._announced + MIN_GAP_SECONDS)
-        )
+        settled = max(now + CHANGE_DELAY_SECONDS, self._announced + MIN_GAP_SECONDS)
+        self._planned = min(self._planned, settled)
 
-    def peer_appeared(self, now: float, peers: int) -> None:
-        """Somebody who does not know us appeared, at a topic where `peers` have been heard."""
+    def newcomer_asked(self, now: float, peers: int) -> None:
+        """Somebody joined and asked for answers, at a topic where `peers` have been heard.
+
+        Only those who ask are answered: to answer every peer that is new to us would make answers
+        beget answers. A planned answer moves back while the crowd grows, never beyond the spread.
+        """
         spread = peers / ANSWERS_PER_SECOND
-        earliest = self._announced + max(MIN_GAP_SECONDS, spread)
-        self._due = min(self._due, max(now + spread * self._random(), earliest))
+        if self._answer == math.inf:
+            self._answer = now + spread * self._random()
+        self._answer = max(self._answer, self._announced + max(MIN_GAP_SECONDS, spread))
 
     def announced(self, now: float) -> bool:
         """An announcement was made, the next is planned; whether it had to ask for answers."""
         wants_answer, self._wants_answer = self._wants_answer, False
         self._announced = now
-        self._due = now + PERIOD_SECONDS * (1 + PERIOD_JITTER * (2 * self._random() - 1))
+        self._answer = math.inf
+        self._planned = now + PERIOD_SECONDS * (1 + PERIOD_JITTER * (2 * self._random() - 1))
         return wants_answer
 
 

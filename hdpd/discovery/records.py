@@ -215,10 +215,6 @@ class LatestRecords:
             peers.popitem(last=False)
         return True
 
-    def knows(self, topic_id: bytes, peer_id: PeerId) -> bool:
-        """Whether a record of that peer has been accepted."""
-        return peer_id in self._topics.get(topic_id, ())
-
     def count(self, topic_id: bytes) -> int:
         """How many peers were heard at the topic in the last two days."""
         return len(self._topics.get(topic_id, ()))
