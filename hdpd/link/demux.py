@@ -79,7 +79,8 @@ def split_batch(buffer: bytes, segment_bytes: int) -> Iterator[tuple[bytes | Non
 
 def _is_one_flow(buffer: bytes, segment_bytes: int) -> bool:
     """Whether all datagrams are short-header packets with the same destination id, which is nearly
-    always so; columns of the batch are compared at once, because there may be 64 datagrams."""
+    always so; columns of the batch are compared at once, because there may be 64 datagrams.
+    """
     if len(buffer) % segment_bytes and len(buffer) % segment_bytes <= CID_BYTES:
         return False
     first = buffer[::segment_bytes]

@@ -42,7 +42,8 @@ MAX_CONNECTIONS = 512  # about 1 MB each when busy
 
 class Endpoint:
     """Owns the UDP sockets and all connections. `on_accept` gets each new incoming connection
-    before its first packet is handled; `on_knock` never comes: knocks are not answered."""
+    before its first packet is handled; `on_knock` never comes: knocks are not answered.
+    """
 
     def __init__(
         self,
@@ -123,6 +124,10 @@ class Endpoint:
         if payload is None:
             return SAFE_DATAGRAM_BYTES
         return max(SAFE_DATAGRAM_BYTES, min(LARGE_DATAGRAM_BYTES, payload))
+
+    def is_on_link(self, host: str) -> bool:
+        """Whether `host` is reached without a router."""
+        return on_link_payload_bytes(host, self._interfaces) is not None
 
     # Out.
 

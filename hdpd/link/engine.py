@@ -225,7 +225,8 @@ class Engine:
 
     def has_stream_credit(self) -> bool:
         """Whether a stream may be opened now: in qh3, opening without credit ends the connection's
-        ability to open any."""
+        ability to open any.
+        """
         if not self._is_qh3:
             return True  # aioquic holds the data back until there is credit
         next_id: int = self._connection.get_next_available_stream_id()

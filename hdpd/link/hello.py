@@ -80,7 +80,7 @@ def proved_topics(
 ) -> frozenset[bytes]:
     """The public ids of those of our topics that the other side, in `role`, has proved."""
     shown = {proofs[at : at + PROOF_BYTES] for at in range(0, len(proofs), PROOF_BYTES)}
-    # A set finds equal MACs by hash, which tells nothing: they are single-use, bound to fresh nonces.
+    # Looked up by hash and not in constant time: each MAC is bound to fresh nonces, used once.
     return frozenset(t.public_id for t in topics if proof(t, role, digest) in shown)
 
 

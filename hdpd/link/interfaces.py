@@ -56,7 +56,7 @@ def _mtu(interface: str) -> int:
 
 
 def on_link_payload_bytes(host: str, addresses: tuple[InterfaceAddress, ...]) -> int | None:
-    """How large a UDP payload the direct link to `host` carries, or None when a router is between."""
+    """How large a UDP payload the direct link to `host` carries; None behind a router."""
     ip = ipaddress.ip_address(host.partition("%")[0])
     for address in addresses:
         network = address.network

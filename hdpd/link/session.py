@@ -7,6 +7,7 @@ peer is listened to before that. A request is served only while a common topic s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import secrets
@@ -210,10 +211,8 @@ class Session:
         if stream.answered:
             stream.reset(_RESET_CODES.get(error.code, ResetCode.INTERNAL_ERROR))
             return
-        try:
+        with contextlib.suppress(HdpdError):  # it went away meanwhile, which is as good
             await stream.send_message(error_answer(error), end=True)
-        except HdpdError:
-            pass  # it went away meanwhile, which is as good
 
     async def _answer_topics(self, request: Topics, stream: Stream) -> None:
         answerer = Answerer(
@@ -279,9 +278,9 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
         NoCommonTopic: the peer knows none of our topics, or hides it.
         TimedOut, ConnectionLost, ProtocolError: as they say. The connection is closed then.
     """
-    shaken = asyncio.get_running_loop().create_future()
-    connection.on_handshake = lambda: shaken.done() or shaken.set_result(None)
-    connection.on_ended = lambda error: shaken.done() or shaken.set_exception(error)
+    shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    connection.on_handshake = lambda: None if shaken.done() else shaken.set_result(None)
+    connection.on_ended = lambda error: None if shaken.done() else shaken.set_exception(error)
     # Before the hello the peer has nothing to ask.
     connection.on_stream = lambda stream: connection.close(ResetCode.PROTOCOL_ERROR)
     try:
@@ -338,7 +337,7 @@ async def accept_hello(connection: Connection, around: Surroundings) -> Session:
             opened.set_result(stream)
 
     connection.on_stream = first_stream
-    connection.on_ended = lambda error: opened.done() or opened.set_exception(error)
+    connection.on_ended = lambda error: None if opened.done() else opened.set_exception(error)
     certificate_hash = hashlib.sha256(around.endpoint.engines.certificate.der).digest()
     try:
         async with asyncio.timeout(HELLO_TIMEOUT_S):

@@ -73,7 +73,7 @@ class UdpSocket:
         self._socket.close()
 
     def address_for(self, host: str, port: int) -> SocketAddress | None:
-        """What to pass to `send` for an IP literal; None when this socket cannot reach its family."""
+        """What to pass to `send` for an IP literal; None for a family that this socket lacks."""
         if ":" not in host:
             return (host, port) if self.family == socket.AF_INET else ("::ffff:" + host, port, 0, 0)
         if self.family == socket.AF_INET:
@@ -168,7 +168,8 @@ class UdpSocket:
 
 def _runs(datagrams: Sequence[bytes]) -> Iterator[tuple[int, int]]:
     """Cuts a sequence into what one UDP_SEGMENT message can carry: equal sizes, the last one of a
-    run may be shorter."""
+    run may be shorter.
+    """
     start, count = 0, len(datagrams)
     while start < count:
         size = len(datagrams[start])
@@ -201,7 +202,7 @@ def _bound_socket(host: str | None, port: int) -> socket.socket:
         try:
             if family == socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host is None else 1)
-            made.bind((host or ("::" if family == socket.AF_INET6 else "0.0.0.0"), port))
+            made.bind((host or "", port))
         except OSError as error:
             made.close()
             if error.errno == errno.EADDRNOTAVAIL and family != families[-1]:

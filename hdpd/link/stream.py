@@ -53,7 +53,6 @@ class Stream:
     """Frames and raw bytes both ways; used by one task at a time in each direction."""
 
     __slots__ = (
-        "answered",
         "_budget",
         "_buffered",
         "_chunks",
@@ -64,6 +63,7 @@ class Stream:
         "_received_end",
         "_sent_end",
         "_writable",
+        "answered",
         "id",
     )
 

@@ -1,1 +1,1 @@
-"""What peers say to each other: paths, messages and their strict CBOR codec. Pure: no I/O, no clock."""
+"""What peers say to each other: paths, messages and their strict CBOR codec. Pure."""

@@ -93,7 +93,7 @@ def frame(message: dict[str, object]) -> bytes:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames and raw bytes; holds at most what was fed and not yet taken."""
+    """Cuts a byte stream into frames and raw bytes; holds what was fed and not yet taken."""
 
     __slots__ = ("_buffer",)
 

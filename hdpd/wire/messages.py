@@ -233,7 +233,8 @@ def raise_if_error(message: Message) -> None:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A listed file or directory. `path` is relative to what was listed; sizes are bytes, `files`
-    counts the files below a directory (1 for a file), `mtime_ns` is nanoseconds since the epoch."""
+    counts the files below a directory (1 for a file), `mtime_ns` is nanoseconds since the epoch.
+    """
 
     path: RemotePath
     type: EntryType
@@ -262,7 +263,8 @@ class Entry:
 
 def entries_from_wire(message: Message, key: str) -> list[Entry]:
     """The acceptable entries of one answer frame; those with names that no file system of ours
-    may be given (`..`, slashes, NUL) are left out, so that one cannot hide the others."""
+    may be given (`..`, slashes, NUL) are left out, so that one cannot hide the others.
+    """
     entries = []
     for value in fields.array(message, key, MAX_LIST_ENTRIES):
         try:

@@ -1,4 +1,4 @@
-"""Names and paths as they come from peers and clients: parsed types whose constructors are the guard.
+"""Names and paths that come from peers and clients: parsed types whose constructors guard.
 
 A path is a share name followed by components below it; the empty path is the list of shares. It
 never holds `.`, `..`, an empty component, a slash inside a component or a NUL byte, so joining its
@@ -102,7 +102,7 @@ class EntryName:
 
     def __post_init__(self) -> None:
         raw = self.raw
-        if not raw or raw == b"." or raw == b"..":
+        if not raw or raw in {b".", b".."}:
             raise PathInvalid(f"{text_from_bytes(raw)!r} cannot be the name of a shared file")
         if b"/" in raw or b"\0" in raw:
             raise PathInvalid("a name must not contain a slash or a NUL byte")

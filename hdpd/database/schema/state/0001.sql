@@ -7,11 +7,11 @@ CREATE TABLE setting (
   value BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- Topics joined at run time. `master` is the scrypt key, kept so that it is derived only once.
+-- Topics. `master` is the scrypt key, kept so that it is derived only once.
 CREATE TABLE topic (
   name TEXT PRIMARY KEY,
-  joined REAL NOT NULL,
-  invite INTEGER NOT NULL DEFAULT 0   -- 1: made by `peers.invite`
+  master BLOB NOT NULL,
+  joined REAL                         -- NULL: not joined at run time, only named in the configuration
 ) WITHOUT ROWID;
 
 -- Shares added at run time; those of the configuration are not stored here.
@@ -24,10 +24,10 @@ CREATE TABLE share (
 -- The book of known peers: tried directly at start.
 CREATE TABLE peer (
   id BLOB PRIMARY KEY,                -- 32 bytes, Ed25519 public key
-  addresses TEXT NOT NULL,            -- JSON: [{host, port, kind, seen, worked}]
+  addresses TEXT NOT NULL,            -- JSON: [[host, port, seen, worked]]
   topics TEXT NOT NULL,               -- JSON: hex of the public ids of topics shared with it
   found_by TEXT NOT NULL,             -- JSON: [word]
-  last_connected REAL,
+  last_connected REAL NOT NULL,
   last_seen REAL NOT NULL,
   blocked INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;

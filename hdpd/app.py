@@ -1,0 +1,282 @@
+"""The composition root: builds every part, starts them, stops them in order.
+
+The only file that knows all parts; what they need of each other they are given here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+
+from hdpd import __version__
+from hdpd.config import Config, HostPort, TcpAddress
+from hdpd.control.events import Events
+from hdpd.control.server import Control
+from hdpd.control.services import Services
+from hdpd.database import Database, Transaction
+from hdpd.discovery.discovery import Discovery
+from hdpd.discovery.records import Candidate
+from hdpd.errors import StartError
+from hdpd.identity.keys import PeerId
+from hdpd.identity.names import name_of
+from hdpd.link.endpoint import Endpoint
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
+from hdpd.link.session import Handler, Session, Surroundings
+from hdpd.nat.candidates import local_candidates
+from hdpd.notify import Notifier
+from hdpd.peers.book_store import load_book
+from hdpd.peers.peers import Peers
+from hdpd.peers.topics import Topics
+from hdpd.shares.shares import Shares
+from hdpd.state_directory import StateDirectory
+from hdpd.transfers.downloads import Downloads
+from hdpd.transfers.uploads import Uploads
+
+log = logging.getLogger(__name__)
+
+API_VERSION = 1
+STOP_TIMEOUT_S = 4.0  # systemd and people expect a stop within 5 s
+INTERFACE_CHECK_S = 2.0  # ifaddr has no events; one look costs 0.3 ms
+STATUS_INTERVAL_S = 10.0
+# Record numbers rise over restarts by reserving more than one run can use.
+RECORDS_PER_RUN = 1 << 20
+
+
+async def run(config: Config) -> int:
+    """Runs hdpd until SIGTERM, SIGINT or `daemon.shutdown`; returns the exit status.
+
+    Raises:
+        StartError: it cannot start; the message says why and what to do.
+    """
+    directory = StateDirectory(config.state_dir)
+    try:
+        app = App(config, directory)
+        try:
+            await app.start()
+            await app.stopped.wait()
+        finally:
+            await app.close()
+    finally:
+        directory.close()
+    return 0
+
+
+class App:
+    """All parts of one hdpd."""
+
+    def __init__(self, config: Config, directory: StateDirectory) -> None:
+        self.stopped = asyncio.Event()
+        self._config = config
+        self._directory = directory
+        self._identity = directory.identity()
+        self._started = time.time()
+        self._notifier = Notifier()
+        self._interfaces: tuple[InterfaceAddress, ...] = interface_addresses()
+        self._next_record = 0
+        self._closing = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Starts everything; what was started is stopped by `close`, also after an error."""
+        config, closing = self._config, self._closing
+        os.umask(0o077)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.shutdown)
+
+        self._state = Database(config.state_dir / "state.db", "state", durable=True)
+        await self._state.open()
+        closing.push_async_callback(self._state.close)
+        await self._reserve_records()
+        self._events = Events()
+        emit = self._events.emit
+
+        self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
+        await self.shares.start()
+        closing.push_async_callback(self.shares.close)
+        self.uploads = Uploads(self.shares.open_file, config.upload_slots, emit)
+        closing.push_async_callback(self.uploads.close)
+
+        self.topics = Topics(self._state, config.topics, emit)
+        await self.topics.start()
+        self._open_endpoint()
+        around = Surroundings(self._identity, self._endpoint, self.topics.current, self._handlers())
+        book = await load_book(self._state)
+        self.peers = Peers(around, self.topics, book, self._state, self._candidates, emit)
+        closing.push_async_callback(self.peers.close)
+        self.downloads = Downloads(self._state, self.peers.get, config.download_dir, emit)
+        self._wire()
+        await self.downloads.start()
+        closing.push_async_callback(self.downloads.close)
+
+        await self._start_control()
+        await self._start_discovery()
+        self.peers.start()
+        self._watch()
+        self._notifier.ready(self._status())
+        log.info("ready: %s, UDP port %s", name_of(self._identity.peer_id), self._endpoint.ports)
+
+    async def close(self) -> None:
+        """Stops everything, in the opposite order, within 5 s."""
+        self._notifier.stopping()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._closing.aclose()
+        except TimeoutError:
+            log.warning("stopping took longer than %g s; the rest is cut off", STOP_TIMEOUT_S)
+        self._notifier.close()
+
+    def shutdown(self) -> None:
+        """Asks `run` to end."""
+        self.stopped.set()
+
+    # Parts.
+
+    def _open_endpoint(self) -> None:
+        config = self._config
+        self._endpoint = Endpoint(
+            self._identity,
+            config.quic_engine,
+            lambda connection: self.peers.accept(connection),  # noqa: PLW0108 (made later)
+        )
+        self._closing.callback(self._endpoint.close)
+        last = self._directory.last_port() if config.port == 0 else None
+        try:
+            self._endpoint.open(config.bind, last or config.port)
+        except StartError:
+            if last is None:
+                raise
+            self._endpoint.open(config.bind, 0)
+        self._directory.remember_port(self._endpoint.ports[0])
+        self._endpoint.gate.set_topics(self.topics.current())
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        return {
+            "ls": self.shares.answer_ls,  # type: ignore[dict-item]  # each takes its own request
+            "search": self.shares.answer_search,  # type: ignore[dict-item]
+            "read": self.uploads.answer_read,  # type: ignore[dict-item]
+            "announce": lambda *request: self.peers.answer_announce(*request),  # noqa: PLW0108
+        }
+
+    def _wire(self) -> None:
+        self.topics.on_changed = self.peers.topics_changed
+        self.topics.count_peers = self.peers.peers_at
+
+        def connected(session: Session) -> None:
+            self.downloads.peer_connected(session)
+
+        def disconnected(peer_id: PeerId) -> None:
+            self.downloads.peer_disconnected(peer_id)
+            self.uploads.peer_disconnected(peer_id)
+
+        self.peers.on_connected = connected
+        self.peers.on_disconnected = disconnected
+
+    async def _start_control(self) -> None:
+        config = self._config
+        services = Services(
+            app=self,
+            peers=self.peers,
+            topics=self.topics,
+            shares=self.shares,
+            downloads=self.downloads,
+            uploads=self.uploads,
+        )
+        self._control = Control(
+            services,
+            self._events,
+            self._state,
+            config.control,
+            hostnames=config.control_names,
+            optional=tuple(a for a in config.control if a == TcpAddress("::1", 3030)),
+        )
+        self._controls = await self._control.start()
+        self._closing.push_async_callback(self._control.close)
+
+    async def _start_discovery(self) -> None:
+        config = self._config
+        self._discovery = Discovery(
+            self._identity,
+            self._candidates,
+            self._take_record_number,
+            self.peers.found,
+            config.mqtt_servers,
+            mdns=config.mdns,
+        )
+        self.peers.discovery = self._discovery
+        await self._discovery.start(self._endpoint.ports[0])
+        self._closing.push_async_callback(self._discovery.close)
+        self._discovery.set_topics(self.topics.current())
+
+    async def _reserve_records(self) -> None:
+        def reserve(transaction: Transaction) -> int:
+            row = transaction.one("SELECT value FROM setting WHERE key = 'next_record'")
+            first = int(row[0]) if row else 1
+            transaction.execute(
+                "INSERT OR REPLACE INTO setting VALUES ('next_record', ?)",
+                (first + RECORDS_PER_RUN,),
+            )
+            return first
+
+        self._next_record = await self._state.write(reserve)
+
+    def _take_record_number(self) -> int:
+        number = self._next_record
+        self._next_record += 1
+        return number
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        hosts = self._endpoint.bound_hosts or (None,)
+        bound = list(zip(hosts, self._endpoint.ports, strict=True))
+        return local_candidates(self._interfaces, bound)
+
+    # While it runs.
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        for work in (self._watch_interfaces(), self._watch_status(), self._notifier.run_watchdog()):
+            self._tasks.append(loop.create_task(work))
+
+    async def _watch_interfaces(self) -> None:
+        while True:
+            await asyncio.sleep(INTERFACE_CHECK_S)
+            now = interface_addresses()
+            if now != self._interfaces:
+                self._interfaces = now
+                log.info("the network changed")
+                self.peers.network_changed()
+
+    async def _watch_status(self) -> None:
+        while True:
+            await asyncio.sleep(STATUS_INTERVAL_S)
+            self._notifier.status(self._status())
+
+    def _status(self) -> str:
+        connected = len(self.peers.connected())
+        shares = len(self.shares.list())
+        peers = "1 peer" if connected == 1 else f"{connected} peers"
+        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.ports[0]}"
+
+    def info(self) -> dict[str, object]:
+        """What `daemon.info` answers."""
+        return {
+            "name": name_of(self._identity.peer_id),
+            "peer_id": self._identity.peer_id.text,
+            "version": __version__,
+            "api_version": API_VERSION,
+            "started": self._started,
+            "udp_ports": self._endpoint.ports,
+            "controls": self._controls,
+            "addresses": [str(HostPort(c.host, c.port)) for c in self._candidates()],
+            "quic_engine": self._config.quic_engine,
+            "download_dir": str(self._config.download_dir),
+            "discovery": self._discovery.status(),
+        }

@@ -1,0 +1,1 @@
+"""Where this peer can be reached: its candidates."""

@@ -1,0 +1,1 @@
+"""The other peers: which are known, which are connected, and how it comes to that."""

@@ -1,0 +1,142 @@
+"""The book of known peers: where each was seen, where it was reached. Pure.
+
+It is what lets old friends meet without any broker: at start its peers are dialled directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from hdpd.identity.keys import PeerId
+
+Address = tuple[str, int]
+
+MAX_PEERS = 2000  # about 2 KB each; strangers that were never connected go first
+MAX_ADDRESSES = 16  # for each peer: a full record of 12, and a few that worked before
+FORGET_ADDRESS_S = 30 * 24 * 3600.0  # an address that has neither worked nor been told so long
+
+
+@dataclass(slots=True)
+class KnownAddress:
+    """When an address was last told to us, and when it last worked; wall-clock seconds."""
+
+    seen: float
+    worked: float = 0.0
+
+
+@dataclass(slots=True)
+class KnownPeer:
+    """What is remembered of one peer. `topics` holds public ids of topics it was met at."""
+
+    peer_id: PeerId
+    last_seen: float
+    addresses: dict[Address, KnownAddress] = field(default_factory=dict)
+    topics: set[bytes] = field(default_factory=set)
+    found_by: list[str] = field(default_factory=list)
+    last_connected: float = 0.0
+    blocked: bool = False
+
+    def addresses_to_dial(self) -> list[Address]:
+        """Those that worked last come first, then those that were told last."""
+        known = self.addresses.items()
+        ordered = sorted(known, key=lambda each: (each[1].worked, each[1].seen), reverse=True)
+        return [address for address, _ in ordered]
+
+
+class Book:
+    """All known peers. `take_changed` tells which to save."""
+
+    def __init__(self, peers: Iterable[KnownPeer] = ()) -> None:
+        self._peers = {peer.peer_id: peer for peer in peers}
+        self._changed: set[PeerId] = set()
+        self._removed: set[PeerId] = set()
+
+    def __iter__(self) -> Iterator[KnownPeer]:
+        return iter(self._peers.values())
+
+    def get(self, peer_id: PeerId) -> KnownPeer | None:
+        return self._peers.get(peer_id)
+
+    def found(
+        self,
+        peer_id: PeerId,
+        topic_id: bytes | None,
+        found_by: str,
+        addresses: Iterable[Address],
+        now: float,
+    ) -> bool:
+        """Notes what a record, an advert or an invite said; whether anything of it is new."""
+        peer = self._peers.get(peer_id)
+        is_new = peer is None
+        if peer is None:
+            self._make_room()
+            peer = self._peers[peer_id] = KnownPeer(peer_id, now)
+        if found_by not in peer.found_by:
+            peer.found_by.append(found_by)
+        if topic_id is not None and topic_id not in peer.topics:
+            peer.topics.add(topic_id)
+            is_new = True
+        for address in addresses:
+            known = peer.addresses.get(address)
+            if known is None:
+                peer.addresses[address] = KnownAddress(now)
+                is_new = True
+            else:
+                known.seen = now
+        self._trim(peer, now)
+        peer.last_seen = now
+        self._changed.add(peer_id)
+        return is_new
+
+    def connected(
+        self, peer_id: PeerId, address: Address | None, topics: Iterable[bytes], now: float
+    ) -> None:
+        """Notes that a session stands; `address` is where we dialled it, None if it dialled us."""
+        self.found(peer_id, None, "known", [address] if address else [], now)
+        peer = self._peers[peer_id]
+        if len(peer.found_by) > 1:
+            peer.found_by.remove("known")
+        if address:
+            peer.addresses[address].worked = now
+        peer.topics.update(topics)
+        peer.last_connected = now
+
+    def block(self, peer_id: PeerId, blocked: bool, now: float) -> None:
+        peer = self._peers.setdefault(peer_id, KnownPeer(peer_id, now))
+        peer.blocked = blocked
+        self._changed.add(peer_id)
+
+    def is_blocked(self, peer_id: PeerId) -> bool:
+        peer = self._peers.get(peer_id)
+        return peer is not None and peer.blocked
+
+    def take_changed(self) -> tuple[list[KnownPeer], list[PeerId]]:
+        """The peers to save and those to delete since the last call."""
+        saved = [self._peers[peer_id] for peer_id in self._changed if peer_id in self._peers]
+        removed = list(self._removed)
+        self._changed.clear()
+        self._removed.clear()
+        return saved, removed
+
+    def _make_room(self) -> None:
+        if len(self._peers) < MAX_PEERS:
+            return
+        victim = min(
+            self._peers.values(),
+            key=lambda peer: (peer.blocked, peer.last_connected, peer.last_seen),
+        ).peer_id
+        del self._peers[victim]
+        self._changed.discard(victim)
+        self._removed.add(victim)
+
+    @staticmethod
+    def _trim(peer: KnownPeer, now: float) -> None:
+        for address, known in list(peer.addresses.items()):
+            if max(known.seen, known.worked) < now - FORGET_ADDRESS_S:
+                del peer.addresses[address]
+        while len(peer.addresses) > MAX_ADDRESSES:
+            oldest = min(
+                peer.addresses, key=lambda a: max(peer.addresses[a].seen, peer.addresses[a].worked)
+            )
+            del peer.addresses[oldest]

@@ -1,0 +1,68 @@
+"""The book in state.db: read at start, the changed peers saved in batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from hdpd.database import Database, Transaction
+from hdpd.identity.keys import PeerId
+from hdpd.peers.book import Book, KnownAddress, KnownPeer
+
+
+async def load_book(database: Database) -> Book:
+    return Book(await database.read(_load))
+
+
+async def save_book(database: Database, book: Book) -> None:
+    """Saves what has changed since the last time; cheap when nothing has."""
+    saved, removed = book.take_changed()
+    if saved or removed:
+        rows = [_to_row(peer) for peer in saved]
+        await database.write(lambda transaction: _save(transaction, rows, removed))
+
+
+def _load(transaction: Transaction) -> list[KnownPeer]:
+    rows = transaction.execute(
+        "SELECT id, addresses, topics, found_by, last_connected, last_seen, blocked FROM peer"
+    )
+    return [
+        KnownPeer(
+            peer_id=PeerId(peer_id),
+            last_seen=last_seen,
+            addresses={
+                (host, port): KnownAddress(seen, worked)
+                for host, port, seen, worked in json.loads(addresses)
+            },
+            topics={bytes.fromhex(topic) for topic in json.loads(topics)},
+            found_by=json.loads(found_by),
+            last_connected=last_connected or 0.0,
+            blocked=bool(blocked),
+        )
+        for peer_id, addresses, topics, found_by, last_connected, last_seen, blocked in rows
+    ]
+
+
+def _to_row(peer: KnownPeer) -> tuple[bytes, str, str, str, float, float, int]:
+    return (
+        peer.peer_id.raw,
+        json.dumps(
+            [
+                [host, port, known.seen, known.worked]
+                for (host, port), known in peer.addresses.items()
+                if "%" not in host  # a zone means nothing after the next start
+            ]
+        ),
+        json.dumps(sorted(topic.hex() for topic in peer.topics)),
+        json.dumps(peer.found_by),
+        peer.last_connected,
+        peer.last_seen,
+        int(peer.blocked),
+    )
+
+
+def _save(
+    transaction: Transaction, rows: Iterable[tuple[object, ...]], removed: Iterable[PeerId]
+) -> None:
+    transaction.executemany("INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # type: ignore[arg-type]
+    transaction.executemany("DELETE FROM peer WHERE id = ?", [(peer.raw,) for peer in removed])

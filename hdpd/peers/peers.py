@@ -1,0 +1,359 @@
+"""The set of sessions: who is connected, who should be, and what the control interface says of it.
+
+One session for each pair of peers: where two come about, the peer with the lower key chooses, so
+that both ends keep the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Sequence
+
+from hdpd.database import Database
+from hdpd.discovery.discovery import Discovery, Found
+from hdpd.discovery.records import Candidate
+from hdpd.errors import HdpdError, InvalidParams, PeerNotConnected, ProtocolError
+from hdpd.identity import invites
+from hdpd.identity.keys import PeerId
+from hdpd.identity.names import name_of
+from hdpd.identity.topics import SECRET_BYTES
+from hdpd.link.connection import Connection
+from hdpd.link.session import Session, Surroundings, accept_hello
+from hdpd.link.stream import Stream
+from hdpd.peers.book import Book, KnownPeer
+from hdpd.peers.book_store import save_book
+from hdpd.peers.dialler import Dialler
+from hdpd.peers.naming import resolve_peer
+from hdpd.peers.topics import Emit, Topics
+from hdpd.wire.messages import Announce, Request, ResetCode
+
+log = logging.getLogger(__name__)
+
+TIE_S = 5.0  # two connections that began within it were dialled by both sides at once
+HOLD_S = 600.0  # after `peers.disconnect` the peer is left alone so long
+INVITE_LIFETIME_S = 7 * 24 * 3600
+SAVE_INTERVAL_S = 5.0
+
+
+class Peers:
+    """Knows everybody. `on_connected` and `on_disconnected` tell the transfers."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        topics: Topics,
+        book: Book,
+        database: Database,
+        candidates: Callable[[], Sequence[Candidate]],
+        emit: Emit,
+    ) -> None:
+        self.on_connected: Callable[[Session], None] = lambda session: None
+        self.on_disconnected: Callable[[PeerId], None] = lambda peer_id: None
+        self.discovery: Discovery | None = None
+        self._around = around
+        self._topics = topics
+        self._book = book
+        self._database = database
+        self._candidates = candidates
+        self._emit = emit
+        self._sessions: dict[PeerId, list[Session]] = {}
+        self._held_until: dict[PeerId, float] = {}  # one entry for each `disconnect` by the owner
+        self._dialler = Dialler(around, book, self._is_wanted, self._add)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Dials everybody who is known."""
+        self._dialler.wake_all()
+        self._spawn(self._save_regularly())
+
+    async def close(self) -> None:
+        await self._dialler.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for session in self.connected():
+            session.close(ResetCode.SHUTTING_DOWN)
+        await save_book(self._database, self._book)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            await save_book(self._database, self._book)
+
+    # Coming together.
+
+    def found(self, found: Found) -> None:
+        """Somebody is said to be at one of our topics."""
+        addresses = [(each.host, each.port) for each in found.candidates]
+        is_new = self._book.found(
+            found.peer_id, found.topic_id, found.found_by, addresses, time.time()
+        )
+        peer = self._book.get(found.peer_id)
+        assert peer is not None
+        if is_new:
+            self._emit("peer.found", self._describe(peer))
+        if self._is_wanted(peer):
+            self._dialler.wake(peer.peer_id)
+
+    def _is_wanted(self, peer: KnownPeer) -> bool:
+        return (
+            peer.peer_id not in self._sessions
+            and not peer.blocked
+            and self._held_until.get(peer.peer_id, 0.0) < self._loop.time()
+            and any(topic.public_id in peer.topics for topic in self._topics.current())
+        )
+
+    def accept(self, connection: Connection) -> None:
+        """An incoming connection; it becomes a session when its hello holds."""
+        self._spawn(self._accept(connection))
+
+    async def _accept(self, connection: Connection) -> None:
+        try:
+            session = await accept_hello(connection, self._around)
+        except HdpdError as error:
+            log.info("a connection from %s was refused: %s", connection.path.host, error)
+            return
+        held = self._held_until.get(session.peer_id, 0.0) > self._loop.time()
+        if held or self._book.is_blocked(session.peer_id):
+            session.close(ResetCode.REFUSED)
+            return
+        self._add(session)
+
+    def _add(self, session: Session) -> None:
+        if session.closed:
+            return
+        address = session.address if session.dialled_by_us else None
+        self._book.connected(session.peer_id, address, session.topics, time.time())
+        session.on_closed = self._closed
+        session.on_topics = self._topics_changed_with
+        others = self._sessions.setdefault(session.peer_id, [])
+        others.append(session)
+        self._dialler.forget(session.peer_id)
+        if len(others) > 1:
+            self._choose(session, others[-2])
+        if self.get(session.peer_id) is not session:
+            return
+        log.info("connected with %s at %s", session.name, session.address[0])
+        self._emit("peer.connected", self._describe_id(session.peer_id))
+        self.on_connected(session)
+        self._spawn(self._announce_to(session))
+
+    def _choose(self, new: Session, old: Session) -> None:
+        """The lower key ends one of two sessions; the other side follows."""
+        if self._around.identity.peer_id > new.peer_id:
+            return
+        tie = new.since - old.since < TIE_S and new.dialled_by_us != old.dialled_by_us
+        surplus = new if tie and old.dialled_by_us else old
+        surplus.close(ResetCode.DUPLICATE)
+
+    def _closed(self, session: Session) -> None:
+        sessions = self._sessions.get(session.peer_id, [])
+        if session in sessions:
+            sessions.remove(session)
+        if sessions:
+            return  # it was one of two
+        self._sessions.pop(session.peer_id, None)
+        log.info("disconnected from %s: %s", session.name, session.end)
+        self._emit("peer.disconnected", self._describe_id(session.peer_id))
+        self.on_disconnected(session.peer_id)
+        peer = self._book.get(session.peer_id)
+        if peer is not None and self._is_wanted(peer):
+            self._dialler.wake(session.peer_id)
+
+    # Topics and the network change.
+
+    def topics_changed(self) -> None:
+        """A topic was joined or left: every session proves anew, and others may be reached."""
+        current = self._topics.current()
+        self._around.endpoint.gate.set_topics(current)
+        if self.discovery is not None:
+            self.discovery.set_topics(current)
+        for session in self.connected():
+            self._spawn(self._renew_topics(session))
+        self._dialler.wake_all()
+
+    async def _renew_topics(self, session: Session) -> None:
+        try:
+            await session.renew_topics()
+        except HdpdError as error:
+            if not session.closed:
+                log.info("proving the topics to %s: %s", session.name, error)
+                session.close(ResetCode.PROTOCOL_ERROR)
+
+    def _topics_changed_with(self, session: Session) -> None:
+        self._book.connected(session.peer_id, None, session.topics, time.time())
+        self._emit("peer.changed", self._describe_id(session.peer_id))
+        self._spawn(self._announce_to(session))
+
+    def network_changed(self) -> None:
+        """Interfaces or addresses changed: prove the paths, tell the peers, try the others."""
+        self._around.endpoint.network_changed()
+        if self.discovery is not None:
+            self.discovery.candidates_changed()
+            self._spawn(self.discovery.network_changed())
+        for session in self.connected():
+            self._spawn(self._announce_to(session))
+        self._dialler.wake_all()
+
+    async def _announce_to(self, session: Session) -> None:
+        """Tells the peer our addresses at each common topic."""
+        if self.discovery is None:
+            return
+        topics = [topic for topic in self._topics.current() if topic.public_id in session.topics]
+        records = tuple(self.discovery.own_record(topic) for topic in topics[:16])
+        with contextlib.suppress(HdpdError):
+            await session.ask(Announce(records))
+
+    async def answer_announce(self, session: Session, request: Request, stream: Stream) -> None:
+        """Takes records for the topics in common."""
+        assert isinstance(request, Announce)
+        for blob in request.records:
+            try:
+                if self.discovery is not None:
+                    self.discovery.receive_gossip(blob, session.topics)
+            except ProtocolError as error:
+                log.debug("a record from %s was dropped: %s", session.name, error)
+        await stream.send_message({"ok": True}, end=True)
+
+    # What the control interface asks.
+
+    def get(self, peer_id: PeerId) -> Session | None:
+        """The session with a peer; the newest that stands where there are two for a moment."""
+        sessions = self._sessions.get(peer_id, [])
+        return next((each for each in reversed(sessions) if not each.closed), None)
+
+    def connected(self) -> list[Session]:
+        found = (self.get(peer_id) for peer_id in list(self._sessions))
+        return [session for session in found if session is not None]
+
+    def peers_at(self, topic_id: bytes) -> int:
+        return sum(topic_id in session.topics for session in self.connected())
+
+    def resolve(self, text: str) -> PeerId:
+        """See `resolve_peer`; connected peers go before those that are only known."""
+        connected = [session.peer_id for session in self.connected()]
+        with contextlib.suppress(HdpdError):
+            return resolve_peer(text, connected)
+        return resolve_peer(text, {*connected, *(peer.peer_id for peer in self._book)})
+
+    def list(self, all: bool) -> list[dict[str, object]]:  # noqa: A002 (the parameter's name)
+        """Connected and connecting peers; with `all`, everybody who is known."""
+        described = [self._describe(peer) for peer in self._book]
+        order = ("connected", "connecting", "known", "blocked")
+        chosen = [each for each in described if all or each["state"] in order[:2]]
+        return sorted(chosen, key=lambda e: (order.index(str(e["state"])), str(e["name"])))
+
+    def _describe_id(self, peer_id: PeerId) -> dict[str, object]:
+        peer = self._book.get(peer_id)
+        return self._describe(peer) if peer else {"id": peer_id.text, "name": name_of(peer_id)}
+
+    def _describe(self, peer: KnownPeer) -> dict[str, object]:
+        session = self.get(peer.peer_id)
+        error = self._dialler.last_error(peer.peer_id)
+        described: dict[str, object] = {
+            "id": peer.peer_id.text,
+            "name": name_of(peer.peer_id),
+            "state": self._state(peer, session),
+            "address": None,
+            "path": None,
+            "found_by": list(peer.found_by),
+            "topics": self._topics.names_of(frozenset(peer.topics)),
+            "rtt": None,
+            "connected_since": None,
+            "last_connected": peer.last_connected or None,
+            "error": None if error is None else {"code": error.code, "message": error.message},
+        }
+        if session is not None:
+            host, port = session.address
+            described |= {
+                "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+                "path": self._path_kind(host),
+                "topics": self._topics.names_of(session.topics),
+                "rtt": session.rtt or None,
+                "connected_since": time.time() - (self._loop.time() - session.since),
+                "error": None,
+            }
+        return described
+
+    def _state(self, peer: KnownPeer, session: Session | None) -> str:
+        if peer.blocked:
+            return "blocked"
+        if session is not None:
+            return "connected"
+        return "connecting" if self._dialler.is_dialling(peer.peer_id) else "known"
+
+    def _path_kind(self, host: str) -> str:
+        if self._around.endpoint.is_on_link(host):
+            return "lan"
+        ip = ipaddress.ip_address(host.partition("%")[0])
+        return "ipv6" if ip.version == 6 else "direct"
+
+    async def invite(self) -> str:
+        """A code that brings its reader to a new private topic, where we wait."""
+        secret = secrets.token_bytes(SECRET_BYTES)
+        told = [(each.host, each.port) for each in self._candidates() if not each.has_zone]
+        invite = invites.Invite(
+            self._around.identity.peer_id,
+            secret,
+            tuple(told[: invites.MAX_ADDRESSES]),
+            int(time.time()) + INVITE_LIFETIME_S,
+        )
+        await self._topics.join(invite.topic_name)
+        return invite.encode()
+
+    async def connect(self, code: str) -> PeerId:
+        """Uses an invite code: joins its topic and dials its maker.
+
+        Raises:
+            InviteInvalid, InviteExpired: see `invites.parse`.
+        """
+        invite = invites.parse(code, time.time())
+        if invite.peer_id == self._around.identity.peer_id:
+            raise InvalidParams("this invite code was made here; give it to somebody else")
+        name = await self._topics.join(invite.topic_name)
+        topic = next(topic for topic in self._topics.current() if topic.name == name)
+        self._held_until.pop(invite.peer_id, None)
+        self._book.found(invite.peer_id, topic.public_id, "invite", invite.addresses, time.time())
+        if self.get(invite.peer_id) is None:
+            self._dialler.wake(invite.peer_id, at_once=True)
+        return invite.peer_id
+
+    async def disconnect(self, peer_id: PeerId) -> None:
+        """Ends the session and leaves the peer alone for ten minutes.
+
+        Raises:
+            PeerNotConnected: there is none.
+        """
+        if self.get(peer_id) is None:
+            raise PeerNotConnected(f"{name_of(peer_id)} is not connected")
+        self._held_until[peer_id] = self._loop.time() + HOLD_S
+        self._loop.call_later(HOLD_S + 1, self._dialler.wake_all)
+        self._close_sessions(peer_id)
+
+    async def block(self, peer_id: PeerId) -> None:
+        """Ends the session; the peer is not let in again until it is unblocked."""
+        self._book.block(peer_id, True, time.time())
+        self._dialler.forget(peer_id)
+        self._close_sessions(peer_id)
+        await save_book(self._database, self._book)
+
+    async def unblock(self, peer_id: PeerId) -> None:
+        self._book.block(peer_id, False, time.time())
+        self._held_until.pop(peer_id, None)
+        self._dialler.wake(peer_id, at_once=True)
+        await save_book(self._database, self._book)
+
+    def _close_sessions(self, peer_id: PeerId) -> None:
+        for session in list(self._sessions.get(peer_id, [])):
+            session.close(ResetCode.REFUSED)

@@ -1,0 +1,146 @@
+"""The joined topics: those of the configuration and those joined at run time, with their keys.
+
+Deriving a topic's keys takes scrypt's time and memory, so it is done once, in a thread, one at a
+time, and the result is kept in state.db (mode 0600). A topic of the configuration is joined at
+each start; leaving it lasts until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from hdpd.database import Database, Transaction
+from hdpd.errors import LimitReached, TopicNotFound
+from hdpd.identity.topics import (
+    SECRET_BYTES,
+    Topic,
+    derive_master,
+    is_guessable,
+    new_name,
+    normalise,
+)
+from hdpd.link.hello import MAX_TOPICS
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[str, dict[str, object]], None]
+
+
+class Topics:
+    """What is joined now. `on_changed` is called after each change; `count_peers` tells how many
+    connected peers share a topic.
+    """
+
+    def __init__(self, database: Database, configured: Sequence[str], emit: Emit) -> None:
+        self.on_changed: Callable[[], None] = lambda: None
+        self.count_peers: Callable[[bytes], int] = lambda topic_id: 0
+        self._database = database
+        self._configured = frozenset(map(normalise, configured))
+        self._emit = emit
+        self._joined: dict[str, Topic] = {}
+        self._by_id: dict[bytes, Topic] = {}
+        self._derivation = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Joins what the configuration says and what was joined before."""
+        stored = await self._database.read(
+            lambda t: list(t.execute("SELECT name, master, joined FROM topic ORDER BY joined"))
+        )
+        masters: dict[str, bytes] = {name: master for name, master, _ in stored}
+        names = [*sorted(self._configured), *(name for name, _, joined in stored if joined)]
+        for name in dict.fromkeys(names):
+            if len(self._joined) >= MAX_TOPICS:
+                log.warning("more than %d topics: the others are not joined", MAX_TOPICS)
+                break
+            if name in masters:
+                self._add(Topic.from_master(name, masters[name]))
+            else:
+                self._add(await self._derive(name, joined=None))
+                self._warn_if_guessable(name)
+
+    def current(self) -> tuple[Topic, ...]:
+        return tuple(self._joined.values())
+
+    def get(self, topic_id: bytes) -> Topic | None:
+        return self._by_id.get(topic_id)
+
+    def names_of(self, topic_ids: frozenset[bytes]) -> list[str]:
+        """The names of those of `topic_ids` that are joined, sorted."""
+        return sorted(self._by_id[each].name for each in topic_ids if each in self._by_id)
+
+    def list(self) -> list[dict[str, object]]:
+        return [
+            {
+                "name": topic.name,
+                "peers": self.count_peers(topic.public_id),
+                "configured": topic.name in self._configured,
+                "guessable": is_guessable(topic.name),
+            }
+            for topic in sorted(self._joined.values(), key=lambda topic: topic.name)
+        ]
+
+    async def join(self, name: str | None) -> str:
+        """Joins the topic called `name`, or a new unguessable one; returns its normalised name.
+
+        Raises:
+            TopicInvalid, LimitReached: the name cannot be one, or 64 are joined already.
+        """
+        new = name is None
+        wanted = new_name(secrets.token_bytes(SECRET_BYTES)) if name is None else normalise(name)
+        if wanted in self._joined:
+            return wanted
+        if len(self._joined) >= MAX_TOPICS:
+            raise LimitReached(f"{MAX_TOPICS} topics are joined; leave one first")
+        self._add(await self._derive(wanted, joined=time.time()))
+        if not new:
+            self._warn_if_guessable(wanted)
+        self._emit("topic.joined", {"name": wanted})
+        self.on_changed()
+        return wanted
+
+    async def leave(self, name: str) -> None:
+        """Leaves a topic at once and for good (one of the configuration: until the next start).
+
+        Raises:
+            TopicNotFound: it was not joined.
+        """
+        wanted = normalise(name)
+        topic = self._joined.pop(wanted, None)
+        if topic is None:
+            raise TopicNotFound(f"the topic {wanted!r} is not joined; `hdpctl topics` lists them")
+        del self._by_id[topic.public_id]
+        self._emit("topic.left", {"name": wanted})
+        self.on_changed()
+        await self._database.write(
+            lambda t: t.execute("DELETE FROM topic WHERE name = ?", (wanted,))
+        )
+
+    def _add(self, topic: Topic) -> None:
+        self._joined[topic.name] = topic
+        self._by_id[topic.public_id] = topic
+
+    async def _derive(self, name: str, joined: float | None) -> Topic:
+        async with self._derivation:
+            master = await asyncio.to_thread(derive_master, name)
+
+        def save(transaction: Transaction) -> None:
+            transaction.execute(
+                "INSERT OR REPLACE INTO topic (name, master, joined) VALUES (?, ?, ?)",
+                (name, master, joined),
+            )
+
+        await self._database.write(save)
+        return Topic.from_master(name, master)
+
+    @staticmethod
+    def _warn_if_guessable(name: str) -> None:
+        if is_guessable(name):
+            # Without the name: the log is read by more people than those who may know it.
+            log.warning(
+                "a topic was joined whose name can be guessed: whoever guesses it meets you there; "
+                "`hdpctl topics join --new` makes one that nobody can guess"
+            )
