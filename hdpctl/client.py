@@ -16,9 +16,10 @@ from hdpctl.server import Route
 CALL_TIMEOUT_S = 60.0
 MAX_BATCH = 50
 PAGE_ENTRIES = 1000
-# Shorter than any server keeps an idle connection, so that a call never meets one that is closing
-# and never has to be sent twice.
+# Shorter than any server keeps a connection, so that a call never meets one that is closing: it
+# could not be sent again without knowing whether it was carried out.
 REUSE_WITHIN_S = 2.0
+REUSE_AT_MOST_S = 15.0
 
 Json = dict[str, Any]
 Call = tuple[str, Mapping[str, Any]]
@@ -31,7 +32,7 @@ class Client:
         self._route = route
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._connection: _RoutedConnection | None = None
-        self._used_at = 0.0
+        self._opened_at = self._used_at = 0.0
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
@@ -113,17 +114,25 @@ class Client:
         headers: Mapping[str, str],
         timeout_s: float | None,
     ) -> HTTPResponse:
-        if self._connection and time.monotonic() - self._used_at > REUSE_WITHIN_S:
-            self.close()
         try:
-            if self._connection is None:
-                self._connection = _RoutedConnection(self._route)
-                self._connection.connect()
-            self._connection.sock.settimeout(timeout_s)
-            self._connection.request(verb, self._route.server.url_path(path), body, headers)
-            return self._connection.getresponse()
+            connection = self._connected()
+            connection.sock.settimeout(timeout_s)
+            connection.request(verb, self._route.server.url_path(path), body, headers)
+            return connection.getresponse()
         except (OSError, HTTPException) as error:
             raise self._lost(error) from error
+
+    def _connected(self) -> _RoutedConnection:
+        now = time.monotonic()
+        fresh = now - self._used_at < REUSE_WITHIN_S and now - self._opened_at < REUSE_AT_MOST_S
+        # Without a socket, the server announced that it closes the connection.
+        if self._connection and self._connection.sock and fresh:
+            return self._connection
+        self.close()
+        self._connection = _RoutedConnection(self._route)
+        self._connection.connect()
+        self._opened_at = now
+        return self._connection
 
     def _read(self, response: HTTPResponse) -> bytes:
         try:

@@ -51,6 +51,8 @@ class FakeHdpd:
     calls: list[tuple[str, Json]] = field(default_factory=list)
     # Bytes of a file that the connection breaks off after.
     broken_after: int | None = None
+    # Close each connection after one answer.
+    closes: bool = False
     status: int = 200
     body: bytes = b""
 
@@ -114,7 +116,8 @@ class Application:
         document = await request.json()
         if isinstance(document, list):
             return JSONResponse([self.fake.answer(one) for one in document])
-        return JSONResponse(self.fake.answer(document))
+        headers = {"Connection": "close"} if self.fake.closes else None
+        return JSONResponse(self.fake.answer(document), headers=headers)
 
     async def stream(self, socket: WebSocket) -> None:
         headers = socket.headers

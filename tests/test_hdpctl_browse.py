@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hdpctl import show
+from hdpctl import client, show
 from hdpctl.text import from_bytes
 from tests.fake_hdpd import FakeHdpd, Refusal, serving
 
@@ -110,6 +110,16 @@ def test_a_large_directory_is_streamed(hdpd: FakeHdpd) -> None:
 
     hdpd.answers["files.list"] = answer
     assert hdpd.run("ls", "Peer/D").stdout.split() == [str(i) for i in range(total)]
+
+
+def test_pages_go_on_over_new_connections(hdpd: FakeHdpd, monkeypatch: pytest.MonkeyPatch) -> None:
+    hdpd.answers["files.list"] = in_pages([entry(b"%d" % i) for i in range(10)], 2)
+    expected = "".join(f"{i}\n" for i in range(10))
+    hdpd.closes = True
+    assert hdpd.run("ls", "Peer/D").stdout == expected
+    hdpd.closes = False
+    monkeypatch.setattr(client, "REUSE_AT_MOST_S", 0.0)
+    assert hdpd.run("ls", "Peer/D").stdout == expected
 
 
 def test_without_argument_the_peers_and_their_shares(hdpd: FakeHdpd) -> None:
