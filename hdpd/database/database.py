@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,11 +60,21 @@ class Transaction:
         return self.connection.last_insert_rowid()
 
 
-@contextmanager
-def write_transaction(connection: apsw.Connection) -> Iterator[Transaction]:
+def write_transaction(connection: apsw.Connection) -> AbstractContextManager[Transaction]:
     """One transaction that holds the write lock from its beginning, so that what it reads cannot
-    be changed by another process before it writes; an exception rolls it back."""
-    connection.execute("BEGIN IMMEDIATE")
+    be changed by another process before it writes; an exception rolls it back.
+    """
+    return _transaction(connection, "BEGIN IMMEDIATE")
+
+
+def read_transaction(connection: apsw.Connection) -> AbstractContextManager[Transaction]:
+    """One transaction whose statements all see the same snapshot."""
+    return _transaction(connection, "BEGIN")
+
+
+@contextmanager
+def _transaction(connection: apsw.Connection, begin: str) -> Iterator[Transaction]:
+    connection.execute(begin)
     try:
         yield Transaction(connection)
         connection.execute("COMMIT")
@@ -159,26 +169,25 @@ class Database:
 
         def run() -> T:
             connection = self._connection(readonly=False)
-            with connection:
-                return change(Transaction(connection))
+            with write_transaction(connection) as transaction:
+                return change(transaction)
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, run)
 
     async def read(self, query: Callable[[Transaction], T], *, timeout: float | None = None) -> T:
         """Runs `query` in a reader thread on one snapshot. `timeout` seconds after it began, the
         running statement is interrupted and TimeoutError raised; many small statements in a loop
-        are not, so such a `query` has to look at the clock itself."""
+        are not, so such a `query` has to look at the clock itself.
+        """
 
         def run() -> T:
             connection = self._connection(readonly=True)
             if timeout is not None:
                 deadline = time.monotonic() + timeout
-                connection.set_progress_handler(
-                    lambda: time.monotonic() > deadline, DEADLINE_STEPS
-                )
+                connection.set_progress_handler(lambda: time.monotonic() > deadline, DEADLINE_STEPS)
             try:
-                with connection:
-                    return query(Transaction(connection))
+                with read_transaction(connection) as transaction:
+                    return query(transaction)
             except apsw.InterruptError:
                 raise TimeoutError(f"a query took longer than {timeout} s") from None
             finally:

@@ -9,7 +9,7 @@ from hdpd.shares.cursors import PageCursor
 from hdpd.shares.pages import KINDS, Page, cut
 from hdpd.shares.tree import DirectoryRow, FileRow
 from hdpd.wire.messages import Entry, EntryType
-from hdpd.wire.paths import EntryName, RemotePath
+from hdpd.wire.paths import RemotePath
 
 
 class IndexedDirectory(NamedTuple):
@@ -109,8 +109,8 @@ class IndexTree:
 
     def files(self, node: IndexedDirectory, after: str, limit: int) -> list[FileRow]:
         rows = self._transaction.execute(
-            "SELECT name, size, mtime FROM file WHERE directory=:directory AND "
-            f"{_SORTS['name'][0]} ORDER BY {_SORTS['name'][1]} LIMIT :limit",  # noqa: S608
+            "SELECT name, size, mtime FROM file WHERE directory=:directory AND "  # noqa: S608
+            f"{_SORTS['name'][0]} ORDER BY {_SORTS['name'][1]} LIMIT :limit",
             {"directory": node.id, "name": after, "limit": limit},
         )
         return [FileRow(*row) for row in rows]
@@ -119,8 +119,8 @@ class IndexTree:
         self, node: IndexedDirectory, after: str
     ) -> DirectoryRow[IndexedDirectory] | None:
         row = self._transaction.one(
-            "SELECT id, scanned, name, size, mtime, files FROM directory "
-            f"WHERE parent=:directory AND {_SORTS['name'][0]} "  # noqa: S608
+            "SELECT id, scanned, name, size, mtime, files FROM directory "  # noqa: S608
+            f"WHERE parent=:directory AND {_SORTS['name'][0]} "
             f"ORDER BY {_SORTS['name'][1]} LIMIT 1",
             {"directory": node.id, "name": after},
         )

@@ -19,13 +19,14 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a scanner process has to do before it ends."""
 
     database: str  # path of index.db, in reversible text
-    forget: list[int] = []  # noqa: RUF012 - msgspec copies it; root directories of former shares
+    forget: list[int] = []
     share: ShareJob | None = None
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far it is. `scanned` comes once, when the pass is complete; the last report is `done`,
-    `away` or `failed`, the latter two with a `message`."""
+    `away` or `failed`, the latter two with a `message`.
+    """
 
     phase: Literal["scanning", "scanned", "indexing", "done", "away", "failed"]
     root: int = 0
@@ -33,7 +34,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: int = 0
     bytes: int = 0
     skipped: int = 0
-    reasons: list[str] = []  # noqa: RUF012
+    reasons: list[str] = []
     message: str = ""
 
 

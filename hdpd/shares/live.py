@@ -13,12 +13,16 @@ from hdpd.shares.reading import Content, Subdirectory, read_directory
 from hdpd.shares.safety import path_below
 from hdpd.shares.tree import DirectoryRow, FileRow, TreePage, walk
 from hdpd.wire.messages import Entry, EntryType
-from hdpd.wire.paths import RemotePath, text_from_bytes
+from hdpd.wire.paths import (
+    MAX_DEPTH,
+    MAX_NAME_BYTES,
+    MAX_PATH_BYTES,
+    RemotePath,
+    text_from_bytes,
+)
 
 
-def live_page(
-    place: Place, below: bytes, sort: str, after: PageCursor | None, limit: int
-) -> Page:
+def live_page(place: Place, below: bytes, sort: str, after: PageCursor | None, limit: int) -> Page:
     """A page of the directory `below` the share at `place`; totals of directories are not known.
 
     Raises:
@@ -48,7 +52,8 @@ def _read(root: Root, below: bytes) -> Content:
     try:
         # Where the path is not the real one, a link is in it.
         linked = path_below(root.real, real_path(fd)) != below
-        return read_directory(root, fd, linked=linked)
+        room = MAX_PATH_BYTES - 2 * (MAX_NAME_BYTES + 1) - len(below)
+        return read_directory(root, fd, linked=linked, room=room)
     except OSError as error:
         path = text_from_bytes(below)
         raise FileUnreadable(f"{path!r} cannot be read: {error.strerror}") from None
@@ -75,7 +80,7 @@ class _LiveTree:
     def directory_after(self, node: bytes, after: str) -> DirectoryRow[bytes] | None:
         rows = self._content(node).directories
         start = bisect_right(rows, name_key(after), key=lambda found: name_key(found.name))
-        if start == len(rows):
+        if start == len(rows) or node.count(b"/") > MAX_DEPTH - 4:  # as deep as can be named
             return None
         found = rows[start]
         return DirectoryRow(_join(node, found), found.name, 0, found.mtime, 0)

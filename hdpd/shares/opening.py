@@ -106,7 +106,9 @@ class Node(_Descriptor):
 
     def reopen(self) -> int:
         """A descriptor that can be read; raises OSError."""
-        return os.open(f"/proc/self/fd/{self.fd}", _READ_DIRECTORY if self.is_directory else _READ_FILE)
+        return os.open(
+            f"/proc/self/fd/{self.fd}", _READ_DIRECTORY if self.is_directory else _READ_FILE
+        )
 
 
 class Outside(OSError):
@@ -162,7 +164,7 @@ class Root(_Descriptor):
 
 def real_path(fd: int) -> bytes:
     """Where the kernel says that an open file or directory is; raises OSError."""
-    return os.readlink(b"/proc/self/fd/%d" % fd)
+    return os.readlink(b"/proc/self/fd/%d" % fd)  # noqa: PTH115 - as bytes
 
 
 def open_subdirectory(name: str, dir_fd: int) -> int:

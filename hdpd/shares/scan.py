@@ -130,7 +130,7 @@ class Scan:
 
     def _give_up(self, above: _Frame, directory: Directory, error: OSError) -> None:
         """Goes on without having read a directory."""
-        self._skip(directory, error.strerror)
+        self._skip(directory, error.strerror or str(error))
         if error.errno in _FORGET and directory.id and directory.scanned:
             for child in self._writer.children(directory).values():
                 self._writer.lose_directory(child)
@@ -205,7 +205,8 @@ class Scan:
 
     def _flush(self) -> None:
         """Writes the batch, with the totals so far of the directories that the walk is in: where
-        the walk is for the first time they grow, elsewhere the last ones stand until it leaves."""
+        the walk is for the first time they grow, elsewhere the last ones stand until it leaves.
+        """
         size = files = 0
         for frame in reversed(self._stack):
             size += frame.size
@@ -227,4 +228,3 @@ class Scan:
             names.append(above.name)
             above = above.parent
         self.tally.reasons.append(f"{'/'.join(reversed(names))}: {reason}")
-

@@ -85,7 +85,8 @@ class Scanner:
 
 def begin_share(writer: IndexWriter, share: ShareJob) -> tuple[Directory, bool]:
     """The share's root in the index, made anew when the share is new or became another one; and
-    whether it was a mount point at its last complete scan."""
+    whether it was a mount point at its last complete scan.
+    """
     with write_transaction(writer.connection) as transaction:
         row = transaction.one(
             "SELECT path, hidden, root, mount_point FROM share WHERE name=?", (share.name,)
@@ -113,9 +114,7 @@ def begin_share(writer: IndexWriter, share: ShareJob) -> tuple[Directory, bool]:
     return Directory.stored(root_id, None, share.name, *columns), bool(was_mount_point)
 
 
-def finish_share(
-    writer: IndexWriter, share: ShareJob, tally: Tally, *, mount_point: bool
-) -> None:
+def finish_share(writer: IndexWriter, share: ShareJob, tally: Tally, *, mount_point: bool) -> None:
     """Records the outcome of a complete scan."""
     with write_transaction(writer.connection) as transaction:
         transaction.execute(

@@ -68,12 +68,13 @@ class _Frame(Generic[N]):
 
 @dataclass(frozen=True, slots=True)
 class TreePage:
-    """Part of a walk. `cursor` is None at the end; with `is_unknown` it is at a directory that the
-    source does not know, whose content has to come from elsewhere."""
+    """Part of a walk. `cursor` says where to go on, None at the end. `unknown` is a directory whose
+    content the source does not know and that has to come from elsewhere before it goes on.
+    """
 
     entries: list[Entry]
     cursor: TreeCursor | None
-    is_unknown: bool = False
+    unknown: RemotePath | None = None
 
 
 def walk(source: Source[N], top: N, after: TreeCursor | None, limit: int) -> TreePage:
@@ -82,9 +83,12 @@ def walk(source: Source[N], top: N, after: TreeCursor | None, limit: int) -> Tre
     frames = _frames_at(source, top, after)
     while frames:
         frame = frames[-1]
+        if not source.is_known(frame.node):
+            # A walk that comes to it is before its first file; one that goes on may be inside.
+            is_fresh = frame.files_after == "" or after is None
+            cursor = TreeCursor(Step.DIRECTORY, frame.path) if is_fresh else after
+            return TreePage(entries, cursor, unknown=frame.path)
         if frame.files_after is not None:
-            if not source.is_known(frame.node):
-                return TreePage(entries, TreeCursor(Step.DIRECTORY, frame.path), is_unknown=True)
             rows = source.files(frame.node, frame.files_after, limit - len(entries))
             for name, size, mtime in rows:
                 path = frame.path / EntryName.from_text(name)

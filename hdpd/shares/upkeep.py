@@ -1,5 +1,7 @@
-"""Work on the index that follows a scan, in short transactions: sweeping away what is gone, and
-putting new names into the search tables."""
+"""Work on the index that follows a scan, in short transactions.
+
+It sweeps away what is gone, and puts new names into the search tables.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ def sweep(writer: IndexWriter) -> Iterator[None]:
                 lost = transaction.one("SELECT id, name FROM directory WHERE parent IS NULL")
                 if lost is None:
                     return
-                room -= _sweep_one(transaction, *lost, room)
+                room -= _sweep_one(transaction, lost[0], lost[1], room)
         yield
 
 
@@ -49,7 +51,8 @@ def _sweep_one(transaction: Transaction, id_: int, name: str, room: int) -> int:
 
 def renew_search_tables(writer: IndexWriter) -> None:
     """Empties the search tables when they were made with another folding. Comes before anything is
-    deleted: a row can only be taken out as it was put in."""
+    deleted: a row can only be taken out as it was put in.
+    """
     with write_transaction(writer.connection) as transaction:
         if transaction.one("SELECT folding FROM state") == (FOLDING,):
             return

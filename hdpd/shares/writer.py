@@ -140,14 +140,13 @@ class IndexWriter:
             ((d.mtime, d.scanned, d.size, d.files, d.id) for d in self._touched),
         )
         transaction.executemany(
-            "UPDATE directory SET parent=NULL WHERE id=?", ((id_,) for id_ in self._lost_directories)
+            "UPDATE directory SET parent=NULL WHERE id=?",
+            ((id_,) for id_ in self._lost_directories),
         )
 
     def _store_files(self, transaction: Transaction) -> None:
         delete_files(transaction, self._lost_files)
-        transaction.executemany(
-            "UPDATE file SET size=?, mtime=? WHERE id=?", self._changed_files
-        )
+        transaction.executemany("UPDATE file SET size=?, mtime=? WHERE id=?", self._changed_files)
         first = take_ids(transaction, "last_file", sum(len(rows) for _, rows in self._new_files))
         rows = (
             (directory.id, name, size, mtime)

@@ -1,0 +1,233 @@
+"""Listing shares: from the index where it knows a directory, else from the file system itself.
+
+So everything can be browsed as soon as hdpd runs, and from then on without touching a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from hdpd.database import Database, Transaction
+from hdpd.errors import (
+    FileUnreadable,
+    InvalidParams,
+    NotADirectory,
+    PathNotFound,
+    ShareAway,
+)
+from hdpd.shares.cursors import (
+    Step,
+    TreeCursor,
+    parse_page_cursor,
+    parse_tree_cursor,
+)
+from hdpd.shares.index import IndexTree, directory_page, find_directory
+from hdpd.shares.live import live_page, live_walk
+from hdpd.shares.pages import Page, name_key, page_of
+from hdpd.shares.share import Share
+from hdpd.shares.tree import TreePage, walk
+from hdpd.wire.messages import MAX_LIST_ENTRIES, SORT_KEYS, Entry, EntryType
+from hdpd.wire.paths import RemotePath
+
+LIVE_ENTRIES = 2000  # of a recursive listing that reads the file system, for each page
+LIVE_SECONDS = 20.0  # a directory of a million entries takes some seconds to read
+
+T = TypeVar("T")
+Listing = tuple[list[Entry], bytes | None]
+_NOWHERE = RemotePath(b"")
+
+
+class Lister:
+    """Lists what the `shares`, by name, hold."""
+
+    def __init__(self, index: Database, shares: Mapping[str, Share]) -> None:
+        self._index = index
+        self._shares = shares
+
+    async def page(self, path: RemotePath, sort: str, limit: int, cursor: bytes | None) -> Listing:
+        """A page of one directory, or of the shares.
+
+        Raises:
+            PathNotFound, NotADirectory, FileUnreadable, ShareAway, InvalidParams: as named.
+        """
+        limit = _checked_limit(limit)
+        if sort not in SORT_KEYS:
+            raise InvalidParams(f"cannot sort by {sort!r}; one of: {', '.join(SORT_KEYS)}")
+        after = parse_page_cursor(cursor, sort) if cursor is not None else None
+        if path.is_root:
+            entries, next_ = page_of(await self._share_entries(), sort, after, limit)
+            return entries, next_.encode() if next_ else None
+        share = self._share(path)
+        below = RemotePath(path.below_share)
+
+        def indexed(transaction: Transaction) -> Page | None:
+            found = find_directory(transaction, share.root, below)
+            if found is None or not found.scanned:
+                return None
+            return directory_page(transaction, found.id, sort, after, limit)
+
+        page = await self._index.read(indexed)
+        if page is None:
+            page = await _live(share, lambda: live_page(share.place, below.raw, sort, after, limit))
+        return page[0], page[1].encode() if page[1] else None
+
+    async def tree(self, path: RemotePath, limit: int, cursor: bytes | None) -> Listing:
+        """A page of all that is below a directory, or below the list of shares; parents first.
+
+        It may hold fewer entries than `limit` although there are more. Raises as `page`.
+        """
+        limit = _checked_limit(limit)
+        after = parse_tree_cursor(cursor) if cursor is not None else None
+        if path.is_root:
+            entries, next_ = await self._all_shares(limit, after)
+        else:
+            below = RemotePath(path.below_share)
+            entries, next_ = await self._below(self._share(path), below, limit, after)
+        return entries, next_.encode() if next_ else None
+
+    def _share(self, path: RemotePath) -> Share:
+        share = self._shares.get(path.share.text)
+        if share is None:
+            raise PathNotFound(f"there is no share {path.share.text!r} here")
+        return share
+
+    async def _share_entries(self) -> list[Entry]:
+        """The shares as directories."""
+        roots = {share.root: name for name, share in self._shares.items()}
+
+        def read(transaction: Transaction) -> dict[str, tuple[int, int, int]]:
+            sql = "SELECT size, mtime, files FROM directory WHERE id=?"
+            rows = {name: transaction.one(sql, (root,)) for root, name in roots.items() if root}
+            return {name: (row[0], row[1], row[2]) for name, row in rows.items() if row}
+
+        totals = await self._index.read(read)
+        return [
+            Entry(RemotePath.from_text(name), EntryType.DIRECTORY, *totals.get(name, (0, 0, 0)))
+            for name in self._shares
+        ]
+
+    async def _all_shares(
+        self, limit: int, after: TreeCursor | None
+    ) -> tuple[list[Entry], TreeCursor | None]:
+        """The shares by name, each followed by what is in it."""
+        entries: list[Entry] = []
+        shares = sorted(await self._share_entries(), key=lambda entry: name_key(entry.path.text))
+        if after is not None:
+            shares = [e for e in shares if name_key(e.path.text) >= name_key(after.path.share.text)]
+        for entry in shares:
+            inner = None
+            if after is not None and after.path.share.text == entry.path.text:
+                if after.step is Step.LEFT and not after.path.below_share:
+                    continue
+                inner = _relative(after, entry.path)
+            else:
+                entries.append(entry)
+            share = self._shares.get(entry.path.text)
+            if share is None:  # removed meanwhile
+                continue
+            cursor: TreeCursor | None = TreeCursor(Step.DIRECTORY, entry.path)
+            if len(entries) < limit:
+                found, cursor = await self._below_present(share, limit - len(entries), inner)
+                entries += [_prefixed(entry.path, one) for one in found]
+                cursor = _moved(cursor, entry.path) if cursor else None
+            if cursor is not None:
+                return entries, cursor
+        return entries, None
+
+    async def _below_present(
+        self, share: Share, limit: int, after: TreeCursor | None
+    ) -> tuple[list[Entry], TreeCursor | None]:
+        """All in a share; one that cannot be listed does not hide the others."""
+        try:
+            return await self._below(share, _NOWHERE, limit, after)
+        except (ShareAway, PathNotFound, NotADirectory, FileUnreadable):
+            return [], None
+
+    async def _below(
+        self, share: Share, below: RemotePath, limit: int, after: TreeCursor | None
+    ) -> tuple[list[Entry], TreeCursor | None]:
+        """All in a directory of a share, as far as it fits into a page."""
+        entries: list[Entry] = []
+        while True:
+            page = await self._indexed_walk(share, below, limit - len(entries), after)
+            entries += page.entries
+            if page.unknown is None or len(entries) >= limit:
+                return entries, page.cursor
+            unknown = page.unknown
+            live = await self._live_walk(
+                share,
+                _joined(below, unknown),
+                limit - len(entries),
+                _relative(page.cursor, unknown) if page.cursor else None,
+                is_listed=unknown.is_root,
+            )
+            entries += [_prefixed(unknown, entry) for entry in live.entries]
+            if live.cursor is not None:
+                return entries, _moved(live.cursor, unknown)
+            if unknown.is_root:
+                return entries, None
+            after = TreeCursor(Step.LEFT, unknown)
+
+    async def _indexed_walk(
+        self, share: Share, below: RemotePath, limit: int, after: TreeCursor | None
+    ) -> TreePage:
+        def read(transaction: Transaction) -> TreePage:
+            top = find_directory(transaction, share.root, below)
+            if top is None or not top.scanned:
+                return TreePage([], after, unknown=_NOWHERE)
+            return walk(IndexTree(transaction), top, after, limit)
+
+        return await self._index.read(read)
+
+    async def _live_walk(
+        self,
+        share: Share,
+        below: RemotePath,
+        limit: int,
+        after: TreeCursor | None,
+        *,
+        is_listed: bool,
+    ) -> TreePage:
+        """A page from the file system; what has vanished is empty unless it `is_listed` itself."""
+        limit = min(limit, LIVE_ENTRIES)
+        try:
+            return await _live(share, lambda: live_walk(share.place, below.raw, after, limit))
+        except (PathNotFound, NotADirectory, FileUnreadable):
+            if is_listed:
+                raise
+            return TreePage([], None)
+
+
+async def _live(share: Share, call: Callable[[], T]) -> T:
+    share.require_present()
+    return await share.calls.run(call, LIVE_SECONDS)
+
+
+def _checked_limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_LIST_ENTRIES:
+        raise InvalidParams(f"limit must be from 1 to {MAX_LIST_ENTRIES}")
+    return limit
+
+
+def _joined(above: RemotePath, below: RemotePath) -> RemotePath:
+    return RemotePath(b"/".join(filter(None, (above.raw, below.raw))))
+
+
+def _prefixed(above: RemotePath, entry: Entry) -> Entry:
+    if above.is_root:
+        return entry
+    path = _joined(above, entry.path)
+    return Entry(path, entry.type, entry.size, entry.mtime_ns, entry.files)
+
+
+def _moved(cursor: TreeCursor, above: RemotePath) -> TreeCursor:
+    return TreeCursor(cursor.step, _joined(above, cursor.path))
+
+
+def _relative(cursor: TreeCursor, above: RemotePath) -> TreeCursor | None:
+    """The cursor as seen from `above`, which its path begins with; None for its beginning."""
+    if above.is_root:
+        return cursor
+    below = cursor.path.raw[len(above.raw) + 1 :]
+    return TreeCursor(cursor.step, RemotePath(below)) if below else None

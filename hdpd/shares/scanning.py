@@ -1,0 +1,86 @@
+"""Running the scanner as a child process: starting it, hearing its reports, giving it up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+import hdpd
+from hdpd.shares.jobs import Job, Report, report_from_line, to_line
+
+STALL_SECONDS = 30.0  # a scanner reports twice a second unless a file system does not answer
+KILL_SECONDS = 1.0  # a process that a dead mount holds cannot be waited for
+MAX_LINE_BYTES = 256 * 1024  # a report holds up to ten paths
+
+
+async def run_scanner(
+    job: Job, on_report: Callable[[Report], None], is_alive: Callable[[], Awaitable[bool]]
+) -> Report:
+    """Runs the job to its last report, which is returned; the others go to `on_report`.
+
+    When nothing was heard for a while and `is_alive` denies, the scanner is given up as `away`.
+    Cancelling ends the process.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "hdpd.shares.scanner",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=_environment(),
+            limit=MAX_LINE_BYTES,
+        )
+    except OSError as error:
+        return Report("failed", message=f"the scanner cannot be started: {error.strerror}")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(to_line(job))
+        return await _hear(process.stdout, on_report, is_alive)
+    finally:
+        process.stdin.close()
+        if process.returncode is None:
+            process.kill()
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            pass
+
+
+async def _hear(
+    stdout: asyncio.StreamReader,
+    on_report: Callable[[Report], None],
+    is_alive: Callable[[], Awaitable[bool]],
+) -> Report:
+    while True:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                line = await stdout.readline()
+        except TimeoutError:
+            if await is_alive():
+                continue
+            return Report("away", message="the file system does not answer")
+        if not line:
+            return Report("failed", message="the scanner ended early; the log says more")
+        try:
+            report = report_from_line(line)
+        except msgspec.DecodeError as error:
+            return Report("failed", message=f"the scanner said something unexpected: {error}")
+        if report.phase in ("done", "away", "failed"):
+            return report
+        on_report(report)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and where this hdpd is, which need not be installed."""
+    home = str(Path(hdpd.__file__).parent.parent)
+    path = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}

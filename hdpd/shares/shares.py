@@ -1,0 +1,276 @@
+"""The service: the set of shares, and whatever is asked of them by peers and by the control."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from hdpd.config import ShareConfig
+from hdpd.database import Database
+from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareNotFound, StartError
+from hdpd.shares.answers import Sink, send_entries
+from hdpd.shares.blocking import BlockingCalls
+from hdpd.shares.jobs import Job
+from hdpd.shares.listing import Lister, Listing
+from hdpd.shares.naming import require_directory, require_free, share_name, share_path
+from hdpd.shares.opening import OpenedFile, Place, open_file
+from hdpd.shares.scanning import run_scanner
+from hdpd.shares.searching import Searcher
+from hdpd.shares.share import ANSWER_SECONDS, NOT_INDEXED, Indexed, Json, Share, Surroundings
+from hdpd.shares.stored import (
+    delete_added,
+    delete_database,
+    read_added,
+    read_indexed,
+    store_added,
+)
+from hdpd.wire.messages import Entry, Ls, Search
+from hdpd.wire.paths import RemotePath, text_from_bytes
+
+LOG = logging.getLogger(__name__)
+
+SEARCH_SECONDS = 2.0
+"""After this time a search answers with what it has found."""
+
+Hits = tuple[list[Entry], bool]
+"""What was found, and whether there may be more."""
+
+
+class Shares:
+    """All shares. Names and paths in parameters and results are reversible text."""
+
+    def __init__(
+        self,
+        database_path: Path,
+        state: Database,
+        configured: tuple[ShareConfig, ...],
+        emit: Callable[[str, Json], None],
+    ) -> None:
+        self._index = Database(database_path, "index")
+        self._state = state
+        self._configured = configured
+        self._shares: dict[str, Share] = {}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._cleaner: asyncio.Task[None] | None = None
+        self._surroundings = Surroundings(database_path, emit, {}, [])
+        self._lister = Lister(self._index, self._shares)
+        self._searcher = Searcher(self._index)
+        self.ready = False
+        """Whether requests can be answered."""
+
+    async def start(self) -> None:
+        """Opens the index, serves what it holds, and begins to bring it up to date.
+
+        Raises:
+            StartError: the index can be neither opened nor made anew.
+        """
+        await self._open_index()
+        indexed = await self._index.read(read_indexed)
+        places = {
+            share.name: (Place(os.fsencode(share.path), share.hidden), True)
+            for share in self._configured
+        }
+        for name, path in await self._state.read(read_added):
+            if name in places:
+                LOG.warning("the share %r of the configuration hides an added one", name)
+            places.setdefault(name, (Place(path), False))
+        for name, (place, configured) in places.items():
+            self._add(name, place, configured=configured, indexed=indexed.pop((name, place), None))
+        self._forget([rest.root for rest in indexed.values()])
+        self.ready = True
+
+    async def _open_index(self) -> None:
+        try:
+            await self._index.open()
+        except StartError as error:
+            # Whatever is wrong with it, a scan makes it again.
+            LOG.warning("%s; it is made anew", error.message)
+            await self._index.close()
+            delete_database(self._index.path)
+            self._index = Database(self._index.path, "index")
+            self._lister = Lister(self._index, self._shares)
+            self._searcher = Searcher(self._index)
+            await self._index.open()
+
+    async def close(self) -> None:
+        """Ends the scanners and closes the index; what they have found so far is kept."""
+        self.ready = False
+        tasks = [*self._keepers.values(), *filter(None, [self._cleaner])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._index.close()
+
+    # The set of shares
+
+    def list(self) -> list[Json]:
+        """As `shares.list`, by name."""
+        return [self._shares[name].to_json() for name in sorted(self._shares)]
+
+    async def add(self, path: str, name: str | None) -> str:
+        """Shares the directory from now on and after a restart; returns its name.
+
+        Raises:
+            InvalidParams, PathInvalid: the path or name cannot be used.
+            PathNotFound, NotADirectory, FileUnreadable, ShareAway: there is no such directory that
+                can be read.
+            ShareExists: the name is taken, or the directory is shared already.
+            LimitReached: there are too many shares.
+        """
+        raw = share_path(path)
+        name = share_name(raw, name)
+        require_free(name, raw, self._shares)
+        await BlockingCalls(name).run(lambda: require_directory(raw), ANSWER_SECONDS)
+        require_free(name, raw, self._shares)  # nobody else came first meanwhile
+        self._add(name, Place(raw), configured=False, indexed=None)
+
+        await self._state.write(lambda transaction: store_added(transaction, name, raw))
+        return name
+
+    async def remove(self, name: str) -> None:
+        """Ends sharing it, at once; what the index holds of it is deleted in the background.
+
+        Raises:
+            ShareNotFound: there is none of that name.
+            Forbidden: it comes from the configuration.
+        """
+        share = self._find(name)
+        if share.configured:
+            raise Forbidden(f"the share {name!r} is in the configuration; remove it there")
+        del self._shares[name]
+        keeper = self._keepers.pop(name)
+        keeper.cancel()
+        await self._state.write(lambda transaction: delete_added(transaction, name))
+        await asyncio.gather(keeper, return_exceptions=True)
+        self._surroundings.emit("share.changed", share.to_json() | {"state": "removed"})
+        if share.root:
+            self._forget([share.root])
+
+    async def rescan(self, name: str | None) -> None:
+        """Scans a share, or all of them, as soon as possible; raises ShareNotFound."""
+        for share in [self._find(name)] if name is not None else self._shares.values():
+            share.rescan()
+
+    def _find(self, name: str) -> Share:
+        share = self._shares.get(name)
+        if share is None:
+            raise ShareNotFound(f"there is no share {name!r}")
+        return share
+
+    def _add(self, name: str, place: Place, *, configured: bool, indexed: Indexed | None) -> None:
+        share = Share(
+            name,
+            place,
+            configured=configured,
+            indexed=indexed or NOT_INDEXED,
+            surroundings=self._surroundings,
+        )
+        self._shares[name] = share
+        self._keepers[name] = asyncio.create_task(share.keep(), name=f"share {name}")
+
+    def _forget(self, roots: Iterable[int]) -> None:
+        """Has what was below former shares deleted, soon."""
+        self._surroundings.forgotten += roots
+        if self._surroundings.forgotten and (self._cleaner is None or self._cleaner.done()):
+            self._cleaner = asyncio.create_task(self._clean(), name="forget shares")
+
+    async def _clean(self) -> None:
+        forgotten = self._surroundings.forgotten
+        while forgotten:
+            roots = list(forgotten)
+            path = text_from_bytes(os.fsencode(self._index.path))
+            last = await run_scanner(Job(path, roots), lambda _: None, _always)
+            if last.phase != "done":  # after a restart it is tried again
+                LOG.error("deleting former shares from the index failed: %s", last.message)
+                return
+            for root in roots:
+                forgotten.remove(root)
+
+    # What they hold
+
+    def open_file(self, path: RemotePath) -> OpenedFile:
+        """The file, open for reading. Blocks as its file system likes; for any thread.
+
+        Raises:
+            PathNotFound, NotAFile, FileUnreadable: as named.
+            ShareAway: the share's directory is not there.
+        """
+        if path.is_root:
+            raise PathNotFound("the empty path is no file")
+        share = self._shares.get(path.share.text)
+        if share is None:
+            raise PathNotFound(f"there is no share {path.share.text!r} here")
+        share.require_present()
+        return open_file(share.place, path.below_share)
+
+    async def list_files(
+        self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
+    ) -> Listing:
+        """A page of a directory, or of all below it, and the cursor of the next one.
+
+        Recursive listings are sorted by name, and may give fewer than `limit` before the end.
+
+        Raises:
+            PathNotFound, NotADirectory, FileUnreadable, ShareAway, InvalidParams: as named.
+        """
+        if not recursive:
+            return await self._lister.page(path, sort, limit, cursor)
+        if sort != "name":
+            raise InvalidParams("a recursive listing can only be sorted by name")
+        return await self._lister.tree(path, limit, cursor)
+
+    async def search(
+        self,
+        query: str,
+        limit: int,
+        timeout: float = SEARCH_SECONDS,
+    ) -> Hits:
+        """What matches all words, with full paths, and whether there may be more.
+
+        Raises:
+            InvalidParams: there is nothing to search for, or too much.
+            Busy: too many searches are waiting.
+        """
+        hits: list[Entry] = []
+        more = await self._searcher.search(query, limit, timeout, self._roots(), hits.extend)
+        return hits, more
+
+    def _roots(self) -> frozenset[int]:
+        return frozenset(share.root for share in self._shares.values() if share.root)
+
+    # Peers
+
+    async def answer_ls(self, _session: object, request: Ls, stream: Sink) -> None:
+        """Answers a peer's listing; raises as `list_files` before anything is sent."""
+        entries, cursor = await self.list_files(
+            request.path,
+            recursive=request.recursive,
+            sort=request.sort,
+            limit=request.limit,
+            cursor=request.cursor,
+        )
+        await send_entries(stream, "entries", entries)
+        await stream.send_message({"end": True, "cursor": cursor}, end=True)
+
+    async def answer_search(self, _session: object, request: Search, stream: Sink) -> None:
+        """Answers a peer's search while it runs; raises as `search` before anything is sent."""
+        found: asyncio.Queue[list[Entry] | None] = asyncio.Queue()
+        search = asyncio.create_task(
+            self._searcher.search(
+                request.query, request.limit, SEARCH_SECONDS, self._roots(), found.put_nowait
+            )
+        )
+        search.add_done_callback(lambda _: found.put_nowait(None))
+        try:
+            while (hits := await found.get()) is not None:
+                await send_entries(stream, "hits", hits)
+            await stream.send_message({"end": True, "truncated": await search}, end=True)
+        finally:
+            search.cancel()
+
+
+async def _always() -> bool:
+    return True

@@ -1,0 +1,59 @@
+"""What the databases hold of the shares between two runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from hdpd.database import Transaction
+from hdpd.shares.fold import FOLDING
+from hdpd.shares.opening import Place
+from hdpd.shares.share import Indexed
+from hdpd.wire.paths import bytes_from_text, text_from_bytes
+
+
+def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
+    """What the index holds of each share, by name and place."""
+    folding = index.one("SELECT folding FROM state")
+    found = {}
+    for name, path, hidden, *columns, scanned_at in index.execute(
+        "SELECT share.name, path, hidden, root, mount_point, files, directories, size, skipped, "
+        "scanned_at FROM share JOIN directory ON directory.id=root"
+    ):
+        root, mount_point, files, directories, size, skipped = columns
+        found[name, Place(bytes_from_text(path), bool(hidden))] = Indexed(
+            root=root,
+            mount_point=bool(mount_point),
+            files=files,
+            directories=directories,
+            bytes=size,
+            skipped=skipped,
+            scanned_at=scanned_at,
+            searchable=scanned_at is not None and folding == (FOLDING,),
+        )
+    return found
+
+
+def delete_database(path: Path) -> None:
+    """Removes a database file and what belongs to it."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def read_added(state: Transaction) -> list[tuple[str, bytes]]:
+    """Names and paths of the shares that were added at run time, the oldest first."""
+    rows = state.execute("SELECT name, path FROM share ORDER BY added")
+    return [(name, bytes_from_text(path)) for name, path in rows]
+
+
+def store_added(state: Transaction, name: str, path: bytes) -> None:
+    """Remembers a share that was added now."""
+    state.execute(
+        "INSERT OR REPLACE INTO share (name, path, added) VALUES (?, ?, ?)",
+        (name, text_from_bytes(path), time.time()),
+    )
+
+
+def delete_added(state: Transaction, name: str) -> None:
+    """Forgets a share that was added."""
+    state.execute("DELETE FROM share WHERE name=?", (name,))
