@@ -9,8 +9,8 @@ from hdpd.errors import FileUnreadable, HdpdError
 from hdpd.shares.cursors import PageCursor, TreeCursor
 from hdpd.shares.opening import Place, Root, open_directory, open_root, real_path
 from hdpd.shares.pages import Page, name_key, page_of
+from hdpd.shares.paths import path_below
 from hdpd.shares.reading import Content, Subdirectory, read_directory
-from hdpd.shares.safety import path_below
 from hdpd.shares.tree import DirectoryRow, FileRow, TreePage, walk
 from hdpd.wire.messages import Entry, EntryType
 from hdpd.wire.paths import (

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from hdpd.errors import FileUnreadable, HdpdError, NotADirectory, NotAFile, PathNotFound, ShareAway
-from hdpd.shares.safety import has_hidden_component, path_below
+from hdpd.shares.paths import has_hidden_component, path_below
 from hdpd.wire.fields import MAX_INTEGER
 from hdpd.wire.paths import text_from_bytes
 

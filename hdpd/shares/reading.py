@@ -16,7 +16,7 @@ import stat
 from dataclasses import dataclass, field
 
 from hdpd.shares.opening import Root, mtime_of, real_path
-from hdpd.shares.safety import path_below
+from hdpd.shares.paths import path_below
 from hdpd.wire.paths import MAX_NAME_BYTES, text_from_bytes
 
 _READABLE_BY_ALL = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH

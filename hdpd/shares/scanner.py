@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hdpd.database import DatabaseError, write_transaction
@@ -30,12 +31,19 @@ REPORT_SECONDS = 0.5
 class Scanner:
     """Does one job and tells how far it is."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, send: Callable[[Report], None]) -> None:
         self._job = job
+        self._send = send
         self._root = 0
         self._last_report = 0.0
 
     def run(self) -> None:
+        """Does it.
+
+        Raises:
+            ShareAway, OSError: the share's directory cannot be read.
+            DatabaseError: the index cannot be written.
+        """
         writer = IndexWriter(Path(os.fsdecode(bytes_from_text(self._job.database))))
         try:
             renew_search_tables(writer)
@@ -70,7 +78,7 @@ class Scanner:
 
     def _report(self, phase: str, tally: Tally) -> None:
         self._last_report = time.monotonic()
-        _send(
+        self._send(
             Report(
                 phase,  # type: ignore[arg-type]
                 self._root,
@@ -148,7 +156,7 @@ def main() -> int:
     job = job_from_line(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        Scanner(job).run()
+        Scanner(job, _send).run()
     except ShareAway as error:
         _send(Report("away", message=error.message))
     except OSError as error:
