@@ -18,7 +18,7 @@ from hdpd.config import Config, HostPort, TcpAddress
 from hdpd.control.events import Events
 from hdpd.control.server import Control
 from hdpd.control.services import Services
-from hdpd.database import Database, Transaction
+from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
 from hdpd.discovery.records import Candidate
 from hdpd.errors import StartError
@@ -31,6 +31,7 @@ from hdpd.nat.candidates import local_candidates
 from hdpd.notify import Notifier
 from hdpd.peers.book_store import load_book
 from hdpd.peers.peers import Peers
+from hdpd.peers.record_numbers import RecordNumbers
 from hdpd.peers.topics import Topics
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
@@ -43,8 +44,6 @@ API_VERSION = 1
 STOP_TIMEOUT_S = 4.0  # systemd and people expect a stop within 5 s
 INTERFACE_CHECK_S = 2.0  # ifaddr has no events; one look costs 0.3 ms
 STATUS_INTERVAL_S = 10.0
-# Record numbers rise over restarts by reserving more than one run can use.
-RECORDS_PER_RUN = 1 << 20
 
 
 async def run(config: Config) -> int:
@@ -77,7 +76,6 @@ class App:
         self._started = time.time()
         self._notifier = Notifier()
         self._interfaces: tuple[InterfaceAddress, ...] = interface_addresses()
-        self._next_record = 0
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -92,7 +90,9 @@ class App:
         self._state = Database(config.state_dir / "state.db", "state", durable=True)
         await self._state.open()
         closing.push_async_callback(self._state.close)
-        await self._reserve_records()
+        self._record_numbers = RecordNumbers(self._state)
+        await self._record_numbers.load()
+        closing.push_async_callback(self._record_numbers.close)
         self._events = Events()
         emit = self._events.emit
 
@@ -100,7 +100,7 @@ class App:
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
         self.uploads = Uploads(self.shares.open_file, config.upload_slots, emit)
-        closing.push_async_callback(self.uploads.close)
+        closing.callback(self.uploads.close)
 
         self.topics = Topics(self._state, config.topics, emit)
         await self.topics.start()
@@ -206,7 +206,7 @@ class App:
         self._discovery = Discovery(
             self._identity,
             self._candidates,
-            self._take_record_number,
+            self._record_numbers.take,
             self.peers.found,
             config.mqtt_servers,
             mdns=config.mdns,
@@ -215,23 +215,6 @@ class App:
         await self._discovery.start(self._endpoint.ports[0])
         self._closing.push_async_callback(self._discovery.close)
         self._discovery.set_topics(self.topics.current())
-
-    async def _reserve_records(self) -> None:
-        def reserve(transaction: Transaction) -> int:
-            row = transaction.one("SELECT value FROM setting WHERE key = 'next_record'")
-            first = int(row[0]) if row else 1
-            transaction.execute(
-                "INSERT OR REPLACE INTO setting VALUES ('next_record', ?)",
-                (first + RECORDS_PER_RUN,),
-            )
-            return first
-
-        self._next_record = await self._state.write(reserve)
-
-    def _take_record_number(self) -> int:
-        number = self._next_record
-        self._next_record += 1
-        return number
 
     def _candidates(self) -> tuple[Candidate, ...]:
         hosts = self._endpoint.bound_hosts or (None,)

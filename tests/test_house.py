@@ -37,6 +37,7 @@ FOUNDATION = {
     "errors": set[str](),
     "log": set[str](),
     "notify": set[str](),
+    "state_directory": {"errors", "identity"},
     "config": {"__init__", "errors", "identity", "wire"},
 }
 

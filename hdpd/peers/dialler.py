@@ -114,11 +114,11 @@ class Dialler:
 
     async def _attempt(self, peer_id: PeerId, target: _Target) -> None:
         session: Session | None = None
+        peer = self._book.get(peer_id)
+        if peer is None or not self._wanted(peer):
+            self._targets.pop(peer_id, None)
+            return
         try:
-            peer = self._book.get(peer_id)
-            if peer is None or not self._wanted(peer):
-                self._targets.pop(peer_id, None)
-                return
             async with self._places:
                 session = await self._dial(peer)
             target.error = None
@@ -138,7 +138,8 @@ class Dialler:
     async def _dial(self, peer: KnownPeer) -> Session:
         """Raises the error of the attempt that came furthest."""
         topic = self._common_topic(peer)
-        near, far = [], []
+        near: list[Address] = []
+        far: list[Address] = []
         for address in peer.addresses_to_dial():
             is_near = self._around.endpoint.datagram_bytes_for(address[0]) > SAFE_DATAGRAM_BYTES
             (near if is_near else far).append(address)
