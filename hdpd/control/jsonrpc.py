@@ -52,15 +52,11 @@ def _error(code: int, message: str, word: str) -> Result:
     return Error(code, message, {"error": word})
 
 
-def error_of(error: HdpdError) -> Result:
-    """How one of our own errors is told."""
-    if isinstance(error, InvalidParams):
-        code = INVALID_PARAMS
-    elif isinstance(error, Forbidden):
-        code = FORBIDDEN
-    else:
-        code = SERVER_ERROR
-    return _error(code, error.message, error.code)
+def error_code(kind: type[HdpdError]) -> int:
+    """The JSON-RPC code of our own errors: whether the call is wrong, forbidden, or came amiss."""
+    if issubclass(kind, InvalidParams):
+        return INVALID_PARAMS
+    return FORBIDDEN if issubclass(kind, Forbidden) else SERVER_ERROR
 
 
 def _wrap(method: Method) -> Callable[..., Awaitable[Result]]:
@@ -68,7 +64,7 @@ def _wrap(method: Method) -> Callable[..., Awaitable[Result]]:
         try:
             return Success(await _run(method, call, args, kwargs))
         except HdpdError as error:
-            return error_of(error)
+            return _error(error_code(type(error)), error.message, error.code)
         except Exception:
             log.exception("the method %s failed", method.name)
             return _error(

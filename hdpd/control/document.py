@@ -1,0 +1,186 @@
+"""Writes docs/rpc.md from the table of methods: `python -m hdpd.control.document`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hdpd.control.call import Method
+from hdpd.control.jsonrpc import MAX_BATCH, MAX_MESSAGE_BYTES, error_code
+from hdpd.control.methods import METHODS
+from hdpd.control.openrpc import discover
+from hdpd.errors import HdpdError, StartError
+
+FILE = Path(__file__).parents[2] / "docs" / "rpc.md"
+
+PROSE = f"""\
+# The control interface
+
+Made by `python -m hdpd.control.document`; change hdpd/control/document.py or the table in
+hdpd/control/methods.py instead of this file.
+
+JSON-RPC 2.0 at `/rpc`, over WebSocket and by HTTP POST, with the same methods. Parameters go by
+name. Sizes are bytes, times are seconds since the epoch, rates are bytes per second. Ids are opaque
+strings, stable over restarts. Lists take `limit` and `cursor` and answer `next_cursor`, null on the
+last page; a page may be shorter than `limit`. Fields may be added to results, none is removed.
+
+A request has at most {MAX_MESSAGE_BYTES} bytes, a batch at most {MAX_BATCH} requests; they run side
+by side, in no certain order. `rpc.discover` answers with all of this as an OpenRPC document.
+
+Paths are a share's name and what is below it, joined by `/`. They are text: each byte that is not
+part of valid UTF-8 is written as U+EF80 to U+EFFF (0x80 as U+EF80), and a real character of that
+range byte by byte likewise, so that the bytes can be had back.
+
+## Who may call
+
+On a Unix socket the file's permissions decide, and everything may be called. On TCP a token is
+needed, as `Authorization: Bearer hdp_…` or in the cookie that a browser gets by logging in:
+`tokens.login_link` makes a URL with a code that works once within 10 minutes, and
+`POST /login {{"code": "…"}}` trades the code for the cookie. A token has a role: `read` looks at
+everything and reads files, `control` also changes the queues, `admin` may do everything. A wrong
+token is answered late, and ever later, a right one at once.
+
+Whatever the token, requests over TCP are refused (403) when
+- `Host` is not an IP address, `localhost`, this machine's name, that name with `.local`, or one
+  that `control.hostnames` in hdpd.toml lists,
+- `Origin` is sent and is not exactly the scheme, host and port that the request goes to,
+- `Sec-Fetch-Site` is sent and is neither `same-origin` nor `none`.
+
+## Notifications
+
+They come over WebSocket only, after `events.subscribe` and `files.search` with `stream`.
+
+`event {{seq, time, type, data}}`: `seq` rises, also over restarts of hdpd. A client that comes back
+passes the last `seq` it saw as `since`. Events are held for a while only: `events.lost` with
+`data.seq` says that some up to that number are not held any more, so the client has to list again
+what it shows. Of several `download.changed` of one download (and `share.changed` of one share) that
+a client has not been sent yet it gets the last.
+
+| type | data |
+|---|---|
+| `peer.found` `peer.connected` `peer.disconnected` | the peer, as in `peers.list` |
+| `topic.joined` `topic.left` | the topic's name |
+| `share.changed` | the share, as in `shares.list` |
+| `download.added` `download.changed` | the download, as in `downloads.list` |
+| `download.removed` | `{{id}}` |
+| `upload.changed` | what is sent and who waits |
+| `daemon.stopping` | nothing; the WebSocket is closed with code 1001 after it |
+| `events.lost` | `{{seq}}` |
+
+`search.hits {{search, hits}}`: hits of the search with that id as they come; the last one has
+`done: true`, `unanswered` and `truncated`, as in the result of `files.search`.
+
+## Files
+
+`GET /files/PEER/PATH` (and HEAD) sends the bytes of a peer's file, or of one's own with the peer
+`self`; both parts are percent-encoded UTF-8 of the text that other methods use. One byte range is
+understood (206, or 416), `ETag` changes with the file, `If-None-Match` and `If-Range` are heeded.
+An error before the first byte is JSON, `{{"error": word, "message": text}}`, with status 400, 401,
+403, 404, 409 (not a file, or it changed), 502 or 503 (try again later); when something goes wrong
+later the connection is closed before `Content-Length` is reached.
+
+`GET /healthz` answers `ok` to anybody.
+"""
+
+
+def document() -> str:
+    """The text of docs/rpc.md."""
+    schemas = _schemas()
+    lines = [PROSE, *_errors(), "## Methods", ""]
+    lines += [f"- [`{name}`](#{_anchor(name)})" for name in METHODS]
+    for method in METHODS.values():
+        lines += ["", *_method(method, schemas)]
+    used = {kind.__name__ for m in METHODS.values() for kind in (m.params, *m.results)}
+    parts = sorted(set(schemas) - used)
+    lines += ["", "## Parts of results"]
+    for name in parts:
+        lines += ["", f"### {name}", *_fields("Fields.", schemas[name], schemas)]
+    return "\n".join(lines) + "\n"
+
+
+def _schemas() -> dict[str, Any]:
+    components: Any = discover(METHODS.values())["components"]
+    return dict(components["schemas"])
+
+
+def _errors() -> Iterator[str]:
+    yield "## Errors"
+    yield ""
+    yield "`error.data.error` is a stable word; `error.message` is for people."
+    yield ""
+    yield "| code | word | meaning |"
+    yield "|---|---|---|"
+    yield "| -32700 | `parse_error` | The request is not JSON. |"
+    yield "| -32600 | `invalid_request` | It is JSON, but not a JSON-RPC request. |"
+    yield "| -32601 | `method_not_found` | There is no such method. |"
+    yield "| -32603 | `internal_error` | A mistake of hdpd; its log says more. |"
+    kinds = sorted(_kinds(HdpdError), key=lambda kind: (error_code(kind), kind.code))
+    for kind in kinds:
+        meaning = (kind.__doc__ or "").splitlines()[0]
+        yield f"| {error_code(kind)} | `{kind.code}` | {meaning} |"
+    yield ""
+
+
+def _kinds(base: type[HdpdError]) -> Iterator[type[HdpdError]]:
+    for kind in base.__subclasses__():
+        if kind is not StartError:  # nobody can call what did not start
+            yield kind
+            yield from _kinds(kind)
+
+
+def _anchor(name: str) -> str:
+    return name.replace(".", "").lower()
+
+
+def _method(method: Method, schemas: dict[str, Any]) -> Iterator[str]:
+    yield f"### {method.name}"
+    yield ""
+    yield f"{method.summary} Role: `{method.role.word}`."
+    params = schemas[method.params.__name__]
+    if params["properties"]:
+        yield from _fields("Parameters.", params, schemas)
+    for kind in method.results:
+        yield from _fields("Result.", schemas[kind.__name__], schemas)
+    example = {"jsonrpc": "2.0", "id": 1, "method": method.name, "params": method.example}
+    yield ""
+    yield "```json"
+    yield json.dumps(example, ensure_ascii=False)
+    yield "```"
+
+
+def _fields(title: str, schema: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"**{title}** " + " ".join(schema["description"].split())
+    if schema["properties"]:
+        yield ""
+    for name, field in schema["properties"].items():
+        optional = name not in schema.get("required", [])
+        default = f", default `{json.dumps(field['default'])}`" if optional else ""
+        yield f"- `{name}`: {_type(field, schemas)}{default}"
+
+
+def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{_anchor(name)})"
+    if "anyOf" in schema:
+        return " or ".join(_type(kind, schemas) for kind in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join("null" if word is None else f"`{word}`" for word in schema["enum"])
+    kind = str(schema.get("type", "object"))
+    if kind == "array":
+        kind = f"array of {_type(schema['items'], schemas)}"
+    limits = {
+        "minimum": "at least {}",
+        "maximum": "at most {}",
+        "maxLength": "at most {} characters",
+        "maxItems": "at most {} items",
+    }
+    said = [text.format(schema[key]) for key, text in limits.items() if key in schema]
+    return f"{kind} ({', '.join(said)})" if said else kind
+
+
+if __name__ == "__main__":
+    FILE.write_text(document())
