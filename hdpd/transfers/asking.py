@@ -1,0 +1,109 @@
+"""The reads of one runner: how many may be in flight, and its place in the peer's line.
+
+Until the peer has given a slot there is one read only: a waiting peer has one place whatever it
+asks for. A read that waits holds no part of the window, which others can use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from hdpd.transfers.disk import Disk
+from hdpd.transfers.fetch import AskAgain, RemoteRead, Session, start_read
+from hdpd.transfers.ranges import KIB, Pace
+from hdpd.transfers.records import Download
+from hdpd.wire.messages import Read
+
+MAX_READS = 64  # in flight; a connection has 100 streams, and other requests need some
+READ_COST = 16 * KIB  # what a read costs beside its bytes: buffers, and a place in a batch
+
+
+class Asker:
+    """Opens the reads of one download and keeps account of them.
+
+    `changed` is called when another read may begin or `remote_queued` changed.
+    """
+
+    def __init__(
+        self, session: Session, download: Download, disk: Disk, changed: Callable[[], None]
+    ) -> None:
+        self.pace = Pace()
+        self.reads = 0
+        self._session = session
+        self._download = download
+        self._disk = disk
+        self._changed = changed
+        self._sending = 0
+        self._granted = False
+        self._in_line: Read | None = None
+
+    @property
+    def remote_queued(self) -> bool:
+        """Whether the peer sends nothing because others come first."""
+        return self._in_line is not None and not self._sending
+
+    def may_ask(self, size: int, *, held_already: bool = False) -> bool:
+        """Whether a read of `size` bytes may begin; `held_already`: the window counts it."""
+        if self.reads >= (MAX_READS if self._granted else 1):
+            return False
+        cost = size + READ_COST
+        if self.reads and self.pace.in_flight + cost > self.pace.limit(self._session.rtt):
+            return False
+        if held_already or self._disk.window.allows(cost):
+            return True
+        self._disk.wake_when_room(self._changed)
+        return False
+
+    def reserve(self, size: int) -> None:
+        """Counts a read of `size` bytes; `read` has to follow, unless everything is given up."""
+        self.reads += 1
+        self.pace.asked(size + READ_COST)
+
+    @contextlib.asynccontextmanager
+    async def read(self, request: Read) -> AsyncIterator[RemoteRead]:
+        """Asks, waits in line, and gives the answered read; ends the stream and the reservation."""
+        missing = request.length + READ_COST
+
+        def arrived(size: int) -> None:
+            nonlocal missing
+            missing -= size
+            self.pace.arrived(size, time.monotonic())
+            self._download.received_bytes += size
+
+        def queued(position: int) -> None:
+            self._wait_in_line(request, position)
+
+        try:
+            read = await start_read(self._session, request, queued, arrived)
+            self._leave_line(request)
+            self._granted = True
+            self._sending += 1
+            self._changed()
+            try:
+                with read.stream:
+                    yield read
+            finally:
+                self._sending -= 1
+            arrived_cost, missing = missing, 0
+            self.pace.arrived(arrived_cost, time.monotonic())
+        finally:
+            self.pace.returned(missing)
+            self._leave_line(request)
+            self.reads -= 1
+            self._changed()
+
+    def _wait_in_line(self, request: Read, position: int) -> None:
+        if self._in_line is None:
+            self._in_line, self._granted = request, False
+            self._disk.give(request.length + READ_COST)
+        elif self._in_line is not request:
+            raise AskAgain
+        self._download.queue_position = position
+        self._changed()
+
+    def _leave_line(self, request: Read) -> None:
+        if self._in_line is request:
+            self._in_line = None
+            self._disk.window.take(request.length + READ_COST)

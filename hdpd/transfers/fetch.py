@@ -1,0 +1,140 @@
+"""Reads from a session: one `read` request from its opening to its verified end.
+
+What a peer answers is checked here against what was asked: length, size, and that the validator is
+the same before and after the bytes. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from hdpd.errors import FileChanged, HdpdError, ProtocolError
+from hdpd.identity.keys import PeerId
+from hdpd.wire import fields
+from hdpd.wire.fields import Message
+from hdpd.wire.messages import Read, ReadStarted, Request, ResetCode, raise_if_error, read_ended
+
+CHUNK_BYTES = 1024 * 1024
+ANSWER_SECONDS = 30.0
+QUEUE_SECONDS = 60.0  # who waits is told its place every 15 s; four times nothing is a dead peer
+MAX_QUEUED_FRAMES = 4000  # some 15 hours; then the question is asked anew
+BUDGET_BYTES = 64 * 1024 + 32 * MAX_QUEUED_FRAMES  # frames around the bytes of a read
+
+
+class Stream(Protocol):
+    """What is used of hdpd.link.session.Stream."""
+
+    async def receive(self, timeout: float = ...) -> Message: ...
+
+    async def receive_bytes(self, limit: int, timeout: float = ...) -> bytes: ...
+
+    def reset(self, code: ResetCode) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Session(Protocol):
+    """What is used of hdpd.link.session.Session."""
+
+    @property
+    def peer_id(self) -> PeerId: ...
+
+    @property
+    def rtt(self) -> float: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    async def call(self, request: Request, *, budget: int) -> Stream: ...
+
+
+class AskAgain(HdpdError):
+    """Another read of the same peer waits already; this one has to be asked again later."""
+
+
+@dataclass(slots=True)
+class RemoteRead:
+    """An answered read: `started` says what the file is, `chunk` gives its bytes."""
+
+    stream: Stream
+    started: ReadStarted
+    missing: int
+    on_bytes: Callable[[int], None]
+
+    async def chunk(self) -> bytes:
+        """The next bytes, at most CHUNK_BYTES; empty when all have come and are verified.
+
+        Raises:
+            FileChanged: the validator after the bytes is another one.
+            HdpdError: whatever ended the stream early.
+        """
+        if not self.missing:
+            await self._verify()
+            return b""
+        data = await self.stream.receive_bytes(min(self.missing, CHUNK_BYTES), ANSWER_SECONDS)
+        if not data:
+            raise ProtocolError("the peer ended a file early")
+        self.missing -= len(data)
+        self.on_bytes(len(data))
+        return data
+
+    async def all(self) -> bytes:
+        """All bytes at once, verified; for a read of modest length."""
+        data = await self.chunk()
+        if self.missing:
+            chunks = [data]
+            while chunk := await self.chunk():
+                chunks.append(chunk)
+            return b"".join(chunks)
+        await self._verify()
+        return data
+
+    async def _verify(self) -> None:
+        end = await self.stream.receive(ANSWER_SECONDS)
+        raise_if_error(end)
+        if read_ended(end) != self.started.validator:
+            raise FileChanged("the file changed while it was sent")
+
+
+async def start_read(
+    session: Session,
+    request: Read,
+    on_queued: Callable[[int], None],
+    on_bytes: Callable[[int], None],
+) -> RemoteRead:
+    """Asks, and waits in the peer's line until it sends.
+
+    `on_queued` is told the position and may raise AskAgain; `on_bytes` is told how many bytes came.
+    The caller leaves the read's `stream` as a context manager.
+
+    Raises:
+        HdpdError: what the peer answered, or why there was no answer.
+    """
+    stream = await session.call(request, budget=request.length + BUDGET_BYTES)
+    try:
+        answer = await stream.receive(ANSWER_SECONDS)
+        frames = 0
+        while "queued" in answer:
+            frames += 1
+            if frames > MAX_QUEUED_FRAMES:
+                raise AskAgain
+            on_queued(fields.integer(answer, "queued", 1))
+            answer = await stream.receive(QUEUE_SECONDS)
+        raise_if_error(answer)
+        started = ReadStarted.from_wire(answer)
+        if started.length != max(0, min(request.length, started.size - request.offset)):
+            raise ProtocolError("the peer sends another number of bytes than it was asked for")
+    except BaseException:
+        stream.reset(ResetCode.CANCELLED)
+        raise
+    return RemoteRead(stream, started, started.length, on_bytes)

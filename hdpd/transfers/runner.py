@@ -1,0 +1,391 @@
+"""One download while its peer is connected: lists, asks for files and ranges, settles them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+
+from hdpd.errors import (
+    Busy,
+    Cancelled,
+    DiskFull,
+    FileChanged,
+    HdpdError,
+    NoCommonTopic,
+    PeerNotConnected,
+    TimedOut,
+)
+from hdpd.transfers.asking import READ_COST, Asker
+from hdpd.transfers.disk import Disk
+from hdpd.transfers.fetch import AskAgain, Session
+from hdpd.transfers.finisher import Ending, Finisher, Step
+from hdpd.transfers.finishing import Complete, already_there
+from hdpd.transfers.largefile import AlreadyThere, LargeFile
+from hdpd.transfers.listing import list_next_page
+from hdpd.transfers.ranges import Range
+from hdpd.transfers.records import Download, FileRecord
+from hdpd.transfers.store import Store
+from hdpd.wire.messages import Read
+from hdpd.wire.paths import RemotePath
+
+MAX_LARGE_FILES = 4  # open side by side, so that the end of one does not hold up the next
+LOAD_FILES = 512  # rows taken from the database at once ...
+LOW_FILES = 256  # ... as soon as there are fewer left
+
+MAX_RESTARTS = 3  # of a file that changes while it is fetched
+MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, over 1 + 2 + ... + 16 s
+FIRST_DELAY = 1.0  # seconds, doubled each time
+
+FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull)
+"""What ends the runner; any other error is that of one file."""
+
+
+class Runner:
+    """Fetches one download over one session; `run` is to be called once.
+
+    `changed` is called when `remote_queued` or `draining` may have changed.
+    """
+
+    def __init__(
+        self,
+        download: Download,
+        session: Session,
+        disk: Disk,
+        store: Store,
+        finisher: Finisher,
+        changed: Callable[[], None],
+    ) -> None:
+        self.download = download
+        self.draining = False
+        """Whether nothing more is needed of the peer."""
+        self._session = session
+        self._disk = disk
+        self._store = store
+        self._finisher = finisher
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._asker = Asker(session, download, disk, self._wake.set)
+        self._tasks = asyncio.TaskGroup()
+        self._files: deque[FileRecord] = deque()  # at most LOW_FILES + LOAD_FILES
+        self._delayed: list[tuple[float, int, FileRecord]] = []  # a heap
+        self._large: dict[int, LargeFile] = {}
+        self._last_loaded = 0
+        self._more_rows = True
+        self._loading = False
+        self._endings = 0
+        self._held = 0
+        """What small files hold of the window."""
+        self._unsettled: HdpdError | None = None
+
+    @property
+    def remote_queued(self) -> bool:
+        return self._asker.remote_queued
+
+    def active_files(self) -> set[int]:
+        """The numbers of the large files under way."""
+        return set(self._large)
+
+    async def run(self) -> None:
+        """Returns when every file is settled, well or not.
+
+        Raises:
+            HdpdError: why it cannot go on; what was fetched so far is kept.
+        """
+        try:
+            async with self._tasks:
+                if not self.download.listed:
+                    self._spawn(self._list())
+                await self._work()
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            await self._leave()
+
+    async def _work(self) -> None:
+        while not self._all_settled():
+            self._wake.clear()
+            if self._unsettled is not None:
+                raise self._unsettled
+            self._load_when_low()
+            now = time.monotonic()
+            while self._delayed and self._delayed[0][0] <= now:
+                self._files.appendleft(heapq.heappop(self._delayed)[2])
+            while self._ask(now):
+                pass
+            self._note_progress()
+            await self._wake.wait()
+
+    async def _leave(self) -> None:
+        for large in list(self._large.values()):
+            if not large.ending:
+                await large.suspend()
+        while self._endings:
+            self._wake.clear()
+            await self._wake.wait()
+        self._release(self._held)
+
+    def _nothing_to_ask(self) -> bool:
+        return (
+            self.download.listed
+            and not (self._more_rows or self._loading or self._files or self._delayed)
+            and not self._asker.reads
+            and all(large.ending for large in self._large.values())
+        )
+
+    def _all_settled(self) -> bool:
+        return self._nothing_to_ask() and not self._large and not self._endings
+
+    def _note_progress(self) -> None:
+        self.draining = self._nothing_to_ask()
+        self._changed()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.create_task(work)
+
+    def _wake_after(self, delay: float) -> None:
+        asyncio.get_running_loop().call_later(delay, self._wake.set)
+
+    # What there is to fetch
+
+    async def _list(self) -> None:
+        attempts = 0
+        while not self.download.listed:
+            try:
+                await list_next_page(self._session, self.download, self._store)
+            except (Busy, TimedOut):
+                attempts += 1
+                if attempts > MAX_ATTEMPTS:
+                    raise
+                await asyncio.sleep(FIRST_DELAY * 2 ** (attempts - 1))
+            else:
+                attempts = 0
+                self._more_rows = True
+                self._wake.set()
+
+    def _load_when_low(self) -> None:
+        if self._more_rows and not self._loading and len(self._files) < LOW_FILES:
+            self._more_rows, self._loading = False, True
+            self._spawn(self._load())
+
+    async def _load(self) -> None:
+        files = await self._store.waiting_files(self.download, self._last_loaded, LOAD_FILES)
+        if files:
+            self._last_loaded = files[-1].number
+        if len(files) == LOAD_FILES:
+            self._more_rows = True
+        known = [file for file in files if not file.directory and file.size is not None]
+        completes = [self._complete(file, None) for file in known]
+        there = await self._disk.submit(already_there, self._disk.root, completes)
+        found = {f.number: t for f, t in zip(known, there, strict=True) if t is not None}
+        for file in files:
+            if file.number in found:
+                self._end(file, found[file.number])
+            else:
+                self._files.append(file)
+        self._loading = False
+        self._wake.set()
+
+    # Asking
+
+    def _ask(self, now: float) -> bool:
+        """Begins one more read, or makes a directory; False when there is none to begin now."""
+        length = self._asker.pace.range_length
+        for large in self._large.values():
+            if large.ending or large.ranges.exhausted or now < large.not_before:
+                continue
+            if not self._asker.may_ask(length, held_already=large.ranges.retrying):
+                return False
+            asked = large.next_range(length, now)
+            if asked is None:
+                return False
+            self._asker.reserve(asked.length)
+            self._spawn(self._fetch_range(large, asked))
+            return True
+        return bool(self._files) and self._ask_for_next_file(self._files[0], length)
+
+    def _ask_for_next_file(self, file: FileRecord, range_length: int) -> bool:
+        if file.directory:
+            directory, name = file.place(self.download)
+            self._end(self._files.popleft(), (*directory, name))
+            return True
+        if file.validator is None and file.size is not None and file.size <= range_length:
+            if not self._asker.may_ask(file.size):
+                return False
+            self._asker.reserve(file.size)
+            self._hold(file.size + READ_COST)
+            self._spawn(self._fetch_small(self._files.popleft(), file.size))
+            return True
+        if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(0):
+            return False
+        large = LargeFile(self._files.popleft(), self.download, self._disk, self._store)
+        self._large[file.number] = large
+        if file.validator is not None:
+            large.blocked = True
+            self._spawn(self._reopen(large))
+        return True
+
+    def _path(self, file: FileRecord) -> RemotePath:
+        base = self.download.path
+        return RemotePath(base.raw + b"/" + file.path.raw) if file.path.raw else base
+
+    async def _fetch_small(self, file: FileRecord, size: int) -> None:
+        """Fetches a file with one read, into memory."""
+        release = functools.partial(self._release, size + READ_COST)
+        try:
+            async with self._asker.read(Read(self._path(file), 0, size)) as read:
+                started = read.started
+                file.mtime_ns = started.mtime_ns
+                if started.size != size:
+                    self.download.size += started.size - size
+                    file.size = started.size
+                    raise FileChanged(f"its size is {started.size:,} and not as listed {size:,}")
+                data = await read.all()
+        except HdpdError as error:
+            release()
+            self._try_again(file, error)
+        else:
+            self.download.pending_bytes += size
+            self._end(file, self._complete(file, data), size, release)
+
+    def _hold(self, cost: int) -> None:
+        self._held += cost
+        self._disk.window.take(cost)
+
+    def _release(self, cost: int) -> None:
+        self._held -= cost
+        self._disk.give(cost)
+
+    def _complete(self, file: FileRecord, data: bytes | None) -> Complete:
+        directory, name = file.place(self.download)
+        partial = file.partial(self.download)
+        return Complete(directory, name, partial, file.size or 0, file.mtime_ns or 0, data)
+
+    def _try_again(self, file: FileRecord, error: HdpdError) -> None:
+        delay = _delay(file, error)
+        if delay is None:
+            self._end(file, error)
+        else:
+            heapq.heappush(self._delayed, (time.monotonic() + delay, file.number, file))
+            self._wake_after(delay)
+
+    # Large files
+
+    async def _reopen(self, large: LargeFile) -> None:
+        try:
+            await large.open()
+        except HdpdError as error:
+            await self._large_trouble(large, error)
+        else:
+            large.blocked = False
+            await self._go_on(large)
+        self._wake.set()
+
+    async def _fetch_range(self, large: LargeFile, asked: Range) -> None:
+        plan = large.ranges
+        request = Read(self._path(large.file), asked.start, asked.length, large.file.validator)
+        try:
+            async with self._asker.read(request) as read:
+                await large.copy(read, asked, plan)
+        except AlreadyThere as there:
+            large.ending = True
+            self._end_large(large, there.finished)
+        except HdpdError as error:
+            plan.failed(asked)
+            if plan is large.ranges:
+                await self._large_trouble(large, error)
+        except BaseException:
+            plan.failed(asked)
+            raise
+        else:
+            large.file.attempts = 0
+            await self._go_on(large)
+
+    async def _go_on(self, large: LargeFile) -> None:
+        """Finishes a file that is complete, else moves its watermark on."""
+        if large.ending:
+            return
+        if large.ranges.complete and large.file.validator is not None:
+            large.ending = True
+            self._end_large(large, await large.finish())
+        elif large.record_due(time.monotonic()):
+            self._spawn(self._record(large))
+
+    async def _record(self, large: LargeFile) -> None:
+        try:
+            await large.record()
+        except HdpdError as error:
+            await self._large_trouble(large, error)
+        else:
+            await self._go_on(large)
+        self._wake.set()
+
+    async def _large_trouble(self, large: LargeFile, error: HdpdError) -> None:
+        if large.ending:
+            return
+        delay = _delay(large.file, error)
+        if delay is None:
+            await large.abandon()
+            self._end_large(large, error)
+            return
+        if isinstance(error, FileChanged):
+            await large.start_anew()
+        large.not_before = time.monotonic() + delay
+        self._wake_after(delay)
+
+    def _end_large(self, large: LargeFile, step: Step) -> None:
+        def release() -> None:
+            large.release()
+            del self._large[large.file.number]
+
+        self._end(large.file, step, large.pending, release)
+
+    # Settling
+
+    def _end(
+        self,
+        file: FileRecord,
+        step: Step,
+        pending: int = 0,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        def settled(error: HdpdError | None) -> None:
+            self._endings -= 1
+            self._unsettled = error or self._unsettled
+            if release is not None:
+                release()
+            self._wake.set()
+
+        self._endings += 1
+        self._finisher.submit(Ending(self.download, file, step, pending, settled))
+
+
+def _delay(file: FileRecord, error: HdpdError) -> float | None:
+    """Seconds until the file is asked for again; None: it failed. Raises what ends the runner."""
+    if isinstance(error, FATAL):
+        raise error
+    if isinstance(error, AskAgain):
+        return 0.0
+    if isinstance(error, FileChanged):
+        file.restarts += 1
+        return FIRST_DELAY * (file.restarts - 1) if file.restarts <= MAX_RESTARTS else None
+    if isinstance(error, Busy | TimedOut):
+        file.attempts += 1
+        return FIRST_DELAY * 2 ** (file.attempts - 1) if file.attempts <= MAX_ATTEMPTS else None
+    return None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception to raise for several: a mistake of ours before any error of others."""
+    flat: list[BaseException] = []
+    pending = [group.exceptions]
+    while pending:
+        for error in pending.pop():
+            if isinstance(error, BaseExceptionGroup):
+                pending.append(error.exceptions)
+            else:
+                flat.append(error)
+    return min(flat, key=lambda error: isinstance(error, HdpdError))
