@@ -1,0 +1,138 @@
+"""One upload as it goes on, and what all of them look like to the owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hdpd.identity.keys import PeerId
+from hdpd.wire.fields import Message
+from hdpd.wire.messages import Read, ReadStarted, ResetCode
+
+RATE_GAIN = 0.3
+"""Of each new measurement, twice a second: a rate that follows within two seconds and is calm."""
+
+
+class UploadSession(Protocol):
+    """What is needed of a session."""
+
+    @property
+    def peer_id(self) -> PeerId: ...
+    @property
+    def name(self) -> str: ...
+
+
+class UploadStream(Protocol):
+    """What is needed of a stream."""
+
+    @property
+    def unsent_bytes(self) -> int: ...
+    async def send(self, data: bytes, *, end: bool = False) -> None: ...
+    async def send_message(self, message: Message, *, end: bool = False) -> None: ...
+    def reset(self, code: ResetCode) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Upload:
+    """One read, from its arrival to its end."""
+
+    number: int
+    session: UploadSession
+    request: Read
+    stream: UploadStream
+    granted: bool = False
+    revoked: bool = False
+    position: int | None = None  # of which the peer has not been told yet
+    queued: bool = False  # the peer has been told one
+    wake: asyncio.Future[None] | None = None
+    disk: asyncio.Future[Any] | None = None  # what is being waited for
+    disk_since: float = 0.0
+    started: ReadStarted | None = None
+    passed_bytes: int = 0  # to the stream
+    left_bytes: int = 0  # this machine
+
+    def notify(self) -> None:
+        """Lets the task of this upload look at what has changed."""
+        if self.wake is not None and not self.wake.done():
+            self.wake.set_result(None)
+
+    def fail_disk(self, error: Exception) -> None:
+        """Raises `error` where the disk is being waited for; a result that comes later is lost."""
+        if self.disk is not None and not self.disk.done():
+            self.disk.set_exception(error)
+
+
+@dataclass(slots=True)
+class _Flow:
+    upload: Upload  # the one that began last
+    rate: float = 0.0  # bytes per second
+    unmeasured_bytes: int = 0
+
+
+class Flows:
+    """What each holder of a slot is being sent, all its reads together: for people to look at."""
+
+    def __init__(self, now: float) -> None:
+        self._flows: dict[PeerId, _Flow] = {}  # at most one for each slot after each `measure`
+        self._measured_at = now
+
+    def begin(self, upload: Upload) -> None:
+        peer = upload.session.peer_id
+        flow = self._flows.get(peer)
+        if flow is None:
+            self._flows[peer] = _Flow(upload)
+        else:
+            flow.upload = upload
+
+    def count(self, upload: Upload, left_bytes: int) -> bool:
+        """So many bytes of the upload have left by now; True when they are more than before."""
+        gone = left_bytes - upload.left_bytes
+        if gone <= 0:
+            return False
+        upload.left_bytes = left_bytes
+        flow = self._flows.get(upload.session.peer_id)
+        if flow is not None:
+            flow.unmeasured_bytes += gone
+        return True
+
+    def measure(self, holders: Iterable[PeerId], now: float) -> None:
+        """Brings the rates up to date and forgets who holds no slot any more."""
+        self._flows = {peer: self._flows[peer] for peer in holders if peer in self._flows}
+        elapsed = max(now - self._measured_at, 1e-3)
+        self._measured_at = now
+        for flow in self._flows.values():
+            rate = flow.unmeasured_bytes / elapsed
+            flow.rate += (rate - flow.rate) * (RATE_GAIN if flow.rate else 1.0)
+            flow.unmeasured_bytes = 0
+
+    def lines(self, holders: Iterable[PeerId]) -> list[dict[str, object]]:
+        """The `active` part of `uploads.list`."""
+        return [_active_line(self._flows[peer]) for peer in holders if peer in self._flows]
+
+
+def _active_line(flow: _Flow) -> dict[str, object]:
+    upload, started = flow.upload, flow.upload.started
+    assert started is not None
+    return {
+        "peer": upload.session.peer_id.text,
+        "peer_name": upload.session.name,
+        "path": upload.request.path.text,
+        "offset": upload.request.offset + min(upload.left_bytes, started.length),
+        "size": started.size,
+        "rate": round(flow.rate),
+    }
+
+
+def waiting_lines(uploads: Iterable[Upload]) -> list[dict[str, object]]:
+    """The `waiting` part of `uploads.list`, of the oldest read of each peer in line."""
+    return [
+        {
+            "peer": upload.session.peer_id.text,
+            "peer_name": upload.session.name,
+            "path": upload.request.path.text,
+            "position": position,
+        }
+        for position, upload in enumerate(uploads, 1)
+    ]

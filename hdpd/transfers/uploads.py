@@ -1,0 +1,230 @@
+"""Answers `read`: takes an upload slot for it, then sends the file's bytes as fast as they go.
+
+Who may send when is decided in `slots`; the disk is read in `source_file` and `disk_threads`. Here
+these meet the peer's stream, the owner (`list`, `cancel`) and the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from hdpd.errors import Busy, Cancelled, FileUnreadable, HdpdError
+from hdpd.identity.keys import PeerId
+from hdpd.transfers.disk_threads import DiskThreads
+from hdpd.transfers.slots import Decision, Granted, Queued, Slots
+from hdpd.transfers.source_file import OpenFile, SourceFile
+from hdpd.transfers.upload import Flows, Upload, UploadSession, UploadStream, waiting_lines
+from hdpd.wire.codec import frame
+from hdpd.wire.fields import Message
+from hdpd.wire.messages import Read, ResetCode, error_answer
+
+TICK_SECONDS = 0.5
+"""How often time passes for the slots, rates are measured and `upload.changed` is emitted."""
+
+DISK_SECONDS = 25.0
+"""A disk that has not spun up by now never will; below the 30 s that a downloader waits."""
+
+UNDRAINED_BYTES = 64 * 1024
+"""A read has been sent, for its slot, when no more than this is still to leave: a few packets."""
+
+FIRST_DRAIN_POLL_SECONDS = 0.002
+MAX_DRAIN_POLL_SECONDS = 0.25
+
+T = TypeVar("T")
+Emit = Callable[[str, dict[str, object]], None]
+
+
+class Uploads:
+    """All uploads; made and used in one event loop."""
+
+    def __init__(
+        self,
+        open_file: OpenFile,
+        slots: int,
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_file = open_file
+        self._slots = Slots(slots)
+        self._emit = emit
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._threads = DiskThreads()
+        self._numbers = itertools.count()
+        self._uploads: dict[int, Upload] = {}  # as many as sessions serve requests at once
+        self._flows = Flows(clock())
+        self._emitted: dict[str, object] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def answer_read(
+        self, session: UploadSession, request: Read, stream: UploadStream
+    ) -> None:
+        """Sends what a peer asks for as soon as it has a slot; returns when nearly all has left.
+
+        Raises:
+            HdpdError: before the first byte it is the answer, after that what the stream is to be
+                reset with. A read whose slot was taken away has been reset already.
+        """
+        if self._closed:
+            raise Busy("this hdpd is stopping; try again later")
+        upload = Upload(next(self._numbers), session, request, stream)
+        self._uploads[upload.number] = upload
+        try:
+            now = self._clock()
+            self._apply(self._slots.ask(session.peer_id, upload.number, request.length, now))
+            self._keep_ticking()
+            if not upload.granted:
+                await self._wait_for_slot(upload)
+            await self._send(upload)
+        except HdpdError as error:
+            if upload.revoked:
+                return
+            if upload.started is not None or not upload.queued:
+                raise
+            await stream.send_message(error_answer(error), end=True)
+        finally:
+            del self._uploads[upload.number]
+            self._apply(self._slots.end(upload.number, self._clock()))
+            if self._closed and not self._uploads:
+                self._threads.close()
+
+    def list(self) -> dict[str, object]:
+        """What `uploads.list` answers: a line for each slot in use and for each waiting peer."""
+        return {
+            "active": self._flows.lines(self._slots.holders),
+            "waiting": waiting_lines(self._uploads[number] for _, number in self._slots.line),
+        }
+
+    def cancel(self, peer: PeerId) -> None:
+        """Ends all that is sent to this peer or that it waits for; for a minute it is refused."""
+        self._apply(self._slots.cancel(peer, self._clock()))
+
+    def peer_disconnected(self, peer_id: PeerId) -> None:
+        """Frees what the peer held; its session ends its requests."""
+        self._apply(self._slots.drop(peer_id, self._clock(), ResetCode.OK))
+
+    def close(self) -> None:
+        """Ends all uploads; waits for nothing."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for upload in self._uploads.values():
+            self._revoke(upload, ResetCode.SHUTTING_DOWN)
+        if not self._uploads:
+            self._threads.close()
+
+    # Slots and time.
+
+    def _apply(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            upload = self._uploads.get(decision.read)
+            if upload is None:
+                continue
+            if isinstance(decision, Granted):
+                upload.granted = True
+                upload.notify()
+            elif isinstance(decision, Queued):
+                upload.position = decision.position
+                upload.notify()
+            else:
+                self._revoke(upload, decision.code)
+
+    @staticmethod
+    def _revoke(upload: Upload, code: ResetCode) -> None:
+        upload.revoked = True
+        upload.stream.reset(code)
+        upload.notify()
+        upload.fail_disk(Cancelled())
+
+    async def _wait_for_slot(self, upload: Upload) -> None:
+        while not upload.granted:
+            if upload.revoked:
+                raise Cancelled
+            if upload.position is not None:
+                message: Message = {"queued": upload.position}
+                upload.position, upload.queued = None, True
+                await upload.stream.send_message(message)
+            else:
+                upload.wake = self._loop.create_future()
+                await upload.wake
+
+    def _keep_ticking(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        now = self._clock()
+        for upload in self._uploads.values():
+            if upload.disk is not None:
+                if now - upload.disk_since >= DISK_SECONDS:
+                    path = upload.request.path
+                    upload.fail_disk(FileUnreadable(f"the disk of {path} does not answer"))
+            elif upload.started is not None:
+                self._count(upload, upload.passed_bytes - upload.stream.unsent_bytes, now)
+        self._apply(self._slots.tick(now))
+        self._flows.measure(self._slots.holders, now)
+        if (state := self.list()) != self._emitted:
+            self._emitted = state
+            self._emit("upload.changed", state)
+        self._timer = None
+        if self._slots.is_used:
+            self._keep_ticking()
+
+    def _count(self, upload: Upload, left_bytes: int, now: float) -> None:
+        if self._flows.count(upload, left_bytes):
+            self._slots.progress(upload.number, now)
+
+    # Sending.
+
+    async def _send(self, upload: Upload) -> None:
+        path, stream = upload.request.path, upload.stream
+        lane = b"" if path.is_root else path.share.raw
+        source = SourceFile(self._open_file, upload.request)
+        try:
+            started, data = await self._disk(upload, self._threads.run(lane, source.start))
+            upload.started = started
+            self._flows.begin(upload)
+            data = frame(started.to_wire()) + data
+            while not source.is_finished:
+                # The next piece is read while this one is sent.
+                ahead = self._threads.run(lane, source.next_piece)
+                ahead.add_done_callback(_retrieve)
+                upload.passed_bytes += len(data)
+                await stream.send(data)
+                data = await self._disk(upload, ahead)
+        finally:
+            if not source.is_finished:
+                self._threads.run(lane, source.close).add_done_callback(_retrieve)
+        data += frame({"end": started.validator})
+        upload.passed_bytes += len(data)
+        await stream.send(data, end=True)
+        if started.length > UNDRAINED_BYTES:
+            await _drain(stream)
+        self._count(upload, upload.passed_bytes, self._clock())
+
+    async def _disk(self, upload: Upload, result: asyncio.Future[T]) -> T:
+        upload.disk, upload.disk_since = result, self._clock()
+        try:
+            return await result
+        finally:
+            # The time that our disk takes is not held against the reader.
+            self._slots.progress(upload.number, self._clock())
+            upload.disk = None
+
+
+async def _drain(stream: UploadStream) -> None:
+    delay = FIRST_DRAIN_POLL_SECONDS
+    while stream.unsent_bytes > UNDRAINED_BYTES:
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, MAX_DRAIN_POLL_SECONDS)
+
+
+def _retrieve(result: asyncio.Future[Any]) -> None:
+    """Whoever wanted the result may have gone; then its error is nobody's."""
+    if not result.cancelled():
+        result.exception()
