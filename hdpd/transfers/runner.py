@@ -74,6 +74,7 @@ class Runner:
         self._delayed: list[tuple[float, int, FileRecord]] = []  # a heap
         self._large: dict[int, LargeFile] = {}
         self._last_loaded = 0
+        self._listing = not download.listed
         self._more_rows = True
         self._loading = False
         self._endings = 0
@@ -97,7 +98,7 @@ class Runner:
         """
         try:
             async with self._tasks:
-                if not self.download.listed:
+                if self._listing:
                     self._spawn(self._list())
                 await self._work()
         except BaseExceptionGroup as group:
@@ -130,8 +131,8 @@ class Runner:
 
     def _nothing_to_ask(self) -> bool:
         return (
-            self.download.listed
-            and not (self._more_rows or self._loading or self._files or self._delayed)
+            not (self._listing or self._more_rows or self._loading)
+            and not (self._files or self._delayed)
             and not self._asker.reads
             and all(large.ending for large in self._large.values())
         )
@@ -165,6 +166,7 @@ class Runner:
                 attempts = 0
                 self._more_rows = True
                 self._wake.set()
+        self._listing = False
 
     def _load_when_low(self) -> None:
         if self._more_rows and not self._loading and len(self._files) < LOW_FILES:

@@ -1,0 +1,233 @@
+"""A peer in the same process: serves files from memory through real asyncio queues.
+
+It keeps to the interface of hdpd.link.session, and can be slow, lose its connection, put reads in
+a line, or answer whatever a test wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from hdpd.errors import (
+    ConnectionLost,
+    FileChanged,
+    HdpdError,
+    NotADirectory,
+    PathNotFound,
+    ProtocolError,
+    TimedOut,
+)
+from hdpd.identity.keys import PeerId
+from hdpd.wire.fields import Message
+from hdpd.wire.messages import (
+    Entry,
+    EntryType,
+    Ls,
+    Read,
+    ReadStarted,
+    Request,
+    ResetCode,
+    error_answer,
+)
+from hdpd.wire.paths import RemotePath
+
+MTIME_NS = 1_600_000_000_123_456_789
+
+
+@dataclass
+class FakeFile:
+    """A file; `listed_size` is what the listing says when that is not the truth."""
+
+    data: bytes
+    mtime_ns: int = MTIME_NS
+    listed_size: int | None = None
+
+    @property
+    def validator(self) -> bytes:
+        return b"%d.%d.%d" % (len(self.data), self.mtime_ns, zlib.crc32(self.data[:4096]))
+
+
+class FakeStream:
+    """The asker's end of one request; the peer's end is a task that puts items."""
+
+    def __init__(self, session: FakeSession, budget: int) -> None:
+        self._session = session
+        self._budget = budget
+        self._items: asyncio.Queue[Message | bytes | HdpdError] = asyncio.Queue(maxsize=8)
+        self._rest = b""
+        self.server: asyncio.Task[None]
+
+    async def put(self, item: Message | bytes | HdpdError) -> None:
+        await self._items.put(item)
+
+    async def _next(self, timeout: float) -> Message | bytes:
+        if self._session.closed:
+            raise ConnectionLost
+        if not self._items.empty():
+            item = self._items.get_nowait()
+        else:
+            try:
+                item = await asyncio.wait_for(self._items.get(), timeout)
+            except TimeoutError:
+                raise TimedOut from None
+        if isinstance(item, HdpdError):
+            raise item
+        return item
+
+    async def receive(self, timeout: float = 30.0) -> Message:
+        item = await self._next(timeout)
+        if not isinstance(item, dict):
+            raise ProtocolError("bytes where a message should be")
+        return item
+
+    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes:
+        data = self._rest or await self._next(timeout)
+        assert isinstance(data, bytes)
+        self._budget -= len(data) - len(self._rest)
+        assert self._budget >= 0, "the asker asked for less than it reads"
+        data, self._rest = data[:limit], data[limit:]
+        return data
+
+    def lose(self) -> None:
+        """Ends the stream as a lost connection does."""
+        self.server.cancel()
+        while not self._items.empty():
+            self._items.get_nowait()
+        self._items.put_nowait(ConnectionLost())
+
+    def reset(self, code: ResetCode) -> None:
+        self.server.cancel()
+        self._session.streams.discard(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.reset(ResetCode.CANCELLED)
+
+
+class FakeSession:
+    """A connection to a FakePeer."""
+
+    def __init__(self, peer: FakePeer) -> None:
+        self.peer = peer
+        self.peer_id = peer.peer_id
+        self.rtt = peer.latency
+        self.closed = False
+        self.streams: set[FakeStream] = set()
+        self.most_streams = 0
+
+    async def call(self, request: Request, *, budget: int) -> FakeStream:
+        if self.closed:
+            raise ConnectionLost
+        stream = FakeStream(self, budget)
+        stream.server = asyncio.create_task(self.peer.serve(request, stream))
+        self.streams.add(stream)
+        self.most_streams = max(self.most_streams, len(self.streams))
+        return stream
+
+    def lose(self) -> None:
+        """The connection is lost, with everything that is under way."""
+        self.closed = True
+        for stream in list(self.streams):
+            stream.lose()
+        self.streams.clear()
+
+
+@dataclass
+class FakePeer:
+    """Files by path text, and directories that may be empty."""
+
+    files: dict[str, FakeFile] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+    peer_id: PeerId = PeerId(bytes(31) + b"\x01")
+    latency: float = 0.0
+    chunk: int = 64 * 1024
+    on_read: Callable[[Read, FakeStream], Awaitable[bool]] | None = None
+    """Called for each read; True: it has been answered."""
+    before_chunk: Callable[[Read, int], Awaitable[None]] | None = None
+    """Called with the offset of each chunk before it is sent."""
+    reads: list[Read] = field(default_factory=list)
+    listings: int = 0
+    page: int = 10_000
+
+    def session(self) -> FakeSession:
+        return FakeSession(self)
+
+    async def serve(self, request: Request, stream: FakeStream) -> None:
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        try:
+            if isinstance(request, Ls):
+                self.listings += 1
+                await self._answer_ls(request, stream)
+            elif isinstance(request, Read):
+                self.reads.append(request)
+                if self.on_read is None or not await self.on_read(request, stream):
+                    await self.answer_read(request, stream)
+        except HdpdError as error:
+            await stream.put(error_answer(error))
+
+    async def _answer_ls(self, request: Ls, stream: FakeStream) -> None:
+        path = request.path.text
+        if path in self.files:
+            raise NotADirectory
+        entries = self._below(path + "/")
+        if not entries and path not in self.directories:
+            raise PathNotFound(f"there is no {path!r}")
+        start = int(request.cursor or b"0")
+        end = start + min(request.limit, self.page)
+        for index in range(start, min(end, len(entries)), 100):
+            part = entries[index : min(index + 100, end)]
+            await stream.put({"entries": [entry.to_wire() for entry in part]})
+        await stream.put({"end": True, "cursor": b"%d" % end if end < len(entries) else None})
+
+    def _below(self, prefix: str) -> list[Entry]:
+        found: dict[str, Entry] = {}
+        for path in self.directories:
+            if path.startswith(prefix):
+                name = RemotePath.from_text(path.removeprefix(prefix))
+                found[path] = Entry(name, EntryType.DIRECTORY, 0, MTIME_NS, 0)
+        for path, file in self.files.items():
+            if path.startswith(prefix):
+                relative = RemotePath.from_text(path.removeprefix(prefix))
+                above = relative.parent
+                while not above.is_root:
+                    entry = Entry(above, EntryType.DIRECTORY, 0, MTIME_NS, 0)
+                    found.setdefault(prefix + above.text, entry)
+                    above = above.parent
+                size = len(file.data) if file.listed_size is None else file.listed_size
+                found[path] = Entry(relative, EntryType.FILE, size, file.mtime_ns, 1)
+        return [found[path] for path in sorted(found)]
+
+    async def answer_read(self, request: Read, stream: FakeStream) -> None:
+        """What a well-meaning peer answers."""
+        file = self.files.get(request.path.text)
+        if file is None:
+            raise PathNotFound("it is gone")
+        if request.if_match not in (None, file.validator):
+            raise FileChanged("another version is there")
+        await self.send(request, stream, file)
+
+    async def send(self, request: Read, stream: FakeStream, file: FakeFile) -> None:
+        """Sends `file` whatever the request's path says."""
+        size, validator = len(file.data), file.validator
+        end = min(size, request.offset + request.length)
+        length = max(0, end - request.offset)
+        await stream.put(ReadStarted(length, size, file.mtime_ns, validator).to_wire())
+        for offset in range(request.offset, end, self.chunk):
+            if self.before_chunk is not None:
+                await self.before_chunk(request, offset)
+            await stream.put(file.data[offset : min(offset + self.chunk, end)])
+        now = self.files.get(request.path.text, file)
+        await stream.put({"end": now.validator})
