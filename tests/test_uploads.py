@@ -142,10 +142,14 @@ class World:
         self.uploads.close()
         await asyncio.gather(*self.tasks)
         assert not self.uploads._uploads
-        for thread in threading.enumerate():
-            if thread.name == "hdpd-disk":
-                thread.join(10)
+        await asyncio.to_thread(join_disk_threads)
         assert all(file.fd == -1 for file in self.opened)
+
+
+def join_disk_threads() -> None:
+    while running := [thread for thread in threading.enumerate() if thread.name == "hdpd-disk"]:
+        running[0].join(10)
+        assert not running[0].is_alive()
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7])

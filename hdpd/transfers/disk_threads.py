@@ -79,6 +79,7 @@ class DiskThreads:
         self._woken = False
         self._threads = 0
         self._serving = 0
+        self._closed = False
 
     def run(self, key: Hashable, function: Callable[[], T]) -> asyncio.Future[T]:
         """What `function` returns or raises, called in a thread of the lane `key`.
@@ -99,6 +100,7 @@ class DiskThreads:
 
     def close(self) -> None:
         """Ends the threads once nothing is left to be done; nothing may be run any more."""
+        self._closed = True
         for _ in range(self._threads):
             self._busy_lanes.put(None)
         self._threads = 0
@@ -111,6 +113,8 @@ class DiskThreads:
             self._threads += 1
             threading.Thread(target=self._work, name="hdpd-disk", daemon=True).start()
         self._busy_lanes.put(lane)
+        if self._closed:
+            self.close()  # what was left over is done, and then this thread ends as well
 
     # In the threads.
 
