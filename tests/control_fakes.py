@@ -117,10 +117,8 @@ class FakeSession:
 
     def _answer(self, request: Request) -> list[Message | bytes]:
         if isinstance(request, Ls):
-            entries = [entry(path, len(data)) for path, data in self.files.items()]
-            rows = [e.to_wire() for e in entries if e.path.parent == request.path]
-            for row in rows:
-                row[0] = str(row[0]).rpartition("/")[2]
+            paths = [path for path in self.files if path.rpartition("/")[0] == request.path.text]
+            rows = [entry(p.rpartition("/")[2], len(self.files[p])).to_wire() for p in paths]
             return [{"entries": rows}, {"end": True, "cursor": b"\xff\x00next" if rows else None}]
         if isinstance(request, Search):
             found = [entry(p, len(d)) for p, d in self.files.items() if request.query in p]
@@ -362,7 +360,7 @@ class Daemon:
     def _http(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], tcp: bool
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port if tcp else 0, timeout=20)
         if not tcp:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(self.socket_path)
