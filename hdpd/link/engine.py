@@ -7,6 +7,7 @@ real paths, so that a changed address looks the same to both libraries.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -26,6 +27,9 @@ LARGE_DATAGRAM_BYTES = 1452
 # what is ever asked for at once: see the budgets of hdpd/link/stream.py.
 MAX_CONNECTION_WINDOW = 96 * 1024 * 1024
 MAX_STREAM_WINDOW = 20 * 1024 * 1024
+
+# Both libraries log to "quic", qh3 a warning for each connection that a peer closes.
+logging.getLogger("quic").setLevel(logging.ERROR)
 
 _PEER_ADDRESS = ("192.0.2.1", 3031)
 _ED25519 = 0x0807  # TLS SignatureScheme, RFC 8446 section 4.2.3
@@ -57,7 +61,7 @@ def _load(name: EngineName) -> _Library:
     if name == "qh3":
         from qh3.quic import configuration, connection, events
     else:
-        from aioquic.quic import (  # type: ignore[assignment, no-redef]
+        from aioquic.quic import (  # type: ignore[no-redef]
             configuration,
             connection,
             events,

@@ -90,7 +90,7 @@ class Session:
         self._pings: dict[int, float] = {}
         self._next_ping = 1
         self._loop = asyncio.get_running_loop()
-        connection.on_stream = self._stream_opened
+        connection.on_stream = self.serve
         connection.on_ping = self._ping_acknowledged
         connection.on_ended = self._ended
         self._keep_alive = self._loop.call_soon(self._ping)
@@ -177,7 +177,8 @@ class Session:
 
     # Answering.
 
-    def _stream_opened(self, stream: Stream) -> None:
+    def serve(self, stream: Stream) -> None:
+        """Answers the request on a stream that the peer opened."""
         if len(self._requests) >= MAX_REQUESTS:
             stream.reset(ResetCode.BUSY)
             return
@@ -281,8 +282,10 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
     shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     connection.on_handshake = lambda: None if shaken.done() else shaken.set_result(None)
     connection.on_ended = lambda error: None if shaken.done() else shaken.set_exception(error)
-    # Before the hello the peer has nothing to ask.
-    connection.on_stream = lambda stream: connection.close(ResetCode.PROTOCOL_ERROR)
+    # The server may ask as soon as it has sent its proofs, which may come here a moment later; the
+    # connection's own limit of streams bounds the list.
+    early: list[Stream] = []
+    connection.on_stream = early.append
     try:
         await shaken
         certificate = connection.peer_certificate()
@@ -317,6 +320,8 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
     connection.probes = PathProbes("client", asker.nonce, asker.peer_nonce)
     session = Session(connection, around, expected, certificate_hash, common)
     around.endpoint.established(connection)
+    for stream in early:
+        session.serve(stream)
     return session
 
 

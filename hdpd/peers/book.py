@@ -90,15 +90,14 @@ class Book:
         return is_new
 
     def connected(
-        self, peer_id: PeerId, address: Address | None, topics: Iterable[bytes], now: float
+        self, peer_id: PeerId, address: Address, topics: Iterable[bytes], now: float
     ) -> None:
-        """Notes that a session stands; `address` is where we dialled it, None if it dialled us."""
-        self.found(peer_id, None, "known", [address] if address else [], now)
+        """Notes that a session stands. A peer has one UDP port for all it does, so the address from
+        which it dialled us is as good as one at which we dialled it.
+        """
+        self.found(peer_id, None, "known", [address], now)
         peer = self._peers[peer_id]
-        if len(peer.found_by) > 1:
-            peer.found_by.remove("known")
-        if address:
-            peer.addresses[address].worked = now
+        peer.addresses[address].worked = now
         peer.topics.update(topics)
         peer.last_connected = now
 

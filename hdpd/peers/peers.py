@@ -133,8 +133,7 @@ class Peers:
     def _add(self, session: Session) -> None:
         if session.closed:
             return
-        address = session.address if session.dialled_by_us else None
-        self._book.connected(session.peer_id, address, session.topics, time.time())
+        self._book.connected(session.peer_id, session.address, session.topics, time.time())
         session.on_closed = self._closed
         session.on_topics = self._topics_changed_with
         others = self._sessions.setdefault(session.peer_id, [])
@@ -150,12 +149,22 @@ class Peers:
         self._spawn(self._announce_to(session))
 
     def _choose(self, new: Session, old: Session) -> None:
-        """The lower key ends one of two sessions; the other side follows."""
-        if self._around.identity.peer_id > new.peer_id:
-            return
+        """Ends one of two sessions: the older one, which the peer must have lost if it came again,
+        unless both sides dialled at once. Then the lower key ends one and the other side follows.
+        """
         tie = new.since - old.since < TIE_S and new.dialled_by_us != old.dialled_by_us
-        surplus = new if tie and old.dialled_by_us else old
-        surplus.close(ResetCode.DUPLICATE)
+        if not tie:
+            old.close(ResetCode.DUPLICATE)
+        elif self._around.identity.peer_id < new.peer_id:
+            (new if old.dialled_by_us else old).close(ResetCode.DUPLICATE)
+        else:
+            # Should the other side not know the old one any more, it goes a little later.
+            self._loop.call_later(TIE_S, self._settle, new, old)
+
+    @staticmethod
+    def _settle(new: Session, old: Session) -> None:
+        if not new.closed:
+            old.close(ResetCode.DUPLICATE)
 
     def _closed(self, session: Session) -> None:
         sessions = self._sessions.get(session.peer_id, [])
@@ -192,7 +201,7 @@ class Peers:
                 session.close(ResetCode.PROTOCOL_ERROR)
 
     def _topics_changed_with(self, session: Session) -> None:
-        self._book.connected(session.peer_id, None, session.topics, time.time())
+        self._book.connected(session.peer_id, session.address, session.topics, time.time())
         self._emit("peer.changed", self._describe_id(session.peer_id))
         self._spawn(self._announce_to(session))
 

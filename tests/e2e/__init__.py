@@ -1,0 +1,1 @@
+"""Real daemons as subprocesses, controlled by the real hdpctl."""
