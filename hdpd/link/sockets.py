@@ -98,6 +98,8 @@ class UdpSocket:
                 # An ICMP error for something sent earlier; QUIC has its own timers for that.
                 log.debug("receiving: %s", error)
                 continue
+            if not size:
+                continue  # an empty datagram; anybody can send one
             segment = size
             for level, kind, data in ancillary:
                 if level == _SOL_UDP and kind == _UDP_GRO:
