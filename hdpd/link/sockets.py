@@ -100,6 +100,8 @@ class UdpSocket:
                 continue
             if not size:
                 continue  # an empty datagram; anybody can send one
+            if not size:
+                continue  # an empty datagram is nothing of ours
             segment = size
             for level, kind, data in ancillary:
                 if level == _SOL_UDP and kind == _UDP_GRO:
