@@ -159,7 +159,8 @@ class _FileResponse(StreamingResponse):
                 await super().__call__(scope, receive, send)
             except HdpdError as error:
                 # The server closes the connection, so that the client sees that bytes are missing.
-                log.info("%s was not read to its end: %s", scope["path"], error.message)
+                target = scope["raw_path"].decode(errors="replace")
+                log.info("%s was not read to its end: %s", target, error.message)
 
 
 async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
