@@ -90,14 +90,10 @@ class RemoteRead:
 
     async def all(self) -> bytes:
         """All bytes at once, verified; for a read of modest length."""
-        data = await self.chunk()
-        if self.missing:
-            chunks = [data]
-            while chunk := await self.chunk():
-                chunks.append(chunk)
-            return b"".join(chunks)
-        await self._verify()
-        return data
+        chunks = []
+        while chunk := await self.chunk():
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _verify(self) -> None:
         end = await self.stream.receive(ANSWER_SECONDS)
