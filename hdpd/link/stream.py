@@ -201,6 +201,11 @@ class Stream:
     async def send_message(self, message: Message, *, end: bool = False) -> None:
         await self.send(frame(message), end=end)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of what was given to `send` has not left this machine yet."""
+        return self._connection.unsent_bytes(self)
+
     def reset(self, code: ResetCode) -> None:
         """Ends both directions at once; does nothing to a stream that has ended."""
         if self.complete:
