@@ -28,8 +28,8 @@ _SOURCES = {
 # For each sort key: the condition that follows a cursor, and the order. The first condition on the
 # name is implied by the second, and lets SQLite begin at the right place of the index.
 _NUMBERED = (
-    "({key}, name) > ({sign}:number, :name)",
-    "{key}, name",
+    "({key}, name COLLATE NOCASE, name) > ({sign}:number, :name, :name)",
+    "{key}, name COLLATE NOCASE, name",
 )
 _SORTS = {
     "name": (
