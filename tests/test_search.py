@@ -85,8 +85,17 @@ MUSIC: Tree = {
         "Hunters of Night": {"Bjorn.ogg": (5, 5), "x.txt": (1, 1)},
         "list of hunters.txt": (3, 3),
     },
-    "Bilder": {"日本語": {"写真.jpg": (9, 9)}, "emoji 🎵": {}},
+    "Bilder": {"日本語": {"写真.jpg": (9, 9)}, "emoji 🎵": {}, "100%_\\": {}},
 }
+
+
+BJORK = [
+    "Music/Björk/",
+    "Music/Björk/Homogenic/",
+    "Music/Björk/Homogenic/01 Hunter.flac",
+    "Music/Björk/Homogenic/02 Jóga.flac",
+    "Music/Björk/cover.jpg",
+]
 
 
 def found(transaction: Transaction, text: str, *, limit: int = 1000, roots: int = 99) -> list[str]:
@@ -134,6 +143,11 @@ def found(transaction: Transaction, text: str, *, limit: int = 1000, roots: int 
         ("bjork nothing", []),
         ('"', []),
         ('" OR *', []),
+        ("%", ["Bilder/100%_\\/"]),
+        ("_", ["Bilder/100%_\\/"]),
+        ("\\", ["Bilder/100%_\\/"]),
+        ("ÖR", [*BJORK, "Music/Hunters of Night/Bjorn.ogg"]),
+        ("JÖ jp", ["Music/Björk/cover.jpg"]),
     ],
 )
 def test_hits(tmp_path: Path, text: str, hits: list[str]) -> None:
@@ -218,7 +232,7 @@ def plain_hits(tree: Tree, query: list[str], above: str) -> set[str]:
 
 
 @given(trees, st.lists(words, min_size=1, max_size=3), st.sampled_from([0, 20_000]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_hits_are_what_a_look_through_all_paths_finds(
     tree: Tree, query: list[str], below_limit: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from hdpd.shares.fold import fold
 
 MAX_WORDS = 12  # sets of matched words are bit masks, and each word may cost a look-up
 TRIGRAM = 3  # the characters that the search tables are made of
+_NOT_ASCII = "*[^\x01-\x7f]*"
 MAX_TRIGRAMS = 24  # of one word; what more would exclude, the verification does
 
 
@@ -64,6 +66,22 @@ def match_expression(words: Iterable[str]) -> str | None:
     """
     trigrams = dict.fromkeys(trigram for word in words for trigram in _trigrams(word))
     return " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams) or None
+
+
+def like_condition(words: Iterable[str]) -> tuple[str, list[str]]:
+    """An SQL condition on the column `name`, with its parameters, that every name with all `words`
+    meets, and some others too, for words without trigrams: a name in ASCII is folded as LIKE does,
+    any other has to be looked at.
+    """
+    conditions, parameters = [], []
+    for word in words:
+        if word.isascii():
+            conditions.append(r"(name LIKE ? ESCAPE '\' OR name GLOB ?)")
+            parameters.append("%" + re.sub(r"([\\%_])", r"\\\1", word) + "%")
+        else:
+            conditions.append("name GLOB ?")
+        parameters.append(_NOT_ASCII)
+    return " AND ".join(conditions), parameters
 
 
 def _trigrams(word: str) -> list[str]:

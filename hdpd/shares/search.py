@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hdpd.database import Rows, Transaction
 from hdpd.errors import PathInvalid
 from hdpd.shares.fold import fold
-from hdpd.shares.query import Query, match_expression
+from hdpd.shares.query import Query, like_condition, match_expression
 from hdpd.wire.messages import Entry, EntryType
 from hdpd.wire.paths import MAX_DEPTH, RemotePath
 
@@ -115,9 +115,14 @@ class Search:
 
     def _candidates(self, table: str, above: str, bits: int) -> Rows:
         """Rows (id, id of the directory above, name) that may match the words of a mask."""
-        expression = match_expression(self.query.words_of(bits))
-        if expression is None:  # short words only: every row may
-            rows = self.transaction.execute(f"SELECT id, {above}, name FROM {table}")  # noqa: S608
+        words = self.query.words_of(bits)
+        expression = match_expression(words)
+        if expression is None:  # short words only: every row is looked at
+            condition, parameters = like_condition(words)
+            rows = self.transaction.execute(
+                f"SELECT id, {above}, name FROM {table} WHERE {condition}",  # noqa: S608
+                parameters,
+            )
         else:
             rows = self.transaction.execute(
                 f"SELECT id, {above}, {table}.name FROM {table}_search "  # noqa: S608
