@@ -29,6 +29,7 @@ from hdpd.errors import (
 )
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
+from hdpd.shares.opening import OpenedFile
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     Entry,
@@ -191,19 +192,6 @@ class FakeTopics:
         self.names.remove(name)
 
 
-@dataclass
-class FakeOpenedFile:
-    fd: int
-    size: int
-    validator: bytes = b"local"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-
-
 class FakeShares:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -233,15 +221,14 @@ class FakeShares:
     async def search(self, query: str, limit: int) -> tuple[list[Entry], bool]:  # type: ignore[valid-type]
         return [entry(f"Mine/{query}", 5)], True
 
-    def open_file(self, path: RemotePath) -> FakeOpenedFile:
+    def open_file(self, path: RemotePath) -> OpenedFile:
         file = self.directory / path.text
         if file.is_dir():
             raise NotAFile(f"{path} is a directory")
         try:
-            fd = os.open(file, os.O_RDONLY)
+            return OpenedFile(os.open(file, os.O_RDONLY))
         except FileNotFoundError:
             raise PathNotFound from None
-        return FakeOpenedFile(fd, os.fstat(fd).st_size)
 
 
 class FakeDownloads:

@@ -163,34 +163,33 @@ async def test_a_file_of_this_hdpd(tmp_path: Path) -> None:
         assert (await daemon.http("GET", "/files/self/mine")).body == DATA
         ranged = await daemon.http("GET", "/files/self/mine", headers={"Range": "bytes=-9"})
         assert ranged.body == DATA[-9:]
+        (tmp_path / "empty").touch()
+        assert (await daemon.http("GET", "/files/self/empty")).body == b""
         assert (await daemon.http("GET", "/files/self/dir")).json()["error"] == "not_a_file"
         assert (await daemon.http("GET", "/files/self/none")).status == 404
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "word"),
-    [
-        ("NAME/S/none", 404, "path_not_found"),
-        ("Nobody/S/a", 404, "peer_not_found"),
-        ("AWAY/S/a", 503, "peer_not_connected"),
-        ("NAME/S/dir", 409, "not_a_file"),
-        ("NAME/S/busy", 503, "busy"),
-        ("NAME/S/changed", 409, "file_changed"),
-        ("NAME/S/odd", 502, "remote_error"),
-        ("NAME/S/nonsense", 502, "protocol_error"),
-        ("NAME/S/lost", 503, "connection_lost"),
-        ("NAME/S/../a", 400, "path_invalid"),
-        ("NAME/%2e%2e/a", 400, "path_invalid"),
-        ("NAME//etc/passwd", 400, "path_invalid"),
-        ("NAME/S/a%00", 400, "path_invalid"),
-        ("NAME/S/%ff", 400, "path_invalid"),
-        ("NAME", 400, "path_invalid"),
-        ("", 400, "path_invalid"),
-    ],
-)
-async def test_errors_before_the_first_byte_are_json(
-    tmp_path: Path, path: str, status: int, word: str
-) -> None:
+WRONG_TARGETS = [
+    ("NAME/S/none", 404, "path_not_found"),
+    ("Nobody/S/a", 404, "peer_not_found"),
+    ("AWAY/S/a", 503, "peer_not_connected"),
+    ("NAME/S/dir", 409, "not_a_file"),
+    ("NAME/S/busy", 503, "busy"),
+    ("NAME/S/changed", 409, "file_changed"),
+    ("NAME/S/odd", 502, "remote_error"),
+    ("NAME/S/nonsense", 502, "protocol_error"),
+    ("NAME/S/lost", 503, "connection_lost"),
+    ("NAME/S/../a", 400, "path_invalid"),
+    ("NAME/%2e%2e/a", 400, "path_invalid"),
+    ("NAME//etc/passwd", 400, "path_invalid"),
+    ("NAME/S/a%00", 400, "path_invalid"),
+    ("NAME/S/%ff", 400, "path_invalid"),
+    ("NAME", 400, "path_invalid"),
+    ("", 400, "path_invalid"),
+]
+
+
+async def test_errors_before_the_first_byte_are_json(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         session = connect(daemon, {})
         answers: dict[str, list[Any]] = {
@@ -208,11 +207,12 @@ async def test_errors_before_the_first_byte_are_json(
             return None if found is None else FakeStream(list(found))
 
         session.script = script
-        target = path.replace("NAME", session.name).replace("AWAY", peer_id(9).text)
-        answer = await daemon.http("GET", f"/files/{target}")
-        assert (answer.status, answer.json()["error"]) == (status, word)
-        assert answer.json()["message"]
-        assert "content-disposition" not in answer.headers
+        for path, status, word in WRONG_TARGETS:
+            target = path.replace("NAME", session.name).replace("AWAY", peer_id(9).text)
+            answer = await daemon.http("GET", f"/files/{target}")
+            assert (answer.status, answer.json()["error"]) == (status, word), path
+            assert answer.json()["message"]
+            assert "content-disposition" not in answer.headers
 
 
 def changing_at(session: FakeSession, offset: int, *, late: bool) -> Any:

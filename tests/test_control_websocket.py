@@ -247,6 +247,22 @@ async def test_the_last_events_are_sent_before_hdpd_stops(tmp_path: Path) -> Non
         assert closed.value.rcvd.code == 1001
 
 
+async def test_hdpd_stops_in_time_while_requests_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "MAX_REQUESTS", 1)
+    async with running(tmp_path) as daemon, client_of(daemon) as client:
+        session = FakeSession(1)
+        daemon.peers.sessions[session.peer_id] = session
+        session.script = lambda _request: FakeStream([], hold=True)
+        for number in (1, 2):
+            await client.send("files.list", number, peer=session.name)
+        await until(lambda: bool(session.streams))
+        async with asyncio.timeout(4):
+            await daemon.control.close()
+        assert session.streams[0].closed
+
+
 async def test_a_websocket_elsewhere_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         with pytest.raises(Exception, match="403"):

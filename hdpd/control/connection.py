@@ -50,13 +50,25 @@ class Connection:
                 text = message.get("text")
                 request = message["bytes"] if text is None else text.encode()
                 self._spawn(self._requests, self._serve(request))
+        except asyncio.CancelledError:
+            for task in self._requests:
+                task.cancel()
+            raise
         finally:
             self._ended = True
             self._drop_subscription()
             for job in self._jobs:
                 job.cancel()
-            # Requests are not broken off half-way; each has a time limit of its own.
-            await asyncio.gather(*self._requests, *self._jobs, return_exceptions=True)
+            await self._finish_requests()
+
+    async def _finish_requests(self) -> None:
+        """Requests are not broken off half-way, each has a time limit; unless hdpd stops."""
+        tasks = [*self._requests, *self._jobs]
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     def _spawn(
         self, group: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]

@@ -127,6 +127,10 @@ class Endpoints:
         await self._authenticator.admit(request)
         return await self._files.respond(request)
 
+    def close(self) -> None:
+        """Frees what it holds, once no request is being answered any more."""
+        self._files.close()
+
     def token_revoked(self, token: str) -> None:
         for connection in self.connections:
             if connection.caller.token == token:

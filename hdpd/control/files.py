@@ -23,7 +23,7 @@ from hdpd.control.ranges import (
     parse_range,
     range_applies,
 )
-from hdpd.control.reading import FileReader, open_file
+from hdpd.control.reading import FileReader, Reading
 from hdpd.control.services import Services
 from hdpd.errors import Busy, HdpdError, PathInvalid
 from hdpd.wire.paths import RemotePath
@@ -84,7 +84,7 @@ class Files:
     """Answers requests for files that have been admitted already."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self._reading = Reading(services)
         self._running = 0
 
     async def respond(self, request: Request) -> Response:
@@ -95,7 +95,7 @@ class Files:
         async with AsyncExitStack() as stack:
             self._running += 1
             stack.callback(self._end)
-            reader = await open_file(self._services, peer, path, stack)
+            reader = await self._reading.open(peer, path)
             plan = _plan(request, path, reader)
             if plan.start == plan.end:
                 return Response(status_code=plan.status, headers=plan.headers)
@@ -103,6 +103,10 @@ class Files:
             # Fetched before anything is answered, as most of what can go wrong shows here.
             first = await anext(pieces)
             return _FileResponse(plan, first, pieces, stack.pop_all())
+
+    def close(self) -> None:
+        """Ends the threads that read; to be called when no request is being answered any more."""
+        self._reading.close()
 
     def _end(self) -> None:
         self._running -= 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from hdpd.control import handlers as h
 from hdpd.control import parameters as p
 from hdpd.control import results as r
@@ -93,8 +95,13 @@ _TABLE = (
 # fmt: on
 
 
-async def _discover(_call: Call, _params: p.NoParams) -> Json:
+@functools.cache
+def _openrpc() -> Json:
     return discover(METHODS.values())
+
+
+async def _discover(_call: Call, _params: p.NoParams) -> Json:
+    return _openrpc()
 
 
 METHODS: dict[str, Method] = {

@@ -1,22 +1,22 @@
 """The bytes of a file of a peer, or of a share here, in order and in pieces.
 
-A piece is given out only when it has come in full and the file still is what it was, so a reader
-never gets bytes of two versions of a file.
+A peer's piece is given out only when it has come in full and the file still is what it was, so a
+reader never gets bytes of two versions of a file.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from typing import Protocol
 
 from hdpd.control.entries import SELF, connected_session
-from hdpd.control.services import OpenedFile, Services, Session, Stream
-from hdpd.errors import Busy, FileChanged, FileUnreadable, ProtocolError
+from hdpd.control.services import Services, Session, Shares, Stream
+from hdpd.errors import Busy, FileChanged, ProtocolError
+from hdpd.transfers.disk_threads import DiskThreads
+from hdpd.transfers.source_file import SourceFile
 from hdpd.wire.messages import Read, ReadStarted, raise_if_error, read_ended
 from hdpd.wire.paths import RemotePath
 
@@ -37,46 +37,60 @@ class FileReader(Protocol):
         """The bytes from `start` up to `end`. Raises FileChanged, ConnectionLost and others."""
 
 
-async def open_file(
-    services: Services, peer: str, path: RemotePath, stack: AsyncExitStack
-) -> FileReader:
-    """Finds out what the file is at this moment; `stack` closes it.
+class Reading:
+    """Opens files; keeps the threads that read those of this hdpd. Make it in the event loop."""
 
-    Raises:
-        PeerNotFound, PeerAmbiguous, PeerNotConnected
-        PathNotFound, NotAFile, FileUnreadable, ...: what the other side said.
-        Busy: there was no upload slot in time.
-    """
-    if peer == SELF:
-        opened = await asyncio.to_thread(services.shares.open_file, path)
-        return LocalFile(stack.enter_context(opened))
-    session = connected_session(services.peers, peer)
-    with await session.call(Read(path, 0, 0), budget=_ANSWER_OVERHEAD_BYTES) as stream:
-        started = await _started(stream)
-        read_ended(await stream.receive(FRAME_SECONDS))
-    return RemoteFile(session, path, started)
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._threads = DiskThreads()
+
+    async def open(self, peer: str, path: RemotePath) -> FileReader:
+        """Finds out what the file is at this moment.
+
+        Raises:
+            PeerNotFound, PeerAmbiguous, PeerNotConnected
+            PathNotFound, NotAFile, FileUnreadable, ...: what the other side said.
+            Busy: there was no upload slot in time.
+        """
+        request = Read(path, 0, 0)
+        if peer == SELF:
+            source = SourceFile(self._services.shares.open_file, request)
+            started, _nothing = await self._threads.run(path.share, source.start)
+            return LocalFile(self._services.shares, self._threads, path, started)
+        session = connected_session(self._services.peers, peer)
+        with await session.call(request, budget=_ANSWER_OVERHEAD_BYTES) as stream:
+            started = await _started(stream)
+            read_ended(await stream.receive(FRAME_SECONDS))
+        return RemoteFile(session, path, started)
+
+    def close(self) -> None:
+        """Ends the threads; nothing may be read any more."""
+        self._threads.close()
 
 
 class LocalFile:
-    """A file of a share of this hdpd."""
+    """A file of a share of this hdpd, as it was when `started` was found out."""
 
-    def __init__(self, opened: OpenedFile) -> None:
-        self._opened = opened
-        self.size = opened.size
-        self.validator = opened.validator
+    def __init__(
+        self, shares: Shares, threads: DiskThreads, path: RemotePath, started: ReadStarted
+    ) -> None:
+        self._shares = shares
+        self._threads = threads
+        self._path = path
+        self.size = started.size
+        self.validator = started.validator
 
     async def pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        while start < end:
-            try:
-                piece = await asyncio.to_thread(
-                    os.pread, self._opened.fd, min(PIECE_BYTES, end - start), start
-                )
-            except OSError as error:
-                raise FileUnreadable(f"the file cannot be read: {error.strerror}") from None
-            if not piece:
-                raise FileChanged("the file became shorter while it was read")
-            start += len(piece)
+        request = Read(self._path, start, end - start, if_match=self.validator)
+        source, lane = SourceFile(self._shares.open_file, request), self._path.share
+        try:
+            _started, piece = await self._threads.run(lane, source.start)
             yield piece
+            while not source.is_finished:
+                yield await self._threads.run(lane, source.next_piece)
+        finally:
+            if not source.is_finished:
+                self._threads.run(lane, source.close)
 
 
 class RemoteFile:

@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 
 
 class Control:
-    """The control interface. Make, `start`, `close`."""
+    """The control interface. Make it in the event loop, `start`, and `close` in any case."""
 
     def __init__(
         self,
@@ -134,17 +134,20 @@ class Control:
         """Says goodbye to clients, after what has been emitted, and stops listening; within about
         three seconds.
         """
-        if self._server is None or self._serving is None:
-            return
+        if self._server is not None and self._serving is not None:
+            await self._stop(self._server, self._serving)
+        self._listeners.close()
+        self._endpoints.close()
+
+    async def _stop(self, server: _Server, serving: asyncio.Task[None]) -> None:
         goodbyes = [asyncio.create_task(c.stop()) for c in self._endpoints.connections]
         if goodbyes:
             _done, late = await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
             for task in late:
                 task.cancel()
-        self._server.exit()
-        await self._serving
-        await asyncio.gather(*self._server.server_state.tasks, return_exceptions=True)
-        self._listeners.close()
+        server.exit()
+        await serving
+        await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
 
     def login_link(self) -> Json:
         """A link that logs one browser in: `{url, expires}`.

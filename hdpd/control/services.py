@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from hdpd.identity.keys import PeerId
+from hdpd.shares.opening import OpenedFile
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Entry, Request
 from hdpd.wire.paths import RemotePath
@@ -42,24 +43,6 @@ class Session(Protocol):
     @property
     def name(self) -> str: ...
     async def call(self, request: Request, *, budget: int) -> Stream: ...
-
-
-class OpenedFile(Protocol):
-    """A file of a share of ours, open for reading; leaving the block closes it."""
-
-    @property
-    def fd(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def validator(self) -> bytes: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 class Shares(Protocol):
