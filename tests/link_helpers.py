@@ -69,9 +69,7 @@ class Node:
         self.connections: list[Connection] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.endpoint = Endpoint(self.identity, engine, self._accept)
-        self.around = Surroundings(
-            self.identity, self.endpoint, lambda: self.topics, self.handlers
-        )
+        self.around = Surroundings(self.identity, self.endpoint, lambda: self.topics, self.handlers)
         self.endpoint.open([host], 0)
         self.endpoint.gate.set_topics(topics)
 
@@ -101,9 +99,7 @@ class Node:
 
     async def dial(self, to: Node, at: tuple[str, int] | None = None) -> Session:
         async with asyncio.timeout(WAIT_S):
-            session = await dial_hello(
-                self.connect(to, at), self.around, to.identity.peer_id
-            )
+            session = await dial_hello(self.connect(to, at), self.around, to.identity.peer_id)
         self.sessions.append(session)
         return session
 
