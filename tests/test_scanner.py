@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ import pytest
 
 from hdpd.database import Database, open_connection
 from hdpd.errors import ShareAway
-from hdpd.shares import presence, reading, scan, upkeep, writer
+from hdpd.shares import presence, reading, scan, scanning, upkeep, writer
 from hdpd.shares.fold import fold
-from hdpd.shares.jobs import Job, Report, ShareJob
+from hdpd.shares.jobs import Job, Report, ShareJob, report_from_line, to_line
 from hdpd.shares.opening import open_subdirectory
 from hdpd.shares.query import match_expression
 from hdpd.shares.scanner import Scanner
@@ -68,6 +70,56 @@ class Index:
             f"ON {table}.id={table}_search.rowid WHERE {table}_search MATCH ?"
         )
         return {name for (name,) in self.rows(sql, match_expression([fold(word)]) or "")}
+
+
+def start_process(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=scanning._environment(),
+    )
+
+
+def test_the_process_ends_quietly_when_there_is_no_job() -> None:
+    with start_process("-m", "hdpd.shares.scanner") as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_the_process_is_nice_and_ends_with_hdpd() -> None:
+    """Whatever its main thread does, the end of standard input ends it."""
+    program = """if True:
+        import os, time
+        from hdpd.shares import scanner
+
+        def stall(self):
+            print(os.nice(0), flush=True)
+            time.sleep(600)
+
+        scanner.Scanner.run = stall
+        scanner.main()
+    """
+    with start_process("-c", program) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(to_line(Job("/nowhere/index.db")))
+        process.stdin.flush()
+        assert process.stdout.readline() == b"19\n"
+        process.stdin.close()
+        assert process.wait(timeout=20) == 0
+
+
+def test_the_process_tells_what_stops_it(tmp_path: Path) -> None:
+    with start_process("-m", "hdpd.shares.scanner") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(to_line(Job(str(tmp_path / "nowhere" / "index.db"))))
+        process.stdin.flush()
+        report = report_from_line(process.stdout.readline())
+    assert report.phase == "failed"
+    assert "index" in report.message
 
 
 @pytest.fixture

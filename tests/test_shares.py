@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from hdpd.shares import listing, naming, share
 from hdpd.shares.answers import FRAME_BYTES
 from hdpd.shares.blocking import BlockingCalls
 from hdpd.shares.presence import look_at
+from hdpd.shares.search import Search as SearchRun
 from hdpd.shares.shares import Shares
 from hdpd.wire.codec import MAX_FRAME_BYTES, encode
 from hdpd.wire.messages import Entry, EntryType, Ls, Search, entries_from_wire
@@ -514,6 +515,30 @@ async def test_more_hits_than_wanted_and_too_little_time_are_told(tmp_path: Path
         hits, more = await running.search("file", 3000, timeout=-1)
         assert len(hits) < 3000
         assert more
+
+
+async def test_a_search_that_nobody_waits_for_makes_room_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def endless(search: SearchRun) -> Iterator[Entry]:
+        loop.call_soon_threadsafe(begun.set)
+        while True:
+            search.deadline.check()
+            yield from ()
+
+    async with service(tmp_path) as running:
+        with monkeypatch.context() as patch:
+            patch.setattr(SearchRun, "hits", endless)
+            task = asyncio.create_task(running.search("x", 5, timeout=60))
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        async with asyncio.timeout(10):
+            assert await running.search("x", 5) == ([], False)
 
 
 class Sink:

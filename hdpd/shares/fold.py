@@ -7,6 +7,8 @@ import unicodedata
 FOLDING = f"1 {unicodedata.unidata_version}"
 """Changes whenever `fold` may answer differently; the search tables are then made anew."""
 
+_FIRST_MARK = "\u0300"  # no character before it is a mark, and most characters are before it
+
 
 def fold(text: str) -> str:
     """`text` without case, accents and compatibility forms: `Björk` and `BJÖRK` both give `bjork`.
@@ -19,7 +21,9 @@ def fold(text: str) -> str:
     # case is folded once more after decomposing.
     decomposed = unicodedata.normalize("NFKD", text).casefold()
     return "".join(
-        char
-        for char in unicodedata.normalize("NFKD", decomposed)
-        if unicodedata.category(char)[0] != "M"
+        [
+            char
+            for char in unicodedata.normalize("NFKD", decomposed)
+            if char < _FIRST_MARK or unicodedata.category(char)[0] != "M"
+        ]
     )

@@ -11,7 +11,7 @@ from hdpd.shares.fold import fold
 
 MAX_WORDS = 12  # sets of matched words are bit masks, and each word may cost a look-up
 TRIGRAM = 3  # the characters that the search tables are made of
-_NOT_ASCII = "*[^\x01-\x7f]*"
+_NOT_ASCII = "length(name)<>octet_length(name)"
 MAX_TRIGRAMS = 24  # of one word; what more would exclude, the verification does
 
 
@@ -76,11 +76,10 @@ def like_condition(words: Iterable[str]) -> tuple[str, list[str]]:
     conditions, parameters = [], []
     for word in words:
         if word.isascii():
-            conditions.append(r"(name LIKE ? ESCAPE '\' OR name GLOB ?)")
+            conditions.append(rf"(name LIKE ? ESCAPE '\' OR {_NOT_ASCII})")
             parameters.append("%" + re.sub(r"([\\%_])", r"\\\1", word) + "%")
         else:
-            conditions.append("name GLOB ?")
-        parameters.append(_NOT_ASCII)
+            conditions.append(_NOT_ASCII)
     return " AND ".join(conditions), parameters
 
 

@@ -153,7 +153,10 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Runs the job that standard input holds; the exit status is 0 whenever a report tells all."""
     os.nice(NICENESS)
-    job = job_from_line(sys.stdin.buffer.readline())
+    line = sys.stdin.buffer.readline()
+    if not line:  # hdpd ended before it could say what to do
+        return 0
+    job = job_from_line(line)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         Scanner(job, _send).run()

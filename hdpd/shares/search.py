@@ -8,6 +8,7 @@ then what is in directories that match, and directories always before files.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -44,6 +45,10 @@ class Deadline:
         self._clock = clock
         self._end = clock() + seconds
         self._rows = 0
+
+    def end(self) -> None:
+        """Ends the search soon, from any thread."""
+        self._end = -math.inf
 
     def check(self) -> None:
         self._rows += 1

@@ -46,20 +46,34 @@ class Searcher:
             raise InvalidParams(f"limit must be from 1 to {MAX_SEARCH_HITS}")
         if self._waiting >= MAX_WAITING:
             raise Busy("too many searches are waiting; try again later")
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        deadline = Deadline(timeout)
         loop = asyncio.get_running_loop()
 
         def read(transaction: Transaction) -> bool:
-            search = Search(transaction, query, roots, Deadline(timeout))
+            search = Search(transaction, query, roots, deadline)
             return _collect(search, limit, lambda hits: loop.call_soon_threadsafe(on_hits, hits))
 
-        self._waiting += 1
+        reading = asyncio.ensure_future(self._index.read(read, timeout=timeout))
+        reading.add_done_callback(self._next)
         try:
-            async with self._turn:
-                return await self._index.read(read, timeout=timeout)
+            return await asyncio.shield(reading)
         except TimeoutError:
             return True
-        finally:
-            self._waiting -= 1
+        except asyncio.CancelledError:
+            # Who asks and hangs up, again and again, must not get more than one thread.
+            deadline.end()
+            raise
+
+    def _next(self, reading: asyncio.Future[bool]) -> None:
+        """The thread is free again: only now, also when nobody waits for its search any more."""
+        self._turn.release()
+        if not reading.cancelled():
+            reading.exception()  # seen, also when nobody waits for it
 
 
 def _collect(search: Search, limit: int, give: Callable[[list[Entry]], object]) -> bool:
