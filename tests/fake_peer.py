@@ -144,6 +144,27 @@ class FakeSession:
         self.streams.clear()
 
 
+class Gate:
+    """Lets a peer send so many bytes and not more."""
+
+    def __init__(self, peer: FakePeer, size: int) -> None:
+        self._left = size
+        self._chunk = peer.chunk
+        self._opened = asyncio.Event()
+        peer.before_chunk = self.pass_chunk
+
+    def open(self, size: int = 2**62) -> None:
+        """Lets more bytes pass."""
+        self._left += size
+        self._opened.set()
+
+    async def pass_chunk(self, _request: Read, _offset: int) -> None:
+        while self._left <= 0:
+            self._opened.clear()
+            await self._opened.wait()
+        self._left -= self._chunk
+
+
 @dataclass
 class FakePeer:
     """Files by path text, and directories that may be empty."""
@@ -159,7 +180,11 @@ class FakePeer:
     """Called with the offset of each chunk before it is sent."""
     reads: list[Read] = field(default_factory=list)
     listings: int = 0
+    listed: list[Entry] = field(default_factory=list)
+    """What the listing under way goes through."""
     page: int = 10_000
+    extra: list[Entry] = field(default_factory=list)
+    """Put into each listing as they are."""
 
     def session(self) -> FakeSession:
         return FakeSession(self)
@@ -182,7 +207,9 @@ class FakePeer:
         path = request.path.text
         if path in self.files:
             raise NotADirectory
-        entries = self._below(path + "/")
+        if request.cursor is None:
+            self.listed = self._below(path + "/") + self.extra
+        entries = self.listed
         if not entries and path not in self.directories:
             raise PathNotFound(f"there is no {path!r}")
         start = int(request.cursor or b"0")

@@ -111,12 +111,14 @@ def _known(step: Step) -> Result:
 def _outcome(ending: Ending, result: Result) -> Outcome:
     file = ending.file
     if isinstance(result, HdpdError):
-        return Outcome(file.number, error=(result.code, result.message))
+        return Outcome(
+            file.number, restarts=file.restarts, error=(result.code, result.message)
+        )
     if result is None:
         return Outcome(file.number)
     _, wanted = file.place(ending.download)
     saved_as = None if result.name == wanted else text_from_bytes(result.name)
-    return Outcome(file.number, file.size, result.mtime_ns, saved_as)
+    return Outcome(file.number, file.size, result.mtime_ns, saved_as, file.restarts)
 
 
 def _count(ending: Ending, result: Result) -> None:

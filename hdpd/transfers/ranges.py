@@ -30,7 +30,7 @@ MAX_UNRECORDED = 48 * MIB
 and at 200 MB/s there is time for a sync (16 MiB, 80 ms) beside what arrives meanwhile. It bounds
 the memory for bytes on their way to the disk too."""
 
-FIRST_RATE = 4_000_000.0  # bytes/s assumed of a new peer: three ranges of 1 MiB
+FIRST_RATE = 4.0 * MIB  # bytes/s assumed of a new peer: three ranges of 1 MiB
 SAMPLE_SECONDS = 0.1  # shorter samples of the rate would measure bursts
 IDLE_SECONDS = 2.0  # a longer silence says nothing about the line: there was nothing to send
 

@@ -129,4 +129,5 @@ class Outcome:
     size: int | None = None
     mtime_ns: int | None = None
     saved_as: str | None = None
+    restarts: int = 0
     error: tuple[str, str] | None = None

@@ -109,8 +109,6 @@ class Runner:
     async def _work(self) -> None:
         while not self._all_settled():
             self._wake.clear()
-            if self._unsettled is not None:
-                raise self._unsettled
             self._load_when_low()
             now = time.monotonic()
             while self._delayed and self._delayed[0][0] <= now:
@@ -119,6 +117,8 @@ class Runner:
                 pass
             self._note_progress()
             await self._wake.wait()
+            if self._unsettled is not None:
+                raise self._unsettled
 
     async def _leave(self) -> None:
         for large in list(self._large.values()):

@@ -312,19 +312,20 @@ class Store:
         for download, outcome in outcomes:
             key = (download.number, outcome.number)
             if outcome.error is None:
-                done.append((outcome.size, outcome.mtime_ns, outcome.saved_as, *key))
+                saved = (outcome.size, outcome.mtime_ns, outcome.saved_as, outcome.restarts)
+                done.append((*saved, *key))
             else:
-                failed.append((*outcome.error, *key))
+                failed.append((*outcome.error, outcome.restarts, *key))
         counters = [_counters(download) for download in {d.number: d for d, _ in outcomes}.values()]
 
         def update(transaction: Transaction) -> None:
             transaction.executemany(
-                "UPDATE download_file SET state='done', size=?, mtime_ns=?, saved_as=? "
-                "WHERE download=? AND number=?",
+                "UPDATE download_file SET state='done', size=?, mtime_ns=?, saved_as=?, "
+                "restarts=? WHERE download=? AND number=?",
                 done,
             )
             transaction.executemany(
-                "UPDATE download_file SET state='failed', error=?, message=? "
+                "UPDATE download_file SET state='failed', error=?, message=?, restarts=? "
                 "WHERE download=? AND number=?",
                 failed,
             )
