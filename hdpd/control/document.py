@@ -60,9 +60,9 @@ a client has not been sent yet it gets the last.
 
 | type | data |
 |---|---|
-| `peer.found` `peer.connected` `peer.disconnected` | the peer, as in `peers.list` |
+| `peer.found` `peer.connected` `peer.changed` `peer.disconnected` | the peer, as in `peers.list` |
 | `topic.joined` `topic.left` | the topic's name |
-| `share.changed` | the share, as in `shares.list` |
+| `share.changed` | the share, as in `shares.list`; its state is `removed` when it is gone |
 | `download.added` `download.changed` | the download, as in `downloads.list` |
 | `download.removed` | `{{id}}` |
 | `upload.changed` | what is sent and who waits |

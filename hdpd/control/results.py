@@ -23,18 +23,27 @@ class Nothing(Result):
     """An empty object: it is done."""
 
 
+class Problem(Result):
+    """code: a stable word, as in errors. message: for people."""
+
+    code: str
+    message: str
+
+
 class DaemonInfo(Result):
     """controls: where this interface listens. addresses: where peers can reach this hdpd."""
 
     name: str
     peer_id: str
     version: str
-    api_version: str
+    api_version: int
     started: float
     udp_ports: list[int]
     controls: list[str]
     addresses: list[str]
     quic_engine: str
+    download_dir: str
+    discovery: dict[str, Any]
 
 
 class PeerInfo(Result):
@@ -49,7 +58,8 @@ class PeerInfo(Result):
     topics: list[str]
     rtt: float | None
     connected_since: float | None
-    error: str | None
+    last_connected: float | None
+    error: Problem | None
 
 
 class PeerList(Result):
@@ -71,10 +81,14 @@ class Invite(Result):
 
 
 class TopicInfo(Result):
-    """peers: how many connected peers are in it."""
+    """peers: how many connected peers are in it. configured: it is in the configuration, so that
+    leaving it lasts until the next start. guessable: strangers may find it by trying names.
+    """
 
     name: str
     peers: int
+    configured: bool
+    guessable: bool
 
 
 class Topics(Result):
@@ -90,7 +104,9 @@ class Name(Result):
 
 
 class ShareInfo(Result):
-    """searchable: whether the search index is complete. skipped: unreadable entries."""
+    """searchable: whether the search index is complete. skipped: unreadable entries, of which
+    skipped_first says more about some.
+    """
 
     name: str
     path: str
@@ -100,6 +116,7 @@ class ShareInfo(Result):
     directories: int
     bytes: int
     skipped: int
+    skipped_first: list[str]
     scanned_at: float | None
     error: str | None
 
@@ -165,12 +182,15 @@ class DownloadId(Result):
 
 
 class DownloadInfo(Result):
-    """eta: seconds to go. queue_position: its place in the peer's upload queue."""
+    """eta: seconds to go. queue_position: its place in the peer's upload queue. received_bytes:
+    what came over the network for it.
+    """
 
     id: str
     peer: str
+    peer_name: str
     path: str
-    to: str | None
+    to: str
     type: FileType | None
     state: State
     size: int | None
@@ -181,8 +201,9 @@ class DownloadInfo(Result):
     rate: float
     eta: float | None
     queue_position: int | None
-    error: str | None
+    error: Problem | None
     added: float
+    received_bytes: int
 
 
 class Downloads(Result):
@@ -193,13 +214,19 @@ class Downloads(Result):
 
 
 class DownloadFile(Result):
-    """One file of a download."""
+    """A file or directory of a download. restarts: how often it changed at the peer and began anew.
+    saved_as: its name here when its own was taken.
+    """
 
+    number: int
     path: str
-    size: int
-    done_bytes: int
+    type: FileType
+    size: int | None
     state: str
-    error: str | None
+    done_bytes: int
+    restarts: int
+    saved_as: str | None
+    error: Problem | None
 
 
 class DownloadFiles(Result):
@@ -213,6 +240,7 @@ class ActiveUpload(Result):
     """What is being sent to whom."""
 
     peer: str
+    peer_name: str
     path: str
     offset: int
     size: int
@@ -223,6 +251,7 @@ class WaitingUpload(Result):
     """position: 1 is next."""
 
     peer: str
+    peer_name: str
     path: str
     position: int
 
