@@ -63,6 +63,7 @@ class Endpoint:
         self._connections: dict[Connection, set[bytes]] = {}
         self._handshakes: dict[Connection, asyncio.TimerHandle] = {}
         self._interfaces: tuple[InterfaceAddress, ...] = ()
+        self._others: dict[int, Callable[[bytes, Path], None]] = {}
         self._loop = asyncio.get_running_loop()
 
     # Sockets.
@@ -205,6 +206,10 @@ class Endpoint:
         if datagram[0] == demux.KNOCK:
             self.gate.receive(datagram, path, now)
             return None
+        other = self._others.get(datagram[0])
+        if other is not None:
+            other(datagram, path)
+            return None
         tag = probe_tag(datagram)
         if tag is not None:
             connection = self._by_tag.get(tag)
@@ -235,6 +240,12 @@ class Endpoint:
         self._add(connection, {cid, engine.host_cid})
         self._on_accept(connection)
         return connection
+
+    def handle(self, first_bytes: Iterable[int], handler: Callable[[bytes, Path], None]) -> None:
+        """Hands datagrams that begin with one of `first_bytes` to another protocol that shares
+        the port (RFC 9443): STUN, punching.
+        """
+        self._others.update(dict.fromkeys(first_bytes, handler))
 
     # Connections.
 

@@ -282,10 +282,17 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
     shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     connection.on_handshake = lambda: None if shaken.done() else shaken.set_result(None)
     connection.on_ended = lambda error: None if shaken.done() else shaken.set_exception(error)
-    # The server may ask as soon as it has sent its proofs, which may come here a moment later; the
-    # connection's own limit of streams bounds the list.
+    # The server may ask as soon as it has sent its proofs, which may come here a moment later. No
+    # more is kept than would be served at once (64 KiB each), since nothing is proved yet.
     early: list[Stream] = []
-    connection.on_stream = early.append
+
+    def keep(stream: Stream) -> None:
+        if len(early) < MAX_REQUESTS:
+            early.append(stream)
+        else:
+            connection.close(ResetCode.PROTOCOL_ERROR)
+
+    connection.on_stream = keep
     try:
         await shaken
         certificate = connection.peer_certificate()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,3 +35,24 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def broker(lab: Lab) -> Broker:
     return lab.broker()
+
+
+@pytest.fixture
+def small_disk(lab: Lab) -> Iterator[Path]:
+    """A file system of 20 MB, mounted for the test; needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system; run `sudo make test`")
+    directory = lab.root / "small"
+    directory.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(directory)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
+    try:
+        yield directory
+    finally:
+        # The daemons end after this; a lazy unmount does not wait for them.
+        subprocess.run(["umount", "-l", str(directory)], check=True)
