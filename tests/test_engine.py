@@ -25,6 +25,14 @@ from tests.link_helpers import (
 
 MIB = 1024 * 1024
 REQUEST = Announce(())
+
+
+async def drain(stream: Stream) -> None:
+    """Takes what comes until the stream says that there will be no more."""
+    while True:
+        await stream.receive_bytes(MIB)
+
+
 pairs = pytest.mark.parametrize("engines", PAIRS, ids="-".join)
 
 
@@ -97,10 +105,9 @@ async def test_the_one_who_is_asked_resets(engines: tuple[EngineName, EngineName
 
     async with pair(engines, handlers={"announce": reset}) as (_, _, near, far):
         for _ in range(3):
-            with await near.call(REQUEST, budget=1000) as stream:
-                with pytest.raises(FileChanged):
-                    while True:
-                        await stream.receive_bytes(1000)
+            stream = await near.call(REQUEST, budget=1000)
+            with stream, pytest.raises(FileChanged):
+                await drain(stream)
         for session in (near, far):
             connection = connection_of(session)
             await until(lambda: not connection._streams, "the end of the stream")  # noqa: B023

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,7 +79,7 @@ class Connection:
         self._knock = knock
         self._streams: dict[int, Stream] = {}
         self._own_streams = 0
-        self._credit: list[asyncio.Future[None]] = []
+        self._credit: deque[asyncio.Future[None]] = deque()
         self._next_peer_stream = 1 if role == "client" else 0
         self._skipped_streams: set[int] = set()
         self._blocked: dict[int, Stream] = {}
@@ -108,6 +109,8 @@ class Connection:
 
     def after_receive(self) -> None:
         self._dispatch()
+        if self._credit:
+            self._give_credit()  # that there is more comes without an event
         self.transmit()
 
     def schedule_transmit(self) -> None:
@@ -179,6 +182,8 @@ class Connection:
         self.transmit()
 
     def _dispatch(self) -> None:
+        if self.ended:
+            return
         try:
             self._engine.dispatch(self)
         except ProtocolError as error:
@@ -308,15 +313,17 @@ class Connection:
             self._give_credit()
 
     def _give_credit(self) -> None:
-        while self._credit:
-            waiter = self._credit.pop(0)
+        """Wakes as many of those who wait for a stream as may have one; they look again."""
+        room = MAX_OPEN_STREAMS - self._own_streams
+        while self._credit and room > 0 and not self.ended and self._engine.has_stream_credit():
+            waiter = self._credit.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-                return
+                room -= 1
 
     def _stream_of(self, stream_id: int) -> Stream | None:
         stream = self._streams.get(stream_id)
-        if stream is not None:
+        if stream is not None or self.ended:
             return stream
         if stream_id & 2:
             raise ProtocolError("the peer opened a unidirectional stream")
@@ -343,8 +350,6 @@ class Connection:
         if stream is not None:
             stream.data_received(chunks, end)
             self._forget_if_complete(stream)
-        if self._credit:
-            self._give_credit()
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         stream = self._stream_of(stream_id)

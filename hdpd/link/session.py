@@ -126,8 +126,9 @@ class Session:
         Raises:
             ConnectionLost, Busy: the session ended, or the peer leaves no room for a request.
         """
+        message = frame(request.to_wire())
         stream = await self._connection.open_stream(budget)
-        await stream.send(frame(request.to_wire()), end=True)
+        await stream.send(message, end=True)
         return stream
 
     async def ask(self, request: Request, *, timeout: float = 30.0) -> Message:

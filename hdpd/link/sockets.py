@@ -99,8 +99,6 @@ class UdpSocket:
                 log.debug("receiving: %s", error)
                 continue
             if not size:
-                continue  # an empty datagram; anybody can send one
-            if not size:
                 continue  # an empty datagram is nothing of ours
             segment = size
             for level, kind, data in ancillary:
