@@ -99,7 +99,7 @@ class Daemon:
             *("--share-dir", f"media={self.share}"),
             *("--download-dir", str(self.downloads)),
             *("--control", f"unix:{self.socket}"),
-            *("--stun-server", "none", "--port", "0", "--log-level", "debug"),
+            *("--stun-server", "none", "--port", "0", "--log-level", "info"),
             *self.flags,
         ]
 
@@ -249,7 +249,7 @@ class Lab:
         second.wait_connected(first)
         return first, second
 
-    def close(self) -> None:
+    def close(self, *, show_logs: bool = True) -> None:
         for daemon in self._daemons:
             if daemon.process is not None and daemon.process.poll() is None:
                 daemon.process.send_signal(signal.SIGCONT)
@@ -257,7 +257,7 @@ class Lab:
         for broker in self._brokers:
             broker.stop()
         for daemon in self._daemons:
-            if daemon.log_path.exists():  # shown when the test fails
+            if show_logs and daemon.log_path.exists():  # shown when the test fails
                 print(f"--- the log of {daemon.label}:\n{daemon.log()[-6000:]}")
         for daemon in self._daemons:
             assert not daemon.log_path.exists() or "Traceback" not in daemon.log(), daemon.log()

@@ -1,0 +1,1 @@
+"""`make bench`: what hdpd does on this machine, with two real daemons over loopback."""
