@@ -455,6 +455,20 @@ async def test_a_tree_that_is_half_scanned_is_listed_whole(
                 assert seen == (["S", *whole] if prefix else whole)
 
 
+async def test_an_index_whose_search_tables_lack_names_is_not_searchable_yet(
+    tmp_path: Path, music: Path
+) -> None:
+    async with service(tmp_path, ShareConfig("M", music)) as running:
+        await running.until_scanned("M")
+    index = Database(tmp_path / "index.db", "index")
+    await index.open()
+    await index.write(lambda t: t.execute("UPDATE state SET searchable_file=1"))
+    await index.close()
+    async with service(tmp_path, ShareConfig("M", music)) as running:
+        assert running.list()[0]["searchable"] is False
+        await running.until_scanned("M")
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

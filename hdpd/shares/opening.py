@@ -30,7 +30,10 @@ _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOO
 
 def mtime_of(status: os.stat_result) -> int:
     """The modification time in ns, within what SQLite and the wire can hold (to the year 2262)."""
-    return max(-MAX_INTEGER, min(status.st_mtime_ns, MAX_INTEGER))
+    mtime = status.st_mtime_ns
+    if -MAX_INTEGER <= mtime <= MAX_INTEGER:
+        return mtime
+    return MAX_INTEGER if mtime > 0 else -MAX_INTEGER
 
 
 def validator_of(status: os.stat_result) -> bytes:

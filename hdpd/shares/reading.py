@@ -56,24 +56,26 @@ def read_directory(root: Root, fd: int, *, linked: bool, room: int = MAX_NAME_BY
         OSError: the directory cannot be read (to its end).
     """
     content = Content()
+    hidden = root.hidden
     with os.scandir(fd) as entries:
         for entry in entries:
-            if entry.name.startswith(".") and not root.hidden:
+            name = entry.name
+            if name[0] == "." and not hidden:
                 continue
-            if room < MAX_NAME_BYTES and len(os.fsencode(entry.name)) > room:
-                content.skipped.append((name_text(entry.name), "the path is too long"))
+            if room < MAX_NAME_BYTES and len(os.fsencode(name)) > room:
+                content.skipped.append((name_text(name), "the path is too long"))
                 continue
             try:
                 if entry.is_symlink():
-                    reason = _add_link(content, entry.name, root, fd, linked=linked)
+                    reason = _add_link(content, name, root, fd, linked=linked)
                 else:
-                    reason = _add(content, entry.name, entry.stat(follow_symlinks=False), fd)
+                    reason = _add(content, name, entry.stat(follow_symlinks=False), fd)
             except FileNotFoundError:
                 continue  # it was removed just now
             except OSError as error:
                 reason = error.strerror
             if reason:
-                content.skipped.append((name_text(entry.name), reason))
+                content.skipped.append((name_text(name), reason))
     return content
 
 

@@ -14,7 +14,12 @@ from hdpd.wire.paths import bytes_from_text, text_from_bytes
 
 def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
     """What the index holds of each share, by name and place."""
-    folding = index.one("SELECT folding FROM state")
+    # A scanner that was killed may have left names that are not in the search tables yet.
+    is_complete = index.one(
+        "SELECT folding=? AND coalesce((SELECT max(id) FROM file), 0)<=searchable_file "
+        "AND coalesce((SELECT max(id) FROM directory), 0)<=searchable_directory FROM state",
+        (FOLDING,),
+    ) == (1,)
     found = {}
     for name, path, hidden, *columns, scanned_at in index.execute(
         "SELECT share.name, path, hidden, root, mount_point, files, directories, size, skipped, "
@@ -29,7 +34,7 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
             bytes=size,
             skipped=skipped,
             scanned_at=scanned_at,
-            searchable=scanned_at is not None and folding == (FOLDING,),
+            searchable=scanned_at is not None and is_complete,
         )
     return found
 

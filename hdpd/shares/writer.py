@@ -7,6 +7,7 @@ write at once and an id that is higher was committed later; the search tables re
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -148,14 +149,14 @@ class IndexWriter:
         delete_files(transaction, self._lost_files)
         transaction.executemany("UPDATE file SET size=?, mtime=? WHERE id=?", self._changed_files)
         first = take_ids(transaction, "last_file", sum(len(rows) for _, rows in self._new_files))
-        rows = (
-            (directory.id, name, size, mtime)
-            for directory, files in self._new_files
-            for name, size, mtime in files
-        )
+        ids = itertools.count(first)
         transaction.executemany(
             "INSERT INTO file (id, directory, name, size, mtime) VALUES (?, ?, ?, ?, ?)",
-            ((id_, *row) for id_, row in enumerate(rows, first)),
+            [
+                (next(ids), directory.id, name, size, mtime)
+                for directory, files in self._new_files
+                for name, size, mtime in files
+            ],
         )
 
 
