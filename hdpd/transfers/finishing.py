@@ -23,7 +23,7 @@ from hdpd.wire.paths import MAX_NAME_BYTES, text_from_bytes
 MAX_SAME_NAME = 1000  # `name (1000)`: beyond that somebody is looping, and each try costs a call
 MAX_EXTENSION_BYTES = 16
 COARSEST_MTIME_NS = 2_000_000_000  # FAT
-SYNC_SINGLY = 4  # so few files are synced one by one, which leaves other programs' data alone
+SYNC_SINGLY = 16  # so few files are synced one by one, which leaves other programs' data alone
 
 _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = _OPEN | os.O_CREAT | os.O_TRUNC

@@ -52,11 +52,11 @@ class Download:
     queue_position: int | None = None
     kept: dict[int, FileRanges] = field(default_factory=dict)
     """Verified ranges beyond the watermark, by file number; few files are open side by side."""
+    base: Components = field(init=False)
+    """Where the item itself goes, below the download directory."""
 
-    @property
-    def base(self) -> Components:
-        """Where the item itself goes, below the download directory."""
-        return (*components(self.into), self.path.name.raw)
+    def __post_init__(self) -> None:
+        self.base = (*components(self.into), self.path.name.raw)
 
     def fail_with(self, error: HdpdError | None) -> None:
         self.error = None if error is None else (error.code, error.message)
