@@ -69,6 +69,7 @@ class Connection:
         self.established = False  # set by the session after the hello
         self.on_handshake: Callable[[], None] = lambda: None
         self.on_stream: Callable[[Stream], None] = lambda stream: None
+        self.on_reset: Callable[[Stream], None] = lambda stream: None
         self.on_ping: Callable[[int], None] = lambda uid: None
         self.on_ended: Callable[[HdpdError], None] = lambda error: None
         self._endpoint = endpoint
@@ -352,16 +353,16 @@ class Connection:
             self._forget_if_complete(stream)
 
     def stream_reset(self, stream_id: int, code: int) -> None:
-        stream = self._stream_of(stream_id)
-        if stream is not None:
-            stream.failed(reset_error(code))
-            self.reset_stream(stream, ResetCode.CANCELLED, send=True)
+        self._hung_up(self._stream_of(stream_id), code)
 
     def stop_sending_received(self, stream_id: int, code: int) -> None:
-        stream = self._streams.get(stream_id)
+        self._hung_up(self._streams.get(stream_id), code)
+
+    def _hung_up(self, stream: Stream | None, code: int) -> None:
         if stream is not None:
             stream.failed(reset_error(code))
             self.reset_stream(stream, ResetCode.CANCELLED, send=True)
+            self.on_reset(stream)
 
     def handshake_completed(self) -> None:
         self.on_handshake()

@@ -85,12 +85,14 @@ class Session:
         self._connection = connection
         self._around = around
         self._certificate_hash = certificate_hash
-        self._requests: set[asyncio.Task[None]] = set()
+        self._requests: dict[Stream, asyncio.Task[None]] = {}
         self._proofs = 0  # rounds of `topics` that were applied, whichever side asked
+        self._proving = asyncio.Lock()  # held while we ask
         self._pings: dict[int, float] = {}
         self._next_ping = 1
         self._loop = asyncio.get_running_loop()
         connection.on_stream = self.serve
+        connection.on_reset = self._hung_up
         connection.on_ping = self._ping_acknowledged
         connection.on_ended = self._ended
         self._keep_alive = self._loop.call_soon(self._ping)
@@ -145,6 +147,10 @@ class Session:
         """
         joined = {topic.public_id for topic in self._around.topics()}
         self._set_topics(self.topics & joined)
+        async with self._proving:
+            await self._prove_topics()
+
+    async def _prove_topics(self) -> None:
         while not self.closed:
             before = self._proofs
             asker = Asker(
@@ -184,8 +190,14 @@ class Session:
             stream.reset(ResetCode.BUSY)
             return
         task = self._loop.create_task(self._serve(stream), name=f"request of {self.name}")
-        self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        self._requests[stream] = task
+        task.add_done_callback(lambda _: self._requests.pop(stream, None))
+
+    def _hung_up(self, stream: Stream) -> None:
+        """Nobody waits for the answer any more; what goes on would hold one of the places."""
+        task = self._requests.get(stream)
+        if task is not None:
+            task.cancel()
 
     async def _serve(self, stream: Stream) -> None:
         try:
@@ -217,6 +229,11 @@ class Session:
             await stream.send_message(error_answer(error), end=True)
 
     async def _answer_topics(self, request: Topics, stream: Stream) -> None:
+        if self._around.identity.peer_id < self.peer_id:
+            # Two who ask at once would for ever find that the other one has asked meanwhile, so
+            # one of them lets the other wait.
+            async with self._proving:
+                pass
         answerer = Answerer(
             self._around.identity,
             self.peer_id,
@@ -257,7 +274,7 @@ class Session:
 
     def _ended(self, error: HdpdError) -> None:
         self._keep_alive.cancel()
-        for task in self._requests:
+        for task in self._requests.values():
             task.cancel()
         self.on_closed(self)
 
