@@ -307,6 +307,12 @@ def test_example_of_a_hello() -> None:
     assert probes.ping("path", raw["probe_nonce"], 0.0) == raw["path_ping"]
 
 
+def test_every_code_is_documented() -> None:
+    text = (ROOT / "docs/protocol.md").read_text()
+    assert [code for code in WIRE_ERRORS if f"`{code}`" not in text] == []
+    assert [code for code in messages.ResetCode if f"| {int(code)} | " not in text] == []
+
+
 # The grammar. It knows nothing of what a path may not hold, so only what it can say is compared.
 
 
