@@ -85,10 +85,35 @@ def test_turn_ends_by_bytes_while_others_wait() -> None:
     assert brain.end(READS_OF_A_TURN - 1, 0.4) == [Granted(99), Queued(50, 1)]
 
 
+def test_long_reads_of_one_peer_begin_as_others_end() -> None:
+    brain = Slots(1)
+    at_once = slots.LEASE_MEMORY_BYTES // slots.READ_MEMORY_BYTES
+    granted: list[Decision] = []
+    for read in range(at_once + 3):
+        granted += brain.ask(A, read, MAX_READ_BYTES, 0.0)
+    assert granted == [Granted(read) for read in range(at_once)]
+    assert brain.end(3, 1.0) == [Granted(at_once)]
+    assert brain.end(at_once + 1, 1.0) == []  # given up before it began
+    assert brain.end(4, 1.0) == [Granted(at_once + 2)]
+    assert brain.ask(A, 100, 1, 1.0) == []
+    assert Revoked(100, ResetCode.CANCELLED) in brain.cancel(A, 1.0)
+
+
+def test_reads_that_have_not_begun_are_no_part_of_what_is_finished() -> None:
+    brain = Slots(1)
+    for read in range(10):
+        brain.ask(A, read, MAX_READ_BYTES, 0.0)
+    assert brain.ask(B, 100, MIB, 10.0) == [Queued(100, 1), Queued(8, 2), Queued(9, 2)]
+    for read in range(7):
+        assert brain.end(read, 10.0) == []
+    assert brain.end(7, 10.0) == [Granted(100), Queued(8, 1)]
+
+
 def test_turn_is_endless_while_nobody_waits() -> None:
     brain = Slots(1)
     for read in range(100):
         assert brain.ask(A, read, MAX_READ_BYTES, float(read)) == [Granted(read)]
+        brain.end(read, float(read))
 
 
 def test_newcomer_waits_for_the_oldest_turn_only() -> None:
@@ -112,9 +137,12 @@ def test_peer_that_wants_much_does_not_starve_one_that_wants_little() -> None:
         brain.end(read, 1.0)
     assert brain.end(READS_OF_A_TURN - 1, 1.0)[0] == Granted(1000)
 
-    # As soon as B has been idle for a moment, A has the slot for itself: all it wants at once.
+    # As soon as B has been idle for a moment, A has the slot for itself, with no end of its turn.
     brain.end(1000, 2.0)
-    assert brain.tick(5.0) == [Granted(read) for read in range(READS_OF_A_TURN, 20)]
+    running = [item.read for item in brain.tick(5.0)]
+    for read in range(READS_OF_A_TURN, 20):
+        assert running.pop(0) == read
+        running += [item.read for item in brain.end(read, 6.0)]
 
 
 def test_two_that_want_much_alternate() -> None:
@@ -270,14 +298,15 @@ class World:
         line = [peer for peer, _ in self.brain.line]
         assert sending <= set(self.brain.holders)
         assert len(self.brain.holders) <= self.brain._count
-        assert set(line) == waiting
+        assert set(line) <= waiting  # the others hold a slot, and their reads wait for memory
+        assert waiting <= set(line) | set(self.brain.holders)
         assert len(line) == len(set(line))
         assert not line or len(self.brain.holders) == self.brain._count
         granted = {self.owner[item.read] for item in decisions if isinstance(item, Granted)}
         for peer in list(self.waiting_since):
-            if peer not in waiting or peer in granted:
+            if peer not in line or peer in granted:
                 del self.waiting_since[peer]
-        for peer in waiting:
+        for peer in line:
             self.waiting_since.setdefault(peer, self.now)
 
 
@@ -330,7 +359,7 @@ def test_invariants_hold_and_nobody_starves(
     # From here on readers trickle, which is the worst they can do; still everyone has its turn.
     started = world.now
     longest_turn = slots.TURN_SECONDS + slots.DRAIN_SECONDS + 1
-    while world.waiting and world.now < started + len(PEERS) * longest_turn:
+    while world.brain.line and world.now < started + len(PEERS) * longest_turn:
         for read in world.running:
             world.brain.progress(read, world.now)
         world.now += 1.0

@@ -40,6 +40,13 @@ REPEAT_SECONDS = 15.0
 CANCEL_SECONDS = 60.0
 """How long a peer whose uploads the owner cancelled is turned away."""
 
+READ_MEMORY_BYTES = 2 * 1024 * 1024
+"""What a read takes at most while it is sent: two pieces, and what its stream holds unsent."""
+
+LEASE_MEMORY_BYTES = 16 * 1024 * 1024
+"""What all reads of a lease take. Further ones begin as others end, which makes nothing slower:
+with eight long reads under way a line of 200 ms carries 40 MB/s."""
+
 MAX_WAITING_PEERS = 64
 """A longer line would mean a wait of many minutes; later comers hear that it is busy."""
 
@@ -79,8 +86,33 @@ class _Lease:
     turn_began: float
     last_progress: float
     granted_bytes: int = 0
-    reads: set[int] = field(default_factory=set)
     draining_since: float | None = None
+    reads: dict[int, int] = field(default_factory=dict)  # read -> length
+    held: dict[int, int] = field(default_factory=dict)  # granted as soon as there is memory
+    memory_bytes: int = 0
+
+    def take(self, read: int, length: int, now: float) -> Iterator[Decision]:
+        """Makes a read part of this turn."""
+        if not self.reads:
+            self.last_progress = now
+        self.granted_bytes += length
+        self.held[read] = length
+        yield from self.begin_held()
+
+    def begin_held(self) -> Iterator[Decision]:
+        while self.held:
+            read = next(iter(self.held))
+            memory = min(self.held[read], READ_MEMORY_BYTES)
+            if self.reads and self.memory_bytes + memory > LEASE_MEMORY_BYTES:
+                return
+            self.memory_bytes += memory
+            self.reads[read] = self.held.pop(read)
+            yield Granted(read)
+
+    def drop(self, read: int) -> None:
+        """Takes out a read that has ended, or never began."""
+        if self.held.pop(read, None) is None:
+            self.memory_bytes -= min(self.reads.pop(read), READ_MEMORY_BYTES)
 
     def ends_turn(self, now: float) -> bool:
         return self.draining_since is None and (
@@ -146,8 +178,8 @@ class Slots:
         lease = self._leases.get(peer)
         if lease is not None and lease.draining_since is None:
             self._peers[read] = peer
-            self._begin(lease, read, length, now)
-            return [Granted(read), *self._settle(now)] if self._line else [Granted(read)]
+            decisions = list(lease.take(read, length, now))
+            return [*decisions, *self._settle(now)] if self._line else decisions
         place = self._line.get(peer)
         if place is None:
             if len(self._line) >= MAX_WAITING_PEERS:
@@ -175,14 +207,16 @@ class Slots:
         if peer is None:
             return []
         lease, place = self._leases.get(peer), self._line.get(peer)
-        if lease is not None and read in lease.reads:
-            lease.reads.remove(read)
+        decisions: list[Decision] = []
+        if lease is not None and (read in lease.reads or read in lease.held):
+            lease.drop(read)
             lease.last_progress = now
+            decisions += lease.begin_held()
         elif place is not None:
             del place.reads[read]
             if not place.reads:
                 del self._line[peer]
-        return self._settle(now) if self._line else []
+        return [*decisions, *self._settle(now)] if self._line else decisions
 
     def cancel(self, peer: PeerId, now: float) -> list[Decision]:
         """The owner wants no more uploads to this peer for now."""
@@ -224,34 +258,30 @@ class Slots:
             # A peer that waits may still be finishing its last turn: the same slot serves it again.
             if peer not in self._leases and len(self._leases) >= self._count:
                 return
-            old = self._leases.pop(peer, None)
-            lease = _Lease(now, now, reads=old.reads if old else set())
+            lease = self._leases.pop(peer, None) or _Lease(now, now)
+            lease.turn_began = lease.last_progress = now
+            lease.granted_bytes, lease.draining_since = 0, None
             self._leases[peer] = lease
             waiting = self._line.pop(peer).reads
             while waiting and not (self._line and lease.granted_bytes >= TURN_BYTES):
                 read = next(iter(waiting))
-                self._begin(lease, read, waiting.pop(read), now)
-                yield Granted(read)
+                yield from lease.take(read, waiting.pop(read), now)
             if waiting:
                 lease.draining_since = now
                 self._line[peer] = _Place(waiting)
 
-    @staticmethod
-    def _begin(lease: _Lease, read: int, length: int, now: float) -> None:
-        if not lease.reads:
-            lease.last_progress = now
-        lease.reads.add(read)
-        lease.granted_bytes += length
-
     def _make_room(self, now: float, decisions: list[Decision]) -> bool:
         """Ends turns and takes slots from readers that do not read; True when a slot came free."""
-        held = len(self._leases)
+        held, wanted = len(self._leases), len(self._line)
         draining = sum(lease.draining_since is not None for lease in self._leases.values())
         for peer, lease in list(self._leases.items()):
             # One ended turn for each that waits is enough.
-            if draining < len(self._line) and lease.ends_turn(now):
+            if draining < wanted and lease.ends_turn(now):
                 lease.draining_since = now
                 draining += 1
+                if lease.held:
+                    self._line[peer] = _Place(lease.held)
+                    lease.held = {}
             if lease.is_stuck(now):
                 decisions += self._revoke(peer, ResetCode.SLOT_LOST)
             elif lease.is_idle(now):
@@ -260,7 +290,7 @@ class Slots:
 
     def _revoke(self, peer: PeerId, code: ResetCode) -> Iterator[Decision]:
         if lease := self._leases.pop(peer, None):
-            for read in sorted(lease.reads):
+            for read in (*lease.reads, *lease.held):
                 yield self._revoked(read, code)
 
     def _revoked(self, read: int, code: ResetCode) -> Revoked:
