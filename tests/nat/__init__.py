@@ -1,0 +1,1 @@
+"""NAT tests: real daemons behind real kernel NATs, in network namespaces (`make test-nat`)."""
