@@ -79,6 +79,9 @@ class Harness:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
 
+    async def received(self, id_: str, size: int) -> dict[str, Any]:
+        return await self.until(id_, lambda item: item["received_bytes"] >= size)
+
     def tree(self) -> dict[str, bytes | None]:
         """Everything below the download directory; None for a directory."""
         return {
@@ -87,8 +90,7 @@ class Harness:
         }
 
     def crashed_copy(self, base: Path) -> None:
-        """What would be on the disk if the machine lost its power right now, and worse: partial
-        files have random bytes at their end."""
+        """What would be there after a loss of power, and worse: partial files end in garbage."""
         shutil.copytree(self.base, base)
         for partial in base.rglob("*.part"):
             with partial.open("ab") as file:
@@ -96,9 +98,7 @@ class Harness:
 
 
 @contextlib.asynccontextmanager
-async def service(
-    base: Path, *peers: FakePeer, connected: bool = True
-) -> AsyncIterator[Harness]:
+async def service(base: Path, *peers: FakePeer, connected: bool = True) -> AsyncIterator[Harness]:
     base.mkdir(exist_ok=True)
     harness = Harness(base, *peers)
     await harness.database.open()
@@ -116,5 +116,5 @@ async def service(
 async def eventually(holds: Callable[[], bool]) -> None:
     """For what nobody announces."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not holds():
-            await asyncio.sleep(0.005)
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)

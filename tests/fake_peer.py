@@ -36,6 +36,7 @@ from hdpd.wire.messages import (
 )
 from hdpd.wire.paths import RemotePath
 
+PEER = PeerId(bytes(31) + b"\x01")
 MTIME_NS = 1_600_000_000_123_456_789
 
 
@@ -171,7 +172,7 @@ class FakePeer:
 
     files: dict[str, FakeFile] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
-    peer_id: PeerId = PeerId(bytes(31) + b"\x01")
+    peer_id: PeerId = PEER
     latency: float = 0.0
     chunk: int = 64 * 1024
     on_read: Callable[[Read, FakeStream], Awaitable[bool]] | None = None

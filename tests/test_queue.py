@@ -253,7 +253,7 @@ class Promises(RuleBasedStateMachine):
             self.queue.connected(peer)
         for download in self.peer_of:
             self.queue.wish(download, Wish.RUN)
-        firsts = {}
+        firsts: dict[PeerId, str] = {}
         for download in self.queue:
             firsts.setdefault(self.peer_of[download], download)
         assert sorted(self.queue.decide(self.now + 100).start) == sorted(firsts.values())

@@ -37,7 +37,8 @@ ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another 
 ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
 FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
 MAX_LOST_DELAY = 30.0
-CLOSE_SECONDS = 2.5
+CLOSE_SECONDS = 2.4  # to record how far everything came
+LAST_SECONDS = 0.4  # for what had to be cancelled after that
 PURGE_FILES = 1000  # partial files looked for in one trip to a thread
 
 
@@ -83,14 +84,15 @@ class Conductor:
         if self._timer is not None:
             self._timer.cancel()
         running = set(self._running.values())
-        for task in running:
-            task.cancel()
+        for runner in self._runners.values():
+            runner.stop()
         if running:
             await asyncio.wait(running, timeout=CLOSE_SECONDS)
-        rest = [*self._running.values(), *self._tasks]
+        rest = {*self._running.values(), *self._tasks}
         for task in rest:
             task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        # A disk that hangs is not waited for: what is not recorded is fetched again.
+        await asyncio.wait({*rest, asyncio.create_task(self._store.flush())}, timeout=LAST_SECONDS)
         self._disk.close()
 
     # Events
@@ -224,7 +226,7 @@ class Conductor:
         decision = self._queue.decide(now)
         for id_ in decision.stop:
             if id_ in self._runners:  # else it has just ended by itself
-                self._running[id_].cancel()
+                self._runners[id_].stop()
         for id_ in decision.start:
             self._start(self.live[id_])
         if decision.wake is not None and decision.wake < UNTIL_CONNECTED:
@@ -262,11 +264,8 @@ class Conductor:
         download = runner.download
         received = download.received_bytes
         error: HdpdError | None = None
-        stopped = False
         try:
             await runner.run()
-        except asyncio.CancelledError:
-            stopped = True
         except HdpdError as raised:
             error = raised
         except Exception:
@@ -277,7 +276,7 @@ class Conductor:
         if download.received_bytes > received:
             self._losses.pop(download.id, None)
         try:
-            if stopped:
+            if runner.stopped:
                 self._queue.stopped(download.id)
                 await self._store.save(download)
             elif error is None:

@@ -111,9 +111,7 @@ def _known(step: Step) -> Result:
 def _outcome(ending: Ending, result: Result) -> Outcome:
     file = ending.file
     if isinstance(result, HdpdError):
-        return Outcome(
-            file.number, restarts=file.restarts, error=(result.code, result.message)
-        )
+        return Outcome(file.number, restarts=file.restarts, error=(result.code, result.message))
     if result is None:
         return Outcome(file.number)
     _, wanted = file.place(ending.download)
@@ -129,5 +127,6 @@ def _count(ending: Ending, result: Result) -> None:
     if isinstance(result, HdpdError):
         download.failed_files += 1
     elif not file.directory:
+        download.count_size(file)
         download.done_files += 1
         download.done_bytes += (file.size or 0) - file.watermark

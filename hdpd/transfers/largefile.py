@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Any
 
 from hdpd.errors import FileChanged, HdpdError, ProtocolError
 from hdpd.transfers.disk import Disk
@@ -55,7 +56,7 @@ class LargeFile:
         self._store = store
         self._directory, self._name = file.place(download)
         self._partial: PartialFile | None = None
-        self._writes: set[asyncio.Future[None]] = set()
+        self._writes: set[asyncio.Future[Any]] = set()
         self._exclusive = asyncio.Lock()
         """Held while the validator or the watermark changes."""
         self._recorded_at = time.monotonic()
@@ -151,8 +152,8 @@ class LargeFile:
     async def _begin(self, started: ReadStarted) -> None:
         file = self.file
         if (file.size, file.mtime_ns) != (started.size, started.mtime_ns):
-            self._download.size += started.size - (file.size or 0)
             file.size, file.mtime_ns = started.size, started.mtime_ns
+            await self._store.save_file(self._download, file)
             (there,) = await self._disk.submit(already_there, self._disk.root, [self._complete()])
             if there is not None:
                 self.ranges = FileRanges(started.size)  # other reads of it are for nothing
@@ -164,7 +165,7 @@ class LargeFile:
         file.validator = started.validator
 
     async def _open_partial(self, keep: int) -> None:
-        self._partial = await self._disk.submit(
+        opening = self._disk.submit(
             PartialFile.open,
             self._disk.root,
             self._directory,
@@ -172,6 +173,15 @@ class LargeFile:
             keep=keep,
             truncate=self._truncate,
         )
+        # Counts as a write, so that an open file is closed even when nobody waits for it any more.
+        self._writes.add(opening)
+        opening.add_done_callback(self._opened)
+        await asyncio.shield(opening)
+
+    def _opened(self, opening: asyncio.Future[PartialFile]) -> None:
+        self._writes.discard(opening)
+        if not opening.cancelled() and opening.exception() is None:
+            self._partial = opening.result()
 
     # The watermark
 
@@ -191,7 +201,7 @@ class LargeFile:
             self._recorded_at = time.monotonic()
             if plan is not self.ranges:
                 return
-            more = watermark - plan.recorded
+            more = watermark - self.file.watermark
             self.file.watermark = watermark
             self._download.done_bytes += more
             self._count(-more)
@@ -216,16 +226,24 @@ class LargeFile:
 
     # The end
 
-    async def finish(self) -> Complete:
-        """All ranges are verified; what is left is the finisher's."""
-        await self.close()
+    @property
+    def finishable(self) -> bool:
+        """Whether all is verified, and no thread is busy with the partial file."""
+        known = self.file.validator is not None
+        return known and self.ranges.complete and not self._exclusive.locked()
+
+    def finish(self) -> Complete:
+        """What is left is the finisher's. Only when `finishable`."""
+        self._close()
         return self._complete()
 
     async def abandon(self) -> None:
         """It failed: what was recorded stays for a retry, the rest no longer counts."""
-        self.ending = True
+        self.blocked = True
         self.ranges = FileRanges(self.ranges.size)
-        await self.close()
+        async with self._exclusive:
+            await self._no_writes()
+            self._close()
 
     async def suspend(self) -> None:
         """Records what can be recorded; verified ranges beyond are kept in memory."""
@@ -235,19 +253,16 @@ class LargeFile:
             await self.record()
         except HdpdError as error:
             log.warning("%s", error)
-        if self.file.validator is not None:
+        if self.file.validator is not None and not self.blocked:
             self._download.kept[self.file.number] = self.ranges
         self._count(-self.pending)
-        await self.close()
+        self._close()
         self.release()
 
-    async def close(self) -> None:
-        """Closes the partial file; what was not recorded still counts as under way."""
-        async with self._exclusive:
-            await self._no_writes()
-            if self._partial is not None:
-                await self._disk.submit(self._partial.close)
-                self._partial = None
+    def _close(self) -> None:
+        if self._partial is not None:
+            self._disk.submit(self._partial.close)
+            self._partial = None
 
     def release(self) -> None:
         """Nothing of it is under way any more."""

@@ -58,6 +58,11 @@ class Download:
     def __post_init__(self) -> None:
         self.base = (*components(self.into), self.path.name.raw)
 
+    def count_size(self, file: FileRecord) -> None:
+        """Counts a size that is about to be stored and is not what was stored before."""
+        self.size += (file.size or 0) - file.counted_size
+        file.counted_size = file.size or 0
+
     def fail_with(self, error: HdpdError | None) -> None:
         self.error = None if error is None else (error.code, error.message)
 
@@ -111,6 +116,11 @@ class FileRecord:
     restarts: int = 0
     attempts: int = 0
     """Tries in a row that ended in a passing trouble; not stored."""
+    counted_size: int = field(init=False)
+    """What its download's `size` holds of it."""
+
+    def __post_init__(self) -> None:
+        self.counted_size = self.size or 0
 
     def place(self, download: Download) -> tuple[Components, bytes]:
         """The directory and the name that it gets."""

@@ -26,7 +26,7 @@ from hdpd.transfers.finisher import Ending, Finisher, Step
 from hdpd.transfers.finishing import Complete, already_there
 from hdpd.transfers.largefile import AlreadyThere, LargeFile
 from hdpd.transfers.listing import list_next_page
-from hdpd.transfers.ranges import Range
+from hdpd.transfers.ranges import FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
 from hdpd.wire.messages import Read
@@ -60,6 +60,7 @@ class Runner:
         changed: Callable[[], None],
     ) -> None:
         self.download = download
+        self.stopped = False
         self.draining = False
         """Whether nothing more is needed of the peer."""
         self._session = session
@@ -70,6 +71,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._asker = Asker(session, download, disk, self._wake.set)
         self._tasks = asyncio.TaskGroup()
+        self._fetching: asyncio.Task[None] | None = None
         self._files: deque[FileRecord] = deque()  # at most LOW_FILES + LOAD_FILES
         self._delayed: list[tuple[float, int, FileRecord]] = []  # a heap
         self._large: dict[int, LargeFile] = {}
@@ -91,11 +93,27 @@ class Runner:
         return set(self._large)
 
     async def run(self) -> None:
-        """Returns when every file is settled, well or not.
+        """Returns when every file is settled, well or not, or when `stop` was called.
 
         Raises:
             HdpdError: why it cannot go on; what was fetched so far is kept.
         """
+        self._fetching = asyncio.create_task(self._fetch())
+        try:
+            await asyncio.wait({self._fetching})
+        finally:
+            self._fetching.cancel()
+            await self._leave()
+        if not self._fetching.cancelled():
+            self._fetching.result()
+
+    def stop(self) -> None:
+        """Lets `run` record how far everything came, and return."""
+        self.stopped = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    async def _fetch(self) -> None:
         try:
             async with self._tasks:
                 if self._listing:
@@ -103,8 +121,6 @@ class Runner:
                 await self._work()
         except BaseExceptionGroup as group:
             raise _first(group) from None
-        finally:
-            await self._leave()
 
     async def _work(self) -> None:
         while not self._all_settled():
@@ -121,9 +137,8 @@ class Runner:
                 raise self._unsettled
 
     async def _leave(self) -> None:
-        for large in list(self._large.values()):
-            if not large.ending:
-                await large.suspend()
+        open_files = [large for large in self._large.values() if not large.ending]
+        await asyncio.gather(*(large.suspend() for large in open_files))
         while self._endings:
             self._wake.clear()
             await self._wake.wait()
@@ -205,7 +220,7 @@ class Runner:
             if asked is None:
                 return False
             self._asker.reserve(asked.length)
-            self._spawn(self._fetch_range(large, asked))
+            self._spawn(self._fetch_range(large, asked, large.ranges))
             return True
         return bool(self._files) and self._ask_for_next_file(self._files[0], length)
 
@@ -242,7 +257,6 @@ class Runner:
                 started = read.started
                 file.mtime_ns = started.mtime_ns
                 if started.size != size:
-                    self.download.size += started.size - size
                     file.size = started.size
                     raise FileChanged(f"its size is {started.size:,} and not as listed {size:,}")
                 data = await read.all()
@@ -283,17 +297,15 @@ class Runner:
             await self._large_trouble(large, error)
         else:
             large.blocked = False
-            await self._go_on(large)
+            self._go_on(large)
         self._wake.set()
 
-    async def _fetch_range(self, large: LargeFile, asked: Range) -> None:
-        plan = large.ranges
+    async def _fetch_range(self, large: LargeFile, asked: Range, plan: FileRanges) -> None:
         request = Read(self._path(large.file), asked.start, asked.length, large.file.validator)
         try:
             async with self._asker.read(request) as read:
                 await large.copy(read, asked, plan)
         except AlreadyThere as there:
-            large.ending = True
             self._end_large(large, there.finished)
         except HdpdError as error:
             plan.failed(asked)
@@ -304,15 +316,14 @@ class Runner:
             raise
         else:
             large.file.attempts = 0
-            await self._go_on(large)
+            self._go_on(large)
 
-    async def _go_on(self, large: LargeFile) -> None:
+    def _go_on(self, large: LargeFile) -> None:
         """Finishes a file that is complete, else moves its watermark on."""
         if large.ending:
             return
-        if large.ranges.complete and large.file.validator is not None:
-            large.ending = True
-            self._end_large(large, await large.finish())
+        if large.finishable:
+            self._end_large(large, large.finish())
         elif large.record_due(time.monotonic()):
             self._spawn(self._record(large))
 
@@ -322,11 +333,11 @@ class Runner:
         except HdpdError as error:
             await self._large_trouble(large, error)
         else:
-            await self._go_on(large)
+            self._go_on(large)
         self._wake.set()
 
     async def _large_trouble(self, large: LargeFile, error: HdpdError) -> None:
-        if large.ending:
+        if large.ending or large.blocked:
             return
         delay = _delay(large.file, error)
         if delay is None:
@@ -339,6 +350,8 @@ class Runner:
         self._wake_after(delay)
 
     def _end_large(self, large: LargeFile, step: Step) -> None:
+        large.ending = True
+
         def release() -> None:
             large.release()
             del self._large[large.file.number]

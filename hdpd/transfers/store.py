@@ -7,14 +7,17 @@ counters and rows agree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from hdpd.database import Database, Row, Transaction
 from hdpd.errors import LimitReached
 from hdpd.identity.keys import PeerId
 from hdpd.transfers.records import Download, FileRecord, JsonObject, Outcome
 from hdpd.wire.paths import RemotePath
+
+T = TypeVar("T")
 
 MAX_DOWNLOADS = 100_000
 """Rows of the list. Unfinished ones cost about 1 kB of memory each; the owner clears the rest."""
@@ -81,6 +84,19 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._writing: set[asyncio.Task[Any]] = set()
+
+    async def _write(self, change: Callable[[Transaction], T]) -> T:
+        """Writes even when the caller is cancelled, so that memory and tables stay the same."""
+        task = asyncio.create_task(self._database.write(change))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+    async def flush(self) -> None:
+        """Waits for what was to be written."""
+        if self._writing:
+            await asyncio.wait(self._writing)
 
     # Downloads
 
@@ -107,7 +123,7 @@ class Store:
             )
             return Download(transaction.last_rowid(), id_, peer, path, into, added, position)
 
-        return await self._database.write(insert)
+        return await self._write(insert)
 
     async def unfinished(self) -> list[Download]:
         return await self._select("state IN ('queued', 'paused') ORDER BY position, number")
@@ -149,12 +165,12 @@ class Store:
             )
             transaction.execute(_COUNTERS, counters)
 
-        await self._database.write(update)
+        await self._write(update)
 
     async def save_positions(self, positions: dict[int, int]) -> None:
         """Writes new positions by download number."""
         rows = [(position, number) for number, position in positions.items()]
-        await self._database.write(
+        await self._write(
             lambda t: t.executemany("UPDATE download SET position=? WHERE number=?", rows)
         )
 
@@ -174,7 +190,7 @@ class Store:
                 (number,),
             )
 
-        await self._database.write(update)
+        await self._write(update)
 
     async def remove_some(self, download: Download) -> bool:
         """Deletes the download, or some of its files when there are many; whether it is gone."""
@@ -191,7 +207,7 @@ class Store:
             transaction.execute("DELETE FROM download WHERE number=?", (number,))
             return True
 
-        return await self._database.write(delete)
+        return await self._write(delete)
 
     # Files
 
@@ -216,13 +232,13 @@ class Store:
             )
             transaction.execute(_COUNTERS, counters)
 
-        await self._database.write(insert)
+        await self._write(insert)
 
     async def last_file(self, download: Download) -> int:
         """The highest file number, 0 without any."""
         number = download.number
         # In the writer's line, behind a page whose caller was cancelled before it was stored.
-        row = await self._database.write(
+        row = await self._write(
             lambda t: t.one("SELECT max(number) FROM download_file WHERE download=?", (number,))
         )
         return (row[0] or 0) if row else 0
@@ -285,6 +301,7 @@ class Store:
 
     async def save_file(self, download: Download, file: FileRecord) -> None:
         """Writes what is known of an unfinished file: size, mtime, validator and watermark."""
+        download.count_size(file)
         values = (
             file.size,
             file.mtime_ns,
@@ -304,7 +321,7 @@ class Store:
             )
             transaction.execute(_COUNTERS, counters)
 
-        await self._database.write(update)
+        await self._write(update)
 
     async def settle(self, outcomes: Sequence[tuple[Download, Outcome]]) -> None:
         """Writes how files ended, with the counters of their downloads."""
@@ -331,4 +348,4 @@ class Store:
             )
             transaction.executemany(_COUNTERS, counters)
 
-        await self._database.write(update)
+        await self._write(update)
