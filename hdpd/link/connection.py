@@ -65,7 +65,7 @@ class Connection:
         self.probes: PathProbes | None = None
         self.ended: HdpdError | None = None
         self.close_code: int | None = None
-        self.last_received = 0.0
+        self.last_data = 0.0  # when something came on a stream
         self.established = False  # set by the session after the hello
         self.on_handshake: Callable[[], None] = lambda: None
         self.on_stream: Callable[[Stream], None] = lambda stream: None
@@ -96,7 +96,6 @@ class Connection:
         """Datagrams that the endpoint found to be for this connection; `after_receive` follows."""
         if self.ended:
             return
-        self.last_received = now
         if path != self.path:
             if self._racing:
                 self.path = path
@@ -257,6 +256,11 @@ class Connection:
         self._engine_send(stream.id, b"", end=False)
         return stream
 
+    @property
+    def expects_answers(self) -> bool:
+        """Whether a stream of ours is open."""
+        return self._own_streams > 0
+
     def send_stream(self, stream: Stream, data: bytes, end: bool) -> None:
         self._engine_send(stream.id, data, end)
         self._forget_if_complete(stream)
@@ -349,6 +353,7 @@ class Connection:
     def stream_data_received(self, stream_id: int, chunks: list[bytes], end: bool) -> None:
         stream = self._stream_of(stream_id)
         if stream is not None:
+            self.last_data = self._loop.time()
             stream.data_received(chunks, end)
             self._forget_if_complete(stream)
 

@@ -48,6 +48,8 @@ HELLO_TIMEOUT_S = 8.0  # for the whole hello, beyond four round trips on any usa
 PROOF_TIMEOUT_S = 15.0
 # NATs may forget a mapping after 30 s (RFC 4787 asks for 120, many do not care): two tries in it.
 KEEP_ALIVE_S = 12.0
+# An answer that pauses so long may be on its way to an address that is not ours any more.
+STALL_S = 0.8
 MAX_REQUESTS = 128  # served at once for one peer; each may hold a stream's buffers
 RTT_GAIN = 0.125  # RFC 9002, section 5.3
 
@@ -96,6 +98,8 @@ class Session:
         connection.on_ping = self._ping_acknowledged
         connection.on_ended = self._ended
         self._keep_alive = self._loop.call_soon(self._ping)
+        self._stall_check: asyncio.TimerHandle | None = None
+        self._patience = STALL_S
 
     @property
     def closed(self) -> bool:
@@ -131,6 +135,8 @@ class Session:
         message = frame(request.to_wire())
         stream = await self._connection.open_stream(budget)
         await stream.send(message, end=True)
+        if self._stall_check is None:
+            self._stall_check = self._loop.call_later(STALL_S, self._look_for_stall)
         return stream
 
     async def ask(self, request: Request, *, timeout: float = 30.0) -> Message:
@@ -261,6 +267,22 @@ class Session:
         self._pings.pop(uid - 2, None)
         self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
 
+    def _look_for_stall(self) -> None:
+        """A side that only listens has to speak now and then, less often the longer it waits: when
+        a NAT forgets its address, the other side learns the new one from what it sends.
+        """
+        self._stall_check = None
+        if self.closed or not self._connection.expects_answers:
+            self._patience = STALL_S
+            return
+        wait = STALL_S - (self._loop.time() - self._connection.last_data)
+        if wait > 0:
+            self._patience = STALL_S
+        else:
+            self._connection.ping(0)
+            wait = self._patience = min(2 * self._patience, KEEP_ALIVE_S)
+        self._stall_check = self._loop.call_later(wait, self._look_for_stall)
+
     def _ping_acknowledged(self, uid: int) -> None:
         sent = self._pings.pop(uid, None)
         if sent is not None:
@@ -274,6 +296,8 @@ class Session:
 
     def _ended(self, error: HdpdError) -> None:
         self._keep_alive.cancel()
+        if self._stall_check is not None:
+            self._stall_check.cancel()
         for task in self._requests.values():
             task.cancel()
         self.on_closed(self)
