@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 # Both libraries grant 100 at first and more as streams end; staying below needs no waiting for it.
 MAX_OPEN_STREAMS = 96
+# What one peer may make us keep by asking much and taking little; a session answers no further
+# request before the rest is below it again.
+MAX_UNSENT_BYTES = 8 * 1024 * 1024
 # While one side's first flight is built qh3 may raise and recover by itself (see `_poll`).
 MAX_HANDSHAKE_ERRORS = 50
 STREAM_CREDIT_TIMEOUT_S = 30.0
@@ -84,6 +87,7 @@ class Connection:
         self._next_peer_stream = 1 if role == "client" else 0
         self._skipped_streams: set[int] = set()
         self._blocked: dict[int, Stream] = {}
+        self._undrained: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._transmit_scheduled = False
@@ -285,7 +289,24 @@ class Connection:
             self._blocked[stream.id] = stream
         return unsent
 
+    async def drained(self) -> None:
+        """Waits until little enough is unsent on all streams together."""
+        while not self.ended and self._engine.all_unsent_bytes() > MAX_UNSENT_BYTES:
+            waiter = self._loop.create_future()
+            self._undrained.append(waiter)
+            await waiter
+
+    def _wake_undrained(self) -> None:
+        if self._undrained and (
+            self.ended or self._engine.all_unsent_bytes() <= MAX_UNSENT_BYTES // 2
+        ):
+            waiters, self._undrained = self._undrained, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
     def _wake_writers(self) -> None:
+        self._wake_undrained()
         if not self._blocked:
             return
         for stream in list(self._blocked.values()):
@@ -425,6 +446,7 @@ class Connection:
             stream.failed(error)
         self._streams.clear()
         self._blocked.clear()
+        self._wake_undrained()
         for waiter in self._credit:
             if not waiter.done():
                 waiter.set_result(None)

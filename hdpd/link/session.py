@@ -226,6 +226,7 @@ class Session:
             stream.reset(ResetCode.INTERNAL_ERROR)
         finally:
             stream.reset(ResetCode.INTERNAL_ERROR)
+        await self._connection.drained()
 
     async def _refuse(self, stream: Stream, error: HdpdError) -> None:
         if stream.answered:
