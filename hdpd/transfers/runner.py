@@ -102,7 +102,9 @@ class Runner:
         try:
             await asyncio.wait({self._fetching})
         finally:
+            # Nothing may be under way any more, even when this task itself was cancelled.
             self._fetching.cancel()
+            await asyncio.wait({self._fetching})
             await self._leave()
         if not self._fetching.cancelled():
             self._fetching.result()
