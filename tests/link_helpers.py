@@ -146,6 +146,23 @@ def connection_of(session: Session) -> Connection:
     return session._connection
 
 
+async def drain(stream: Stream) -> None:
+    """Takes what comes until the stream says, by an error, that there will be no more."""
+    while True:
+        await stream.receive_bytes(1 << 20)
+
+
+async def round_trip(session: Session) -> None:
+    """Until the other side has handled all that was sent to it, unless something was lost."""
+    connection = connection_of(session)
+    acknowledged = asyncio.Event()
+    on_ping, connection.on_ping = connection.on_ping, lambda uid: acknowledged.set()
+    connection.ping(1 << 30)
+    async with asyncio.timeout(WAIT_S):
+        await acknowledged.wait()
+    connection.on_ping = on_ping
+
+
 @contextlib.contextmanager
 def udp_client(family: socket.AddressFamily = socket.AF_INET) -> Iterator[socket.socket]:
     """A plain UDP socket on loopback, as a stranger has it."""

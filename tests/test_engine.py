@@ -18,6 +18,7 @@ from tests.link_helpers import (
     PAIRS,
     answer_ok,
     connection_of,
+    drain,
     identity,
     pair,
     until,
@@ -25,12 +26,6 @@ from tests.link_helpers import (
 
 MIB = 1024 * 1024
 REQUEST = Announce(())
-
-
-async def drain(stream: Stream) -> None:
-    """Takes what comes until the stream says that there will be no more."""
-    while True:
-        await stream.receive_bytes(MIB)
 
 
 pairs = pytest.mark.parametrize("engines", PAIRS, ids="-".join)
