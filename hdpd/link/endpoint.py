@@ -158,6 +158,14 @@ class Endpoint:
         connection.schedule_transmit()
         return connection
 
+    def path_to(self, host: str, port: int) -> Path | None:
+        """A way from the first socket that reaches this kind of address."""
+        for opened in self._sockets:
+            address = opened.address_for(host, port)
+            if address is not None:
+                return Path(opened, address)
+        return None
+
     def send(self, datagrams: Sequence[bytes], path: Path) -> None:
         opened = path.socket
         opened.send(datagrams, path.address)

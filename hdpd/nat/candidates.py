@@ -5,9 +5,13 @@ Which of the interfaces' addresses are worth telling, and in which order; pure b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
-from hdpd.discovery.records import MAX_CANDIDATES, Candidate
+from hdpd.config import HostPort
+from hdpd.discovery.records import MAX_CANDIDATES, Candidate, CandidateKind
+from hdpd.errors import ProtocolError
 from hdpd.link.interfaces import InterfaceAddress
 
 # Privacy addresses (RFC 8981) pile up on an interface; the first ones say enough.
@@ -34,13 +38,46 @@ def local_candidates(
     only_loopback = all(each.ip.is_loopback for each in usable)
     for host, port in bound:
         for address in usable:
-            if host is None:
+            if host in (None, "0.0.0.0", "::"):  # noqa: S104 (compared)
                 if address.ip.is_loopback and not only_loopback:
                     continue
-            elif address.host != host and host not in ("0.0.0.0", "::"):  # noqa: S104 (compared)
+                if host is not None and ("." in host) != (address.ip.version == 4):
+                    continue  # a socket bound to all of one family
+            elif address.host != host:
                 continue
             family = (address.interface, address.ip.version)
             if counts.get(family, 0) < MAX_PER_INTERFACE_AND_FAMILY * len(bound):
                 counts[family] = counts.get(family, 0) + 1
                 found.setdefault((address.host, port), Candidate(address.host, port, "local"))
     return tuple(found.values())[:MAX_CANDIDATES]
+
+
+def best_first(
+    local: Iterable[Candidate],
+    stun: Iterable[HostPort],
+    observed: Iterable[HostPort],
+    mapped: Iterable[HostPort],
+) -> tuple[Candidate, ...]:
+    """At most 12 of all, one of each sort in turn, so that the first few (an invite has four) hold
+    the LAN's, the router's and the IPv6 address; each address once.
+    """
+    local = list(local)
+    sorts = (
+        [each for each in local if ":" not in each.host],
+        [*_candidates(mapped, "mapped")],
+        [*_candidates(stun, "stun"), *_candidates(observed, "observed")],
+        [each for each in local if ":" in each.host],
+    )
+    chosen: dict[tuple[str, int], Candidate] = {}
+    for row in itertools.zip_longest(*sorts):
+        for each in row:
+            if each is not None:
+                chosen.setdefault((each.host, each.port), each)
+    return tuple(chosen.values())[:MAX_CANDIDATES]
+
+
+def _candidates(addresses: Iterable[HostPort], kind: CandidateKind) -> Iterator[Candidate]:
+    for address in addresses:
+        # A server on this machine sees its loopback address, which is for nobody else.
+        with contextlib.suppress(ProtocolError):
+            yield Candidate(address.host, address.port, kind)

@@ -6,10 +6,12 @@ every destination (endpoint-independent), *hard* when each destination gets anot
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from hdpd.config import HostPort
+from hdpd.nat.scopes import is_public
 
 Mapping = Literal["unknown", "none", "easy", "hard"]
 # Who may send to a mapping: anybody, whoever has the address of one that was sent to, or only
@@ -48,17 +50,22 @@ class StunAnswer:
 class NatReport:
     """Everything known about the way to the internet; None and `unknown` where it is not known.
 
-    `udp_works` is about the internet, not the local network. `mapping`, `filtering` and `hairpin`
-    are of the IPv4 NAT. `shared_address` says that the router itself is behind a carrier's NAT.
+    `online`: there is a route to somewhere. `stun_asked`: the STUN servers had their time to
+    answer; None when they are switched off. `udp_works` is about the internet, not the local
+    network. `mapping`, `filtering` and `hairpin` are of the IPv4 NAT. `behind_carrier` says that
+    the router itself is behind another NAT. `port` is the UDP port for peers.
     """
 
+    port: int = 0
+    online: bool = False
+    stun_asked: bool | None = False
     udp_works: bool | None = None
     mapping: Mapping = "unknown"
     filtering: Filtering = "unknown"
     hairpin: bool | None = None
     public_ipv4: HostPort | None = None
     public_ipv6: HostPort | None = None
-    shared_address: bool | None = None
+    behind_carrier: bool | None = None
     port_mappings: tuple[PortMapping, ...] = ()
     stun: tuple[StunAnswer, ...] = ()
 
@@ -66,3 +73,118 @@ class NatReport:
     def mapped(self) -> tuple[HostPort, ...]:
         """The addresses at which a router forwards to this peer."""
         return tuple(m.external for m in self.port_mappings if m.external is not None)
+
+    @property
+    def sentence(self) -> str:
+        """What it means for the user."""
+        return " ".join(_sentences(self))
+
+    def to_json(self) -> dict[str, object]:
+        """As `nat.report` answers."""
+        return {
+            "sentence": self.sentence,
+            "online": self.online,
+            "udp_works": self.udp_works,
+            "mapping": self.mapping,
+            "filtering": self.filtering,
+            "hairpin": self.hairpin,
+            "public_ipv4": _text(self.public_ipv4),
+            "public_ipv6": _text(self.public_ipv6),
+            "behind_carrier": self.behind_carrier,
+            "port_mappings": [
+                {
+                    "protocol": each.protocol,
+                    "state": each.state,
+                    "external": _text(each.external),
+                    "error": each.error,
+                }
+                for each in self.port_mappings
+            ],
+            "stun": [
+                {
+                    "server": each.server,
+                    "address": _text(each.address),
+                    "mapped": _text(each.mapped),
+                    "rtt": each.rtt,
+                    "error": each.error,
+                }
+                for each in self.stun
+            ],
+        }
+
+
+def _text(address: HostPort | None) -> str | None:
+    return None if address is None else str(address)
+
+
+def _sentences(report: NatReport) -> Iterator[str]:
+    yield _way_in(report)
+    if not report.udp_works or report.public_ipv4 is None:
+        return
+    if report.mapping == "none" and report.filtering in ("address", "port"):
+        yield (
+            "A firewall lets in answers only, which is enough in nearly all cases; opening "
+            f"UDP port {report.port} helps the others."
+        )
+    if report.behind_carrier:
+        yield "The router is itself behind a NAT of the provider."
+    if report.public_ipv6 is not None:
+        if report.mapping == "hard":
+            yield "By IPv6, which works here, everybody who has it can connect."
+        else:
+            yield "IPv6 works, too."
+
+
+def _way_in(report: NatReport) -> str:
+    forwarded = [each for each in report.mapped if is_public(each.host)]
+    if not report.online:
+        return (
+            "This machine has no way to the internet; peers on the local network are found all "
+            "the same."
+        )
+    if forwarded and not report.behind_carrier:
+        return f"The router forwards {forwarded[0]} to this machine: everybody can connect."
+    if report.udp_works:
+        if report.public_ipv4 is not None:
+            return _MAPPING_WORDS[report.mapping].format(port=report.port)
+        return "IPv6 works, IPv4 does not: everybody who has IPv6 can connect, others cannot."
+    if report.stun_asked is None:
+        return (
+            "STUN is switched off, so that the way to the internet is not known; peers on the "
+            "local network are found all the same."
+        )
+    if not report.stun_asked:
+        return "The STUN servers have not answered yet."
+    return (
+        "No STUN server answers: UDP to the internet is blocked here, or there is no internet. "
+        "Only peers on the local network can be expected to connect."
+    )
+
+
+_MAPPING_WORDS[report.mapping].format(port=report.port)
+        if report.mapping == "none" and report.filtering in ("address", "port"):
+            yield (
+                "A firewall lets in answers only, which is enough in nearly all cases; opening "
+                f"UDP port {report.port} helps the others."
+            )
+        if report.behind_carrier:
+            yield "The router is itself behind a NAT of the provider."
+    if report.public_ipv6 is not None:
+        if report.mapping == "hard":
+            yield "By IPv6, which works here, everybody who has it can connect."
+        elif report.public_ipv4 is not None:
+            yield "IPv6 works, too."
+
+
+_MAPPING_WORDS: dict[Mapping, str] = {
+    "none": "This machine has a public address of its own: everybody can connect directly.",
+    "easy": "The router is easy to get through: direct connections work with nearly everybody, "
+    "and nothing needs to be set up.",
+    "hard": "The router is hard to get through, because it uses another port for each "
+    "destination: connecting can take up to half a minute, and peers behind a router of the same "
+    "kind cannot be reached unless one of you forwards UDP port {port} (or switches on UPnP, "
+    "NAT-PMP or PCP in the router) or both have IPv6.",
+    "unknown": "UDP works; what kind of router is on the way is not known yet, as only one STUN "
+    "server answered.",
+}
+

@@ -1,0 +1,93 @@
+"""STUN transactions over a socket that others share: sends, retransmits, matches the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hdpd.config import HostPort
+from hdpd.errors import ProtocolError, TimedOut
+from hdpd.nat.stun_codec import (
+    SAME,
+    TRANSACTION_ID_BYTES,
+    BindingAnswer,
+    binding_request,
+    parse_answer,
+    transaction_id_of,
+)
+
+# Seconds between the first sending, the retransmissions and giving up: 3 s in all. RFC 8489 would
+# go on for 40 s; here another server is asked meanwhile.
+RETRANSMIT_S = (0.25, 0.5, 1.0, 1.25)
+
+Send = Callable[[bytes, HostPort], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer, where it came from, and how long it took in seconds."""
+
+    answer: BindingAnswer
+    source: HostPort
+    rtt: float
+
+
+@dataclass(slots=True)
+class _Transaction:
+    server: HostPort
+    answer_from: int
+    future: asyncio.Future[Answered]
+    sent_at: float = 0.0
+
+
+class StunClient:
+    """Asks over one socket. `send` must not block; what arrives goes to `receive`."""
+
+    def __init__(self, send: Send) -> None:
+        self.unexpected = 0  # answers that nobody asked for: forged, late or repeated ones
+        self._send = send
+        # Only our own questions make entries, each for 3 s.
+        self._waiting: dict[bytes, _Transaction] = {}
+        self._loop = asyncio.get_running_loop()
+
+    async def ask(self, server: HostPort, answer_from: int = SAME) -> Answered:
+        """The server's answer.
+
+        Raises:
+            TimedOut: there was none within 3 s.
+            ProtocolError: it was a refusal, or it makes no sense.
+        """
+        transaction_id = secrets.token_bytes(TRANSACTION_ID_BYTES)
+        request = binding_request(transaction_id, answer_from)
+        transaction = _Transaction(server, answer_from, self._loop.create_future())
+        self._waiting[transaction_id] = transaction
+        try:
+            for pause in RETRANSMIT_S:
+                transaction.sent_at = self._loop.time()
+                self._send(request, server)
+                done, _ = await asyncio.wait([transaction.future], timeout=pause)
+                if done:
+                    return transaction.future.result()
+        finally:
+            del self._waiting[transaction_id]
+            transaction.future.cancel()
+        raise TimedOut("no answer")
+
+    def receive(self, datagram: bytes, source: HostPort) -> None:
+        """A datagram that looks like STUN; what nobody waits for changes only a counter."""
+        transaction = self._waiting.get(transaction_id_of(datagram) or b"")
+        if transaction is None or transaction.future.done():
+            self.unexpected += 1
+            return
+        if transaction.answer_from == SAME and source != transaction.server:
+            self.unexpected += 1
+            return
+        try:
+            answer = parse_answer(datagram)
+        except ProtocolError as error:
+            transaction.future.set_exception(error)
+        else:
+            rtt = self._loop.time() - transaction.sent_at
+            transaction.future.set_result(Answered(answer, source, rtt))

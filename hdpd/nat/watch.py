@@ -1,0 +1,98 @@
+"""Notices that addresses, links or routes of this machine changed.
+
+The kernel says so on a netlink socket (rtnetlink(7)). What exactly it says is not read: addresses
+and routes are looked at anew, and only a difference counts, since routers repeat themselves. A slow
+look without being told is there for kernels and sandboxes that refuse the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
+from hdpd.nat.routes import DefaultRoute, default_routes
+
+log = logging.getLogger(__name__)
+
+# linux/rtnetlink.h: links, addresses and routes of both families.
+_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+SETTLE_S = 0.2  # an interface that comes up makes a burst of messages
+LOOK_S = 30.0
+LOOK_WITHOUT_NETLINK_S = 2.0  # one look costs 0.3 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The addresses of this machine and its ways to the internet."""
+
+    addresses: tuple[InterfaceAddress, ...]
+    routes: tuple[DefaultRoute, ...]
+
+    @classmethod
+    def now(cls) -> Network:
+        return cls(interface_addresses(), default_routes())
+
+    def route(self, version: int) -> DefaultRoute | None:
+        """The best default route of a family."""
+        return next((each for each in self.routes if each.version == version), None)
+
+
+class NetworkWatch:
+    """Calls `on_change` after each change, with `network` brought up to date before."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self.network = Network.now()
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begins to listen to the kernel."""
+        try:
+            opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        except OSError as error:
+            log.info("changes of the network are looked for, since netlink is refused: %s", error)
+        else:
+            opened.setblocking(False)
+            opened.bind((0, _GROUPS))
+            self._socket = opened
+            self._loop.add_reader(opened.fileno(), self._told)
+        self._look()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _told(self) -> None:
+        assert self._socket is not None
+        # ENOBUFS says that messages were lost, which is news as well.
+        with contextlib.suppress(OSError):
+            while self._socket.recv(65_536):
+                pass
+        # Not put off by further messages: an interface that flaps would put it off for ever.
+        due = self._loop.time() + SETTLE_S
+        if self._timer is None or self._timer.when() > due:
+            self._look_at(due)
+
+    def _look_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        pause = LOOK_S if self._socket is not None else LOOK_WITHOUT_NETLINK_S
+        self._look_at(self._loop.time() + pause)
+        now = Network.now()
+        if now != self.network:
+            self.network = now
+            self._on_change()
