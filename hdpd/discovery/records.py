@@ -7,6 +7,9 @@ under the topic's announcement key, with the topic's public id as associated dat
 
 The Ed25519 signature, with the record context, is over the body. A record belongs to one topic:
 the body names it, so a member of two topics cannot carry a record over from one to the other.
+
+A record is an announcement to all members, or a punch request to one of them; from outside they
+look the same.
 """
 
 from __future__ import annotations
@@ -27,12 +30,16 @@ from hdpd.wire import fields
 from hdpd.wire.codec import decode_map, encode
 
 CandidateKind = Literal["local", "stun", "observed", "mapped"]
-Purpose = Literal["announce"]
+Purpose = Literal["announce", "punch"]
+# What a peer's NAT does to each new destination; see hdpd/nat/report.py.
+NatKind = Literal["unknown", "none", "easy", "hard"]
 
 # Twelve IPv6 candidates leave 100 bytes for fields of later versions; far below any broker's limit.
 RECORD_BYTES: Final = 640
 NONCE_BYTES: Final = 12
 MAX_CANDIDATES: Final = 12
+MAX_PUNCH_CANDIDATES: Final = 8  # leaves room for the other fields of a punch request
+PUNCH_NONCE_BYTES: Final = 16
 # Clocks of real machines are wrong by hours (time zones set as UTC), hardly by more.
 MAX_CLOCK_DIFFERENCE_SECONDS: Final = 24 * 3600
 
@@ -40,6 +47,7 @@ _TAG_BYTES: Final = 16
 _PLAIN_BYTES: Final = RECORD_BYTES - NONCE_BYTES - _TAG_BYTES
 _HEADER_BYTES: Final = SIGNATURE_BYTES + 2
 _KINDS: Final[tuple[CandidateKind, ...]] = get_args(CandidateKind)
+_NAT_KINDS: Final[tuple[NatKind, ...]] = get_args(NatKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +95,48 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class PunchPart:
+    """What a punch request says beside who asks and where that is.
+
+    It is for `target` only. `nonce` is new for each punch; `answers` is the target's own nonce, as
+    far as it has told one, and proves that this request is not an old one.
+    """
+
+    target: PeerId
+    nonce: bytes
+    answers: bytes | None
+    nat: NatKind
+
+    def to_wire(self) -> fields.Message:
+        return {
+            "target": self.target.raw,
+            "nonce": self.nonce,
+            "answers": self.answers,
+            "nat": self.nat,
+        }
+
+    @classmethod
+    def from_wire(cls, message: fields.Message) -> PunchPart:
+        """The only way in; a kind of NAT that this version does not know counts as unknown."""
+        answers = message.get("answers")
+        nat = fields.text(message, "nat", 32)
+        return cls(
+            target=PeerId(fields.byte_string(message, "target", KEY_BYTES)),
+            nonce=fields.byte_string(message, "nonce", PUNCH_NONCE_BYTES),
+            answers=None
+            if answers is None
+            else fields.byte_string(message, "answers", PUNCH_NONCE_BYTES),
+            nat=next((kind for kind in _NAT_KINDS if kind == nat), "unknown"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What a peer says of itself at one topic.
 
     `seq` rises with each record of a peer, over restarts too. `time` is its clock, in seconds since
     the epoch. `wants_answer` asks those who read it to announce themselves: the sender is new here
-    and has heard nobody yet.
+    and has heard nobody yet. `punch` is there when the purpose is "punch", and only then.
     """
 
     purpose: Purpose
@@ -103,9 +147,10 @@ class Record:
     seq: int
     time: int
     wants_answer: bool = False
+    punch: PunchPart | None = None
 
     def __post_init__(self) -> None:
-        if len(self.candidates) > MAX_CANDIDATES:
+        if len(self.candidates) > (MAX_CANDIDATES if self.punch is None else MAX_PUNCH_CANDIDATES):
             raise ProtocolError(f"a record holds at most {MAX_CANDIDATES} candidates")
 
     def to_wire(self) -> fields.Message:
@@ -118,23 +163,27 @@ class Record:
             "candidates": [each.to_wire() for each in self.candidates if not each.has_zone],
             "seq": self.seq,
             "time": self.time,
-            "answer": self.wants_answer,
+            **({"answer": self.wants_answer} if self.punch is None else self.punch.to_wire()),
         }
 
     @classmethod
     def from_wire(cls, message: fields.Message) -> Record:
         """The only way in; candidates of unknown kinds or bad addresses are left out."""
-        if fields.text(message, "purpose", 32) != "announce":
+        text = fields.text(message, "purpose", 32)
+        purpose = next((known for known in get_args(Purpose) if known == text), None)
+        if purpose is None:
             raise ProtocolError("a record has a purpose that this version does not know")
+        is_punch = purpose == "punch"
         return cls(
-            purpose="announce",
+            purpose=purpose,
             topic_id=fields.byte_string(message, "topic", KEY_BYTES),
             peer_id=PeerId(fields.byte_string(message, "peer", KEY_BYTES)),
             exchange_public=fields.byte_string(message, "exchange", KEY_BYTES),
             candidates=_candidates_from_wire(fields.array(message, "candidates", MAX_CANDIDATES)),
             seq=fields.integer(message, "seq"),
             time=fields.integer(message, "time"),
-            wants_answer=fields.boolean(message, "answer"),
+            wants_answer=not is_punch and fields.boolean(message, "answer"),
+            punch=PunchPart.from_wire(message) if is_punch else None,
         )
 
 

@@ -39,5 +39,9 @@ TOPICS_TRANSCRIPT: Final = "hdp/1 topics"
 PATH_KEY: Final = b"hdp/1 path key"
 PATH_TAG: Final = b"hdp/1 path tag"
 
+# HKDF info prefixes, from the X25519 secret of two peers.
+PUNCH_KEY: Final = b"hdp/1 punch key"
+PUNCH_TAG: Final = b"hdp/1 punch tag"
+
 # Associated data of an mDNS slot, beside the key that is for mDNS only.
 MDNS_SLOT: Final = b"hdp/1 mdns slot"
