@@ -3,6 +3,8 @@
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
 
 # What `make run` uses; ARGS takes any further flags of hdpd.
 TOPIC ?=
@@ -25,6 +27,8 @@ help:
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
 	@echo 'make bench    measure transfers on this machine'
+	@echo 'make deb      build Debian packages for the release that this runs on, into dist/'
+	@echo 'make test-appliance   install and run them in a Debian of their own (as root)'
 	@echo 'make lock     resolve requirements.lock anew (needs uv)'
 	@echo 'make clean    remove everything that was made here'
 
@@ -54,11 +58,22 @@ types: .venv/stamp
 bench: .venv/stamp
 	$(BIN)/python -m tests.bench
 
+.PHONY: deb
+deb:
+	debian/make-deb
+
+.PHONY: test-appliance
+test-appliance: deb
+	tests/appliance/run
+
 .PHONY: lock
 lock:
-	$(UV) pip compile --quiet --universal --python-version 3.11 --extra test --generate-hashes \
-		--upgrade --no-emit-index-url --no-annotate --no-header \
-		--output-file requirements.lock pyproject.toml
+	$(LOCK) --extra test --upgrade --output-file requirements.lock pyproject.toml
+	$(LOCK) --constraints requirements.lock --output-file debian/locks/hdpd.txt pyproject.toml
+	for name in hdpctl build; do \
+		$(LOCK) --constraints requirements.lock \
+			--output-file debian/locks/$$name.txt debian/locks/$$name.in || exit; \
+	done
 
 .PHONY: clean
 clean:
