@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
 from hdpd.control.rules import local_names
 from hdpd.control.searches import Searches
 from hdpd.control.services import Json, Services
-from hdpd.control.sockets import BACKLOG, Listeners
+from hdpd.control.sockets import BACKLOG, Listeners, inherited_unix_sockets
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
 from hdpd.errors import NotFound
@@ -79,7 +80,7 @@ class Control:
         self._addresses = addresses
         self._optional = optional
         self._tokens = Tokens(state)
-        self._listeners = Listeners()
+        self._listeners = Listeners(inherited_unix_sockets(os.environ))
         context = Context(services, events, self._tokens, Searches(services), self.login_link)
         names = local_names(socket.gethostname(), hostnames)
         self._endpoints = Endpoints(context, Authenticator(self._tokens, names))

@@ -1,4 +1,4 @@
-"""The sockets that the control interface listens on."""
+"""The sockets that the control interface listens on, opened here or handed over by systemd."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
 
 from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
@@ -21,12 +21,40 @@ BACKLOG = 128
 SOCKET_MODE = 0o660  # the group decides who may control hdpd
 DIRECTORY_MODE = 0o750
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+_FIRST_INHERITED = 3  # sd_listen_fds(3)
+
+
+def inherited_unix_sockets(environ: MutableMapping[str, str]) -> dict[Path, socket.socket]:
+    """The listening Unix sockets that systemd handed to this process, by path (sd_listen_fds(3)).
+
+    Takes them out of the environment, so that no child thinks that they are its own.
+    """
+    meant_for = environ.pop("LISTEN_PID", "")
+    count = environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    found: dict[Path, socket.socket] = {}
+    if meant_for != str(os.getpid()) or not count.isdecimal():
+        return found
+    for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + int(count)):
+        os.set_inheritable(descriptor, False)
+        listener = socket.socket(fileno=descriptor)
+        path = listener.getsockname() if listener.family == socket.AF_UNIX else None
+        if listener.type == socket.SOCK_STREAM and isinstance(path, str) and path:
+            found[Path(path)] = listener
+        else:
+            log.warning("the socket %s of the socket unit is not used", descriptor)
+            listener.close()
+    return found
 
 
 class Listeners:
-    """Open listening sockets, and the socket files to remove in the end."""
+    """Open listening sockets, and the socket files to remove in the end.
 
-    def __init__(self) -> None:
+    For addresses at the path of an `inherited` one, that is used; its file stays systemd's.
+    """
+
+    def __init__(self, inherited: Mapping[Path, socket.socket] | None = None) -> None:
+        self._inherited = dict(inherited or {})
         self.sockets: list[socket.socket] = []
         self.addresses: list[str] = []
         self.tcp: list[HostPort] = []
@@ -40,10 +68,14 @@ class Listeners:
         Raises:
             StartError: an address can't be listened on; what was opened before stays for `close`.
         """
+        for path, listener in self._inherited.items():
+            self.sockets.append(listener)
+            self.addresses.append(f"unix:{path}")
         for address in addresses:
             try:
                 if isinstance(address, UnixAddress):
-                    self._add_unix(address.path)
+                    if address.path not in self._inherited:
+                        self._add_unix(address.path)
                 else:
                     await self._add_tcp(address)
             except OSError as error:
