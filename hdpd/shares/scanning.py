@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -47,7 +49,9 @@ async def run_scanner(
     finally:
         process.stdin.close()
         if process.returncode is None:
-            process.kill()
+            # Not `process.kill`, which may collect the exit status before asyncio does.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
         try:
             async with asyncio.timeout(KILL_SECONDS):
                 await process.wait()
