@@ -38,11 +38,17 @@ class StateDirectory:
             ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(self._lock)
             raise StartError(
                 f"another hdpd is running with the state directory {path}; "
                 "stop it, or choose another directory with --state-dir"
+            ) from None
+        except OSError as error:
+            os.close(self._lock)
+            raise StartError(
+                f"cannot lock the state directory {path}: {error.strerror}; "
+                "choose one on a local file system with --state-dir"
             ) from None
 
     def close(self) -> None:

@@ -70,8 +70,7 @@ class Book:
         peer = self._peers.get(peer_id)
         is_new = peer is None
         if peer is None:
-            self._make_room()
-            peer = self._peers[peer_id] = KnownPeer(peer_id, now)
+            peer = self._add(peer_id, now)
         if found_by not in peer.found_by:
             peer.found_by.append(found_by)
         if topic_id is not None and topic_id not in peer.topics:
@@ -102,7 +101,7 @@ class Book:
         peer.last_connected = now
 
     def block(self, peer_id: PeerId, blocked: bool, now: float) -> None:
-        peer = self._peers.setdefault(peer_id, KnownPeer(peer_id, now))
+        peer = self._peers.get(peer_id) or self._add(peer_id, now)
         peer.blocked = blocked
         self._changed.add(peer_id)
 
@@ -117,6 +116,17 @@ class Book:
         self._changed.clear()
         self._removed.clear()
         return saved, removed
+
+    def keep(self, peers: Iterable[KnownPeer], removed: Iterable[PeerId]) -> None:
+        """Takes back what could not be saved, for the next time."""
+        self._changed.update(peer.peer_id for peer in peers if peer.peer_id in self._peers)
+        self._removed.update(peer_id for peer_id in removed if peer_id not in self._peers)
+
+    def _add(self, peer_id: PeerId, now: float) -> KnownPeer:
+        self._make_room()
+        self._removed.discard(peer_id)
+        peer = self._peers[peer_id] = KnownPeer(peer_id, now)
+        return peer
 
     def _make_room(self) -> None:
         if len(self._peers) < MAX_PEERS:
@@ -134,8 +144,15 @@ class Book:
         for address, known in list(peer.addresses.items()):
             if max(known.seen, known.worked) < now - FORGET_ADDRESS_S:
                 del peer.addresses[address]
-        while len(peer.addresses) > MAX_ADDRESSES:
-            oldest = min(
-                peer.addresses, key=lambda a: max(peer.addresses[a].seen, peer.addresses[a].worked)
-            )
-            del peer.addresses[oldest]
+        if len(peer.addresses) <= MAX_ADDRESSES:
+            return
+        # Whoever knows a topic can advertise any peer on the local network, with made-up
+        # addresses; those may not push out the one that worked last.
+        oldest_first = sorted(
+            peer.addresses, key=lambda a: max(peer.addresses[a].seen, peer.addresses[a].worked)
+        )
+        best = max(peer.addresses, key=lambda a: peer.addresses[a].worked)
+        if peer.addresses[best].worked:
+            oldest_first.remove(best)
+        for address in oldest_first[: len(peer.addresses) - MAX_ADDRESSES]:
+            del peer.addresses[address]

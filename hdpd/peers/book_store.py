@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 
-from hdpd.database import Database, Transaction
+from hdpd.database import Database, DatabaseError, Transaction
 from hdpd.identity.keys import PeerId
 from hdpd.peers.book import Book, KnownAddress, KnownPeer
+
+log = logging.getLogger(__name__)
 
 
 async def load_book(database: Database) -> Book:
@@ -15,11 +18,19 @@ async def load_book(database: Database) -> Book:
 
 
 async def save_book(database: Database, book: Book) -> None:
-    """Saves what has changed since the last time; cheap when nothing has."""
+    """Saves what has changed since the last time; cheap when nothing has.
+
+    What cannot be saved now, on a full disk, is saved the next time.
+    """
     saved, removed = book.take_changed()
-    if saved or removed:
-        rows = [_to_row(peer) for peer in saved]
+    if not saved and not removed:
+        return
+    rows = [_to_row(peer) for peer in saved]
+    try:
         await database.write(lambda transaction: _save(transaction, rows, removed))
+    except DatabaseError as error:
+        book.keep(saved, removed)
+        log.warning("the book of known peers could not be saved: %s", error)
 
 
 def _load(transaction: Transaction) -> list[KnownPeer]:

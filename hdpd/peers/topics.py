@@ -43,7 +43,7 @@ class Topics:
         self._emit = emit
         self._joined: dict[str, Topic] = {}
         self._by_id: dict[bytes, Topic] = {}
-        self._derivation = asyncio.Lock()
+        self._joining = asyncio.Lock()  # so that topics are derived one at a time
 
     async def start(self) -> None:
         """Joins what the configuration says and what was joined before."""
@@ -91,11 +91,13 @@ class Topics:
         """
         new = name is None
         wanted = new_name(secrets.token_bytes(SECRET_BYTES)) if name is None else normalise(name)
-        if wanted in self._joined:
-            return wanted
-        if len(self._joined) >= MAX_TOPICS:
-            raise LimitReached(f"{MAX_TOPICS} topics are joined; leave one first")
-        self._add(await self._derive(wanted, joined=time.time()))
+        async with self._joining:
+            # Another call may have joined it, or the last one there was room for, meanwhile.
+            if wanted in self._joined:
+                return wanted
+            if len(self._joined) >= MAX_TOPICS:
+                raise LimitReached(f"{MAX_TOPICS} topics are joined; leave one first")
+            self._add(await self._derive(wanted, joined=time.time()))
         if not new:
             self._warn_if_guessable(wanted)
         self._emit("topic.joined", {"name": wanted})
@@ -124,8 +126,7 @@ class Topics:
         self._by_id[topic.public_id] = topic
 
     async def _derive(self, name: str, joined: float | None) -> Topic:
-        async with self._derivation:
-            master = await asyncio.to_thread(derive_master, name)
+        master = await asyncio.to_thread(derive_master, name)
 
         def save(transaction: Transaction) -> None:
             transaction.execute(
