@@ -76,10 +76,12 @@ class Session:
         peer_id: PeerId,
         certificate_hash: bytes,
         topics: frozenset[bytes],
+        offered: tuple[Topic, ...],
     ) -> None:
         self.peer_id = peer_id
         self.name = name_of(peer_id)
         self.topics = topics
+        self.offered = offered  # what we had joined when the hello began
         self.rtt = 0.0
         self.since = asyncio.get_running_loop().time()
         self.on_closed: Callable[[Session], None] = lambda session: None
@@ -342,11 +344,12 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
         if peer_id_of_certificate(certificate) != expected:
             raise AuthenticationFailed("another peer answers at that address")
         certificate_hash = hashlib.sha256(certificate).digest()
+        topics = around.topics()
         asker = Asker(
             around.identity,
             expected,
             certificate_hash,
-            around.topics(),
+            topics,
             secrets.token_bytes,
             first=True,
         )
@@ -368,7 +371,7 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
         connection.close(ResetCode.REFUSED)
         raise
     connection.probes = PathProbes("client", asker.nonce, asker.peer_nonce)
-    session = Session(connection, around, expected, certificate_hash, common)
+    session = Session(connection, around, expected, certificate_hash, common, topics)
     around.endpoint.established(connection)
     for stream in early:
         session.serve(stream)
@@ -400,15 +403,18 @@ async def accept_hello(connection: Connection, around: Surroundings) -> Session:
             request = parse_request(await stream.receive())
             if not isinstance(request, Hello):
                 raise ProtocolError("the first request is not a hello")
+            topics = around.topics()
             answerer = Answerer(
-                around.identity, None, certificate_hash, around.topics(), secrets.token_bytes
+                around.identity, None, certificate_hash, topics, secrets.token_bytes
             )
             await stream.send_message(answerer.challenge(request))
             answer, common = answerer.check(await stream.receive())
             # The client may use the session as soon as it has this, so it must exist by then.
             assert answerer.peer_id is not None
             connection.probes = PathProbes("server", answerer.peer_nonce, answerer.nonce)
-            session = Session(connection, around, answerer.peer_id, certificate_hash, common)
+            session = Session(
+                connection, around, answerer.peer_id, certificate_hash, common, topics
+            )
             around.endpoint.established(connection)
             await stream.send_message(answer, end=True)
     except TimeoutError:

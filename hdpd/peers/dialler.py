@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from hdpd.errors import HdpdError, NoCommonTopic, TimedOut
@@ -20,8 +20,10 @@ from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic
 from hdpd.link.engine import SAFE_DATAGRAM_BYTES
 from hdpd.link.session import Session, Surroundings, dial_hello
+from hdpd.peers.aim import Aim
 from hdpd.peers.backoff import Backoff
 from hdpd.peers.book import Address, Book, KnownPeer
+from hdpd.wire.messages import ResetCode
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ MAX_DIALS = 32  # at once; each is an engine and a few datagrams a second
 ATTEMPT_TIMEOUT_S = 6.0  # the first flight is sent at 0, 1 and 3 s
 # Where both can dial, the peer with the lower key does: the other one waits before it tries.
 HIGHER_KEY_DELAY_S = 0.7
+# A session that ends sooner was refused in effect, so the next one is not begun at once.
+LASTING_S = 30.0
 LAN_HEAD_START_S = 0.25
 
 
@@ -57,7 +61,10 @@ class Dialler:
         self._wanted = wanted
         self._on_session = on_session
         self._targets: dict[PeerId, _Target] = {}
-        self._places = asyncio.Semaphore(MAX_DIALS)
+        # Half of the places each, so that made-up peers never keep friends waiting.
+        self._places_of_friends = asyncio.Semaphore(MAX_DIALS // 2)
+        self._places_of_strangers = asyncio.Semaphore(MAX_DIALS // 2)
+        self._aim = Aim()
         self._loop = asyncio.get_running_loop()
 
     def wake(self, peer_id: PeerId, *, at_once: bool = False) -> None:
@@ -71,8 +78,8 @@ class Dialler:
         self._schedule(peer_id, target, HIGHER_KEY_DELAY_S if waits else 0.0)
 
     def wake_all(self) -> None:
-        """Topics or the network changed: everybody is worth a try."""
-        for peer in list(self._book):
+        """Topics or the network changed: everybody is worth a try, old friends first."""
+        for peer in sorted(self._book, key=lambda peer: peer.last_connected, reverse=True):
             if self._wanted(peer):
                 self.wake(peer.peer_id)
 
@@ -85,15 +92,38 @@ class Dialler:
         target = self._targets.get(peer_id)
         return target.error if target else None
 
-    def forget(self, peer_id: PeerId) -> None:
-        """Stops trying: it is connected, blocked or not wanted any more."""
-        target = self._targets.pop(peer_id, None)
-        if target is None:
+    def connected(self, peer_id: PeerId) -> None:
+        """A session stands: stops trying, and remembers how often that took."""
+        target = self._targets.get(peer_id)
+        if target is not None:
+            target.error = None
+            self._stop(target)
+
+    def lost(self, peer_id: PeerId, lasted: float) -> None:
+        """The session has ended after `lasted` seconds: tries again, the later the more often
+        sessions did not last.
+        """
+        if lasted >= LASTING_S:
+            self.wake(peer_id)
             return
+        target = self._targets.setdefault(peer_id, _Target())
+        if target.task is None:
+            self._schedule(peer_id, target, self._next_delay(target, 0.0))
+
+    def forget(self, peer_id: PeerId) -> None:
+        """Stops trying: it is blocked or not wanted any more."""
+        target = self._targets.pop(peer_id, None)
+        if target is not None:
+            self._stop(target)
+
+    @staticmethod
+    def _stop(target: _Target) -> None:
         if target.timer is not None:
             target.timer.cancel()
+            target.timer = None
         if target.task is not None and target.task is not asyncio.current_task():
             target.task.cancel()
+            target.task = None
 
     async def close(self) -> None:
         tasks = [target.task for target in self._targets.values() if target.task is not None]
@@ -118,44 +148,58 @@ class Dialler:
         if peer is None or not self._wanted(peer):
             self._targets.pop(peer_id, None)
             return
+        places = self._places_of_friends if peer.last_connected else self._places_of_strangers
         try:
-            async with self._places:
-                session = await self._dial(peer)
+            async with places:
+                session = await self._dial(peer, target)
             target.error = None
         except HdpdError as error:
             target.error = error
             log.debug("dialling %s: %s", name_of(peer_id), error)
         finally:
-            target.task = None
+            if target.task is asyncio.current_task():
+                target.task = None
         if session is not None:
-            self._targets.pop(peer_id, None)
             self._on_session(session)
         elif self._targets.get(peer_id) is target:
             since = time.time() - peer.last_connected
-            delay = target.backoff.delay(since, random.random())  # noqa: S311 (spreads load only)
-            self._schedule(peer_id, target, delay)
+            self._schedule(peer_id, target, self._next_delay(target, since))
 
-    async def _dial(self, peer: KnownPeer) -> Session:
+    @staticmethod
+    def _next_delay(target: _Target, since_connected: float) -> float:
+        return target.backoff.delay(since_connected, random.random())  # noqa: S311 (spreads load)
+
+    def _addresses(self, peer: KnownPeer) -> list[Address]:
+        known = peer.addresses_to_dial()
+        if peer.last_connected:
+            return known
+        return [each for each in known if self._aim.allow(each[0], self._loop.time())]
+
+    async def _dial(self, peer: KnownPeer, target: _Target) -> Session:
         """Raises the error of the attempt that came furthest."""
-        topic = self._common_topic(peer)
+        topic = self._common_topic(peer, target.backoff.failures)
         near: list[Address] = []
         far: list[Address] = []
-        for address in peer.addresses_to_dial():
+        for address in self._addresses(peer):
             is_near = self._around.endpoint.datagram_bytes_for(address[0]) > SAFE_DATAGRAM_BYTES
             (near if is_near else far).append(address)
-        attempts = {
+        pending = attempts = {
             asyncio.create_task(self._try(peer.peer_id, group, topic, delay))
             for group, delay in ((near, 0.0), (far, LAN_HEAD_START_S if near else 0.0))
             if group
         }
         failure: HdpdError = TimedOut("it has told no address at which to reach it")
+        if not attempts:
+            raise failure
+        chosen: Session | None = None
         try:
-            while attempts:
-                done, attempts = await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     error = task.exception()
                     if error is None:
-                        return task.result()
+                        chosen = task.result()
+                        return chosen
                     if not isinstance(error, HdpdError):
                         raise error
                     if not isinstance(failure, NoCommonTopic):
@@ -163,7 +207,14 @@ class Dialler:
         finally:
             for task in attempts:
                 task.cancel()
-            await asyncio.gather(*attempts, return_exceptions=True)
+            try:
+                await asyncio.wait(attempts)
+            except asyncio.CancelledError:
+                chosen = None
+                raise
+            finally:
+                # The other one may have finished in the same moment, or we were told to stop in it.
+                _close_others(attempts, chosen)
         raise failure
 
     async def _try(
@@ -181,8 +232,17 @@ class Dialler:
             places = ", ".join(f"{host} port {port}" for host, port in addresses[:4])
             raise TimedOut(f"nothing answered at {places}") from None
 
-    def _common_topic(self, peer: KnownPeer) -> Topic:
-        for topic in self._around.topics():
-            if topic.public_id in peer.topics:
-                return topic
-        raise NoCommonTopic
+    def _common_topic(self, peer: KnownPeer, attempt: int) -> Topic:
+        """Another one at each attempt: the peer may have left some, and hears no knock of those."""
+        common = [topic for topic in self._around.topics() if topic.public_id in peer.topics]
+        if not common:
+            raise NoCommonTopic
+        return common[attempt % len(common)]
+
+
+def _close_others(attempts: Iterable[asyncio.Task[Session]], chosen: Session | None) -> None:
+    for task in attempts:
+        if task.done() and not task.cancelled() and task.exception() is None:
+            session = task.result()
+            if session is not chosen:
+                session.close(ResetCode.DUPLICATE)

@@ -34,6 +34,9 @@ from hdpd.wire.messages import Announce, Request, ResetCode
 
 log = logging.getLogger(__name__)
 
+# One that stands, one that replaces it, and one more while they pass each other; who makes more
+# would take the places of others.
+MAX_SESSIONS_OF_A_PEER = 3
 TIE_S = 5.0  # two connections that began within it were dialled by both sides at once
 HOLD_S = 600.0  # after `peers.disconnect` the peer is left alone so long
 INVITE_LIFETIME_S = 7 * 24 * 3600
@@ -132,13 +135,16 @@ class Peers:
 
     def _add(self, session: Session) -> None:
         if session.closed:
+            self._look_after(session)
             return
         self._book.connected(session.peer_id, session.address, session.topics, time.time())
         session.on_closed = self._closed
         session.on_topics = self._topics_changed_with
         others = self._sessions.setdefault(session.peer_id, [])
         others.append(session)
-        self._dialler.forget(session.peer_id)
+        self._dialler.connected(session.peer_id)
+        if len(others) > MAX_SESSIONS_OF_A_PEER:
+            others[0].close(ResetCode.DUPLICATE)
         if len(others) > 1:
             self._choose(session, others[-2])
         if self.get(session.peer_id) is not session:
@@ -147,6 +153,9 @@ class Peers:
         self._emit("peer.connected", self._describe_id(session.peer_id))
         self.on_connected(session)
         self._spawn(self._announce_to(session))
+        if session.offered != self._topics.current():
+            # A topic was joined or left during the hello.
+            self._spawn(self._renew_topics(session))
 
     def _choose(self, new: Session, old: Session) -> None:
         """Ends one of two sessions: the older one, which the peer must have lost if it came again,
@@ -176,9 +185,15 @@ class Peers:
         log.info("disconnected from %s: %s", session.name, session.end)
         self._emit("peer.disconnected", self._describe_id(session.peer_id))
         self.on_disconnected(session.peer_id)
+        self._look_after(session)
+
+    def _look_after(self, session: Session) -> None:
+        """A session has ended; another one is wanted if it was the only one."""
         peer = self._book.get(session.peer_id)
         if peer is not None and self._is_wanted(peer):
-            self._dialler.wake(session.peer_id)
+            self._dialler.lost(session.peer_id, self._loop.time() - session.since)
+        else:
+            self._dialler.forget(session.peer_id)
 
     # Topics and the network change.
 
@@ -330,6 +345,9 @@ class Peers:
         invite = invites.parse(code, time.time())
         if invite.peer_id == self._around.identity.peer_id:
             raise InvalidParams("this invite code was made here; give it to somebody else")
+        if self._book.is_blocked(invite.peer_id):
+            name = name_of(invite.peer_id)
+            raise InvalidParams(f"the maker of this code is blocked: `hdpctl unblock {name}` first")
         name = await self._topics.join(invite.topic_name)
         topic = next(topic for topic in self._topics.current() if topic.name == name)
         self._held_until.pop(invite.peer_id, None)
