@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -82,7 +81,6 @@ class App:
     async def start(self) -> None:
         """Starts everything; what was started is stopped by `close`, also after an error."""
         config, closing = self._config, self._closing
-        os.umask(0o077)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.shutdown)

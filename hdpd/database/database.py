@@ -7,6 +7,7 @@ event loop never waits for the disk, and a function's statements are one transac
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -150,6 +151,8 @@ class Database:
 
         def prepare() -> None:
             try:
+                # For the owner alone, whatever the umask is; SQLite gives its other files the same.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 migrate(self._connection(readonly=False), self._schema)
             except (apsw.Error, OSError) as error:
                 raise StartError(f"cannot open the database {self.path}: {error}") from None

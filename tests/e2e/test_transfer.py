@@ -17,6 +17,12 @@ from tests.e2e.trees import AWKWARD_NAMES, make_tree, sha256, snapshot
 MiB = 1024 * 1024
 
 
+def umask() -> int:
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("Umask"))
+    return int(line.split()[1], 8)
+
+
 def download(daemon: Daemon, *arguments: str, timeout: float = 240) -> str:
     return daemon.ctl("download", *arguments, "--wait", timeout=timeout)
 
@@ -136,6 +142,8 @@ def test_a_different_file_that_is_there_already_is_kept(lab: Lab) -> None:
     download(b, f"{a.name}/media/song.mp3")
     assert (b.downloads / "song.mp3").read_text() == "mine, keep it"
     assert (b.downloads / "song (2).mp3").read_text() == "theirs"
+    mode = (b.downloads / "song (2).mp3").stat().st_mode & 0o777
+    assert mode == 0o666 & ~umask(), "others may read it as far as the umask lets them"
 
 
 def test_download_to_a_subdirectory(lab: Lab) -> None:
