@@ -181,6 +181,12 @@ class ConnectionLost(PeerNotConnected):
     code = "connection_lost"
 
 
+class NotReachable(HdpdError):
+    """No way to the peer was found."""
+
+    code = "not_reachable"
+
+
 class TimedOut(HdpdError):
     """There was no answer in time."""
 

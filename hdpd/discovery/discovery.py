@@ -18,9 +18,11 @@ from hdpd.discovery.mqtt import Mqtt
 from hdpd.discovery.rates import AnnouncementSchedule, MessageLimiter
 from hdpd.discovery.records import (
     MAX_CANDIDATES,
+    MAX_PUNCH_CANDIDATES,
     NONCE_BYTES,
     Candidate,
     LatestRecords,
+    PunchPart,
     Record,
     open_record,
     seal,
@@ -70,8 +72,10 @@ class Discovery:
 
         `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
         higher than any before, over restarts too; `on_found` is called in the event loop, once for
-        each new record and each time that an advert is seen.
+        each new record and each time that an advert is seen. `on_punch` gets the punch requests
+        that are for us, each once.
         """
+        self.on_punch: Callable[[Record], None] = lambda record: None
         self._identity = identity
         self._candidates = candidates
         self._next_seq = next_seq
@@ -81,6 +85,7 @@ class Discovery:
         self._topics: dict[bytes, Topic] = {}
         self._schedules: dict[bytes, AnnouncementSchedule] = {}
         self._latest = LatestRecords()
+        self._latest_punches = LatestRecords()
         # One for each joined topic and configured server, so that a flood at one broker does not
         # silence the others.
         self._limiters: dict[tuple[bytes, str], MessageLimiter] = {}
@@ -118,20 +123,53 @@ class Discovery:
     def own_record(self, topic: Topic, *, wants_answer: bool = False) -> bytes:
         """A new sealed record of this peer for the topic."""
         reachable = [candidate for candidate in self._candidates() if not candidate.has_zone]
+        return self._seal(topic, reachable[:MAX_CANDIDATES], wants_answer=wants_answer)
+
+    def punch_request(self, topic: Topic, punch: PunchPart) -> bytes:
+        """A sealed request to one peer, to be sent by `publish` or through another peer."""
+        reachable = [candidate for candidate in self._candidates() if not candidate.has_zone]
+        # What others see of us is what punching needs; addresses at home help on the same network.
+        reachable.sort(key=lambda candidate: candidate.kind == "local")
+        return self._seal(topic, reachable[:MAX_PUNCH_CANDIDATES], punch=punch)
+
+    def _seal(
+        self,
+        topic: Topic,
+        candidates: Sequence[Candidate],
+        *,
+        wants_answer: bool = False,
+        punch: PunchPart | None = None,
+    ) -> bytes:
         record = Record(
-            purpose="announce",
+            purpose="punch" if punch else "announce",
             topic_id=topic.public_id,
             peer_id=self._identity.peer_id,
             exchange_public=self._identity.exchange_public,
-            candidates=tuple(reachable[:MAX_CANDIDATES]),
+            candidates=tuple(candidates),
             seq=self._next_seq(),
             time=int(time.time()),
             wants_answer=wants_answer,
+            punch=punch,
         )
         return seal(record, self._identity, topic, os.urandom(NONCE_BYTES))
 
+    def publish(self, topic: Topic, blob: bytes) -> bool:
+        """Sends a sealed record to the topic's brokers; False when none is connected."""
+        if not self._mqtt.is_connected:
+            return False
+        self._mqtt.publish(topic, blob)
+        return True
+
     def receive_gossip(self, blob: bytes, topic_ids: Collection[bytes]) -> None:
         """Takes a record that a peer passed on, for one of the topics in common with that peer.
+
+        Raises ProtocolError when it can be opened with none of them.
+        """
+        record = self.open_any(blob, topic_ids)
+        self._take(record, blob, self._topics[record.topic_id], "gossip")
+
+    def open_any(self, blob: bytes, topic_ids: Collection[bytes]) -> Record:
+        """The record in `blob`, which is for one of those topics.
 
         Raises ProtocolError when it can be opened with none of them.
         """
@@ -141,11 +179,9 @@ class Discovery:
             if topic is None:
                 continue
             try:
-                self._receive(blob, topic, "gossip")
+                return open_record(blob, topic, time.time())
             except ProtocolError as error:
                 refusal = error
-            else:
-                return
         raise refusal
 
     def status(self) -> dict[str, object]:
@@ -175,6 +211,7 @@ class Discovery:
         for key in [key for key in self._limiters if key[0] == topic.public_id]:
             del self._limiters[key]
         self._latest.forget_topic(topic.public_id)
+        self._latest_punches.forget_topic(topic.public_id)
         self._mqtt.unsubscribe(topic)
 
     # Announcing
@@ -214,14 +251,20 @@ class Discovery:
         if not limiter.allow(now):
             return
         try:
-            self._receive(payload, topic, "mqtt")
+            record = open_record(payload, topic, time.time())
         except ProtocolError as error:
             log.debug("a message at %s was dropped: %s", server, error)
+            return
+        self._take(record, payload, topic, "mqtt")
 
-    def _receive(self, blob: bytes, topic: Topic, found_by: FoundBy) -> None:
-        """Opens a record, and reports it when it is a new one of another peer."""
-        record = open_record(blob, topic, time.time())
+    def _take(self, record: Record, blob: bytes, topic: Topic, found_by: FoundBy) -> None:
+        """Reports a record when it is a new one of another peer."""
         if record.peer_id == self._identity.peer_id:
+            return
+        if record.punch is not None:
+            is_for_us = record.punch.target == self._identity.peer_id
+            if is_for_us and self._latest_punches.accept(record, time.time()):
+                self.on_punch(record)
             return
         if not self._latest.accept(record, time.time()):
             return

@@ -33,6 +33,7 @@ MAX_UNSENT_BYTES = 8 * 1024 * 1024
 # While one side's first flight is built qh3 may raise and recover by itself (see `_poll`).
 MAX_HANDSHAKE_ERRORS = 50
 STREAM_CREDIT_TIMEOUT_S = 30.0
+PATH_ALIVE_S = 2.0  # heard so lately, a path on the local network is not given up for a longer one
 
 
 class Path(NamedTuple):
@@ -68,12 +69,14 @@ class Connection:
         self.probes: PathProbes | None = None
         self.ended: HdpdError | None = None
         self.close_code: int | None = None
+        self.last_received = 0.0  # when a datagram came
         self.last_data = 0.0  # when something came on a stream
         self.established = False  # set by the session after the hello
         self.on_handshake: Callable[[], None] = lambda: None
         self.on_stream: Callable[[Stream], None] = lambda stream: None
         self.on_reset: Callable[[Stream], None] = lambda stream: None
         self.on_ping: Callable[[int], None] = lambda uid: None
+        self.on_path: Callable[[], None] = lambda: None
         self.on_ended: Callable[[HdpdError], None] = lambda error: None
         self._endpoint = endpoint
         self._engine = engine
@@ -92,6 +95,7 @@ class Connection:
         self._timer_at = float("inf")
         self._transmit_scheduled = False
         self._handshake_errors = 0
+        self._path_heard = 0.0  # when a datagram came on `path`
         self._loop = asyncio.get_running_loop()
 
     # Datagrams and time.
@@ -100,11 +104,13 @@ class Connection:
         """Datagrams that the endpoint found to be for this connection; `after_receive` follows."""
         if self.ended:
             return
-        if path != self.path:
-            if self._racing:
-                self.path = path
-            else:
-                self.probe(path, now)
+        if path == self.path:
+            self._path_heard = now
+        elif self._racing:
+            self.path = path
+        elif not self._is_worse(path, now):
+            self.probe(path, now)
+        self.last_received = now
         self._racing = ()
         try:
             self._engine.receive_batch(data, segment_bytes, now)
@@ -209,6 +215,16 @@ class Connection:
 
     # Paths.
 
+    def _is_worse(self, path: Path, now: float) -> bool:
+        """Whether `path` leads through routers while the present one, on the local network, lives.
+        Packets that the peer sent before it came over to the better path do not move us back.
+        """
+        return (
+            now - self._path_heard < PATH_ALIVE_S
+            and self._endpoint.is_on_link(self.path.host)
+            and not self._endpoint.is_on_link(path.host)
+        )
+
     def probe(self, path: Path, now: float) -> None:
         """Asks whether the peer is at `path`; its answer moves the connection there."""
         if self.probes is not None:
@@ -226,6 +242,9 @@ class Connection:
         if reply.moved:
             log.info("the path moved from %s to %s:%d", self.path.host, path.host, path.port)
             self.path = path
+            self._path_heard = now
+            self.last_received = now
+            self.on_path()
             if self.datagram_bytes > self._endpoint.datagram_bytes_for(path.host):
                 # The new path may not carry such large datagrams, and neither library can go back.
                 self.close(ResetCode.OK, lost("the network changed"))

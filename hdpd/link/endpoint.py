@@ -24,6 +24,7 @@ from hdpd.link.engine import (
     EngineFactory,
     EngineName,
 )
+from hdpd.link.extra_sockets import ExtraSockets
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses, on_link_payload_bytes
 from hdpd.link.knock import NONCE_BYTES, KnockGate, make_knock
 from hdpd.link.paths import probe_tag
@@ -57,6 +58,10 @@ class Endpoint:
         self.unknown_datagrams = 0
         self._on_accept = on_accept
         self._sockets: list[UdpSocket] = []
+        self._extra = ExtraSockets(
+            self._readable,
+            lambda opened: any(each.path.socket is opened for each in self._connections),
+        )
         self._writing: set[UdpSocket] = set()
         self._by_cid: dict[bytes, Connection] = {}
         self._by_tag: dict[bytes, Connection] = {}
@@ -105,6 +110,30 @@ class Endpoint:
             self._loop.remove_writer(opened.fileno())
             opened.close()
         self._sockets.clear()
+        self._extra.close()
+
+    def open_extra(self) -> UdpSocket | None:
+        """One more socket beside the main ones, for a birthday run; None when there are too many.
+
+        It is read like the others until `release_extra`, and then as long as it is a connection's
+        path.
+        """
+        return self._extra.open(self._sockets[0].host if self._sockets else None)
+
+    def release_extra(self, opened: UdpSocket) -> None:
+        self._extra.release(opened)
+
+    def is_extra(self, opened: UdpSocket) -> bool:
+        """Whether it is one of `open_extra`."""
+        return opened in self._extra
+
+    def path_to(self, host: str, port: int, through: UdpSocket | None = None) -> Path | None:
+        """The path to an IP literal from `through` or from a main socket; None if there is none."""
+        for opened in (through,) if through else self._sockets:
+            address = opened.address_for(host, port)
+            if address is not None:
+                return Path(opened, address)
+        return None
 
     def close(self) -> None:
         """Ends all connections with a goodbye, then closes the sockets."""
@@ -147,7 +176,11 @@ class Endpoint:
         )
         if not paths:
             raise ValueError(f"no socket reaches any of {hosts}")
-        datagram_bytes = min(self.datagram_bytes_for(host) for host, _ in hosts)
+        return self.dial_paths(target, paths, topic)
+
+    def dial_paths(self, target: PeerId, paths: tuple[Path, ...], topic: Topic) -> Connection:
+        """Begins a connection on whichever of the paths answers first."""
+        datagram_bytes = min(self.datagram_bytes_for(path.host) for path in paths)
 
         def knock() -> bytes:
             return make_knock(topic, target, secrets.token_bytes(NONCE_BYTES))
@@ -158,18 +191,14 @@ class Endpoint:
         connection.schedule_transmit()
         return connection
 
-    def path_to(self, host: str, port: int) -> Path | None:
-        """A way from the first socket that reaches this kind of address."""
-        for opened in self._sockets:
-            address = opened.address_for(host, port)
-            if address is not None:
-                return Path(opened, address)
-        return None
-
     def send(self, datagrams: Sequence[bytes], path: Path) -> None:
         opened = path.socket
         opened.send(datagrams, path.address)
-        if opened.wants_to_write and opened not in self._writing and opened in self._sockets:
+        if (
+            opened.wants_to_write
+            and opened not in self._writing
+            and (opened in self._sockets or opened in self._extra)
+        ):
             self._writing.add(opened)
             self._loop.add_writer(opened.fileno(), self._writable, opened)
 
@@ -292,6 +321,7 @@ class Endpoint:
             timer.cancel()
         if connection.probes is not None:
             self._by_tag.pop(connection.probes.tag, None)
+        self._extra.sweep()
 
 
 def readable_address(address: SocketAddress) -> str:

@@ -25,7 +25,7 @@ from hdpd.errors import (
 from hdpd.identity.keys import Identity, PeerId, peer_id_of_certificate
 from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic
-from hdpd.link.connection import Connection
+from hdpd.link.connection import Connection, Path
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.hello import Answerer, Asker
 from hdpd.link.paths import PathProbes
@@ -46,8 +46,13 @@ log = logging.getLogger(__name__)
 
 HELLO_TIMEOUT_S = 8.0  # for the whole hello, beyond four round trips on any usable link
 PROOF_TIMEOUT_S = 15.0
-# NATs may forget a mapping after 30 s (RFC 4787 asks for 120, many do not care): two tries in it.
-KEEP_ALIVE_S = 12.0
+# NATs may forget a mapping after 30 s (RFC 4787 asks for 120, many do not care). More often than
+# that, so that a session whose path broke is back within 10 s.
+KEEP_ALIVE_S = 5.0
+# While a ping is unanswered the next one follows sooner; after so long the path seems broken.
+UNANSWERED_PING_S = 1.0
+SILENT_S = 2.0
+SILENT_RTTS = 4.0  # and longer on slow links
 # An answer that pauses so long may be on its way to an address that is not ours any more.
 STALL_S = 0.8
 MAX_REQUESTS = 128  # served at once for one peer; each may hold a stream's buffers
@@ -86,6 +91,8 @@ class Session:
         self.since = asyncio.get_running_loop().time()
         self.on_closed: Callable[[Session], None] = lambda session: None
         self.on_topics: Callable[[Session], None] = lambda session: None
+        self.on_silent: Callable[[Session], None] = lambda session: None
+        self.on_path: Callable[[Session], None] = lambda session: None
         self._connection = connection
         self._around = around
         self._certificate_hash = certificate_hash
@@ -94,11 +101,13 @@ class Session:
         self._proving = asyncio.Lock()  # held while we ask
         self._pings: dict[int, float] = {}
         self._next_ping = 1
+        self._unanswered_since: float | None = None
         self._loop = asyncio.get_running_loop()
         connection.on_stream = self.serve
         connection.on_reset = self._hung_up
         connection.on_ping = self._ping_acknowledged
         connection.on_ended = self._ended
+        connection.on_path = lambda: self.on_path(self)
         self._keep_alive = self._loop.call_soon(self._ping)
         self._stall_check: asyncio.TimerHandle | None = None
         self._patience = STALL_S
@@ -259,16 +268,56 @@ class Session:
 
     # Staying alive.
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the peer has not been heard for some seconds although it was asked."""
+        since = self._unanswered_since
+        if since is None or self._was_answered:
+            return False
+        return self._loop.time() - since >= max(SILENT_S, SILENT_RTTS * self.rtt)
+
+    @property
+    def _was_answered(self) -> bool:
+        """Whether anything has come since the first ping of which that was not known."""
+        since = self._unanswered_since
+        return since is None or self._connection.last_received >= since
+
+    def probe(self, path: Path) -> None:
+        """Asks whether the peer can be reached on `path`; the session moves there when it can."""
+        self._connection.probe(path, self._loop.time())
+
+    def ping_now(self) -> None:
+        """Finds out soon whether the peer is still there."""
+        self._keep_alive.cancel()
+        self._ping()
+
     def _ping(self) -> None:
+        """Goes on for ever: slowly while pings are answered, `on_silent` each time they are not."""
         if self.closed:
             return
+        now = self._loop.time()
+        if self._was_answered:
+            self._unanswered_since = now
         uid = self._next_ping
         self._next_ping += 1
-        self._pings[uid] = self._loop.time()
+        self._pings[uid] = now
         self._connection.ping(uid)
         # Those that were never answered are lost; two intervals are remembered.
         self._pings.pop(uid - 2, None)
-        self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
+        wait = min(UNANSWERED_PING_S, KEEP_ALIVE_S)
+        self._keep_alive = self._loop.call_later(wait, self._look_for_answer)
+
+    def _look_for_answer(self) -> None:
+        if self.closed:
+            return
+        if self._was_answered:
+            self._unanswered_since = None
+            wait = max(0.0, KEEP_ALIVE_S - UNANSWERED_PING_S)
+            self._keep_alive = self._loop.call_later(wait, self._ping)
+        else:
+            if self.is_silent:
+                self.on_silent(self)
+            self._ping()
 
     def _look_for_stall(self) -> None:
         """A side that only listens has to speak now and then, less often the longer it waits: when
@@ -282,7 +331,8 @@ class Session:
         if wait > 0:
             self._patience = STALL_S
         else:
-            self._connection.ping(0)
+            if self._was_answered:
+                self.ping_now()
             wait = self._patience = min(2 * self._patience, KEEP_ALIVE_S)
         self._stall_check = self._loop.call_later(wait, self._look_for_stall)
 

@@ -7,11 +7,11 @@ of which is one of those with probability SOCKETS/PORTS. docs/nat.md has the ari
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from hdpd.discovery.records import Candidate, NatKind
+from hdpd.nat.scopes import is_public
 
 Address = tuple[str, int]
 Part = Literal["none", "open", "probe"]
@@ -39,29 +39,9 @@ def public_ipv4(candidates: Sequence[Candidate]) -> Address | None:
     order = ("stun", "observed", "local", "mapped")
     usable = [each for each in candidates if ":" not in each.host]
     for candidate in sorted(usable, key=lambda each: order.index(each.kind)):
-        # Documentation addresses stand for public ones in every laboratory.
-        if candidate.kind != "local" or not _is_private(candidate.host):
+        if candidate.kind != "local" or is_public(candidate.host):
             return candidate.host, candidate.port
     return None
-
-
-def _is_private(host: str) -> bool:
-    ip = ipaddress.ip_address(host)
-    return any(ip in network for network in _PRIVATE)
-
-
-# RFC 1918, RFC 6598 (between a carrier's NAT and its customers), loopback and link-local.
-_PRIVATE: Final = [
-    ipaddress.ip_network(network)
-    for network in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-    )
-]
 
 
 class Pace:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import ClassVar, Self
 
 from hdpd.errors import HdpdError, PathInvalid, ProtocolError, UnknownRequest, error_from_wire
+from hdpd.identity.addresses import parse_ip
 from hdpd.wire import fields
 from hdpd.wire.fields import Message
 from hdpd.wire.paths import RemotePath
@@ -195,9 +196,46 @@ class Announce:
         return cls(records=tuple(records))
 
 
-Request = Hello | Topics | Ls | Search | Read | Announce
+@dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """Brings a punch request to its target, or to a peer that is connected with the target."""
+
+    name: ClassVar[str] = "rendezvous"
+    record: bytes
+
+    def to_wire(self) -> Message:
+        return {"request": self.name, "record": self.record}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        record = fields.optional_bytes(message, "record", MAX_RECORD_BYTES)
+        if record is None:
+            raise ProtocolError("a punch request is missing")
+        return cls(record)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Tells the peer at which address its packets come here; `host` is an IP literal."""
+
+    name: ClassVar[str] = "observed"
+    host: str
+    port: int
+
+    def to_wire(self) -> Message:
+        return {"request": self.name, "address": parse_ip(self.host).packed, "port": self.port}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        address = fields.optional_bytes(message, "address", 16)
+        port = fields.integer(message, "port", 1, 65535)
+        return cls(str(parse_ip(address or b"")), port)
+
+
+Request = Hello | Topics | Ls | Search | Read | Announce | Rendezvous | Observed
 _REQUESTS: dict[str, type[Request]] = {
-    request.name: request for request in (Hello, Topics, Ls, Search, Read, Announce)
+    request.name: request
+    for request in (Hello, Topics, Ls, Search, Read, Announce, Rendezvous, Observed)
 }
 
 
