@@ -96,7 +96,9 @@ class Book:
         """
         self.found(peer_id, None, "known", [address], now)
         peer = self._peers[peer_id]
-        peer.addresses[address].worked = now
+        # It may have been trimmed again, where the clock was set back and all others look newer.
+        peer.addresses.setdefault(address, KnownAddress(now)).worked = now
+        self._trim(peer, now)
         peer.topics.update(topics)
         peer.last_connected = now
 
