@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = resolve(arguments, os.environ)
         match arguments.action:
             case "check-config":
-                source = config.config_file or "there is no file; flags and defaults are used"
+                files = ", ".join(map(str, config.config_files))
+                source = files or "there is no file; flags and defaults are used"
                 print(f"hdpd: the configuration is good ({source})")  # noqa: T201
                 return EXIT_OK
             case "print-config":

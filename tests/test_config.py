@@ -54,7 +54,66 @@ def test_defaults(environ: dict[str, str]) -> None:
     )
     assert (config.port, config.mdns, config.quic_engine) == (3031, True, "qh3")
     assert (config.topics, config.shares, config.bind) == ((), (), ())
-    assert (config.log_level, config.config_file) == ("info", None)
+    assert (config.log_level, config.config_files) == ("info", ())
+
+
+def test_files_of_the_directory_are_added(environ: dict[str, str], share: Path) -> None:
+    Path("test.toml").write_text('topics = ["a"]\nlog_level = "debug"\n[network]\nport = 1')
+    Path("test.toml.d").mkdir()
+    Path("test.toml.d/20-b.toml").write_text('topics = ["b", "a"]\n[network]\nport = 2')
+    Path("test.toml.d/10-a.toml").write_text(
+        f'[network]\nport = 3\nmdns = false\n[[shares]]\npath = "{share}"'
+    )
+    Path("test.toml.d/.10-a.toml.swp").write_text("junk")
+    Path("test.toml.d/notes.txt").write_text("junk")
+    config = load(["--config", "test.toml"], environ)
+    assert config.topics == ("a", "b")
+    assert (config.port, config.mdns, config.log_level) == (2, False, "debug")
+    assert [each.name for each in config.shares] == ["Music"]
+    assert [path.name for path in config.config_files] == ["test.toml", "10-a.toml", "20-b.toml"]
+    assert load(["--config", "test.toml", "--topic", "c"], environ).topics == ("c",)
+
+
+def test_paths_are_relative_to_the_file_that_has_them(environ: dict[str, str], share: Path) -> None:
+    Path("test.toml").touch()
+    Path("test.toml.d").mkdir()
+    Path("test.toml.d/a.toml").write_text('download_dir = "here"\n[[shares]]\npath = "../Music"')
+    config = load(["--config", "test.toml"], environ)
+    assert config.download_dir == Path("test.toml.d/here").absolute()
+    assert config.shares[0].path == share
+
+
+def test_a_mistake_names_the_file_that_has_it(environ: dict[str, str], share: Path) -> None:
+    other = share.parent / "other" / "Music"
+    other.mkdir(parents=True)
+    Path("test.toml").write_text(f'[[shares]]\npath = "{share}"')
+    Path("test.toml.d").mkdir()
+    for text in ("topic = []", "[network]\nport = 70000", f'[[shares]]\npath = "{other}"'):
+        Path("test.toml.d/a.toml").write_text(text)
+        with pytest.raises(ConfigError, match=r"test\.toml\.d/a\.toml:"):
+            load(["--config", "test.toml"], environ)
+
+
+def test_the_directory_alone_is_enough(environ: dict[str, str], tmp_path: Path) -> None:
+    added = tmp_path / "etc" / "hdpd.toml.d"
+    added.mkdir(parents=True)
+    (added / "a.toml").write_text("topics = ['a']")
+    assert load([], environ).topics == ("a",)
+
+
+def test_credentials_are_read_last(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "secrets.toml").write_text(
+        "topics = ['secret']\n[network]\nmqtt_servers = ['mqtts://me:word@b.example']"
+    )
+    (tmp_path / "another-credential").write_text("not TOML")
+    text = "topics = ['a']\n[network]\nmqtt_servers = ['a.example']"
+    Path("files").mkdir()
+    Path("files/hdpd.toml").write_text(text)
+    config = load(
+        ["--config", "files/hdpd.toml"], {**environ, "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    )
+    assert config.topics == ("a", "secret")
+    assert [server.password for server in config.mqtt_servers] == ["word"]
 
 
 def test_systemd_says_where_things_are(environ: dict[str, str]) -> None:
@@ -103,7 +162,7 @@ def test_files_are_found_in_their_usual_places(environ: dict[str, str], tmp_path
         path.parent.mkdir(parents=True)
         path.write_text(f'topics = ["{topic}"]')
         config = load([], environ)
-        assert (config.topics, config.config_file) == ((topic,), path)
+        assert (config.topics, config.config_files) == ((topic,), (path,))
 
 
 def test_paths_in_a_file_are_relative_to_it(environ: dict[str, str], tmp_path: Path) -> None:

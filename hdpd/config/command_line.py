@@ -27,6 +27,7 @@ class Arguments:
     state_dir: str | None
     mqtt_server: list[str] | None
     stun_server: list[str] | None
+    port_mapping: bool | None
     mdns: bool | None
     port: int | None
     bind: list[str] | None
@@ -88,6 +89,13 @@ def _parser() -> _Parser:
         action="append",
         help="who tells this machine its public address",
     )
+    add(
+        "--no-port-mapping",
+        dest="port_mapping",
+        action="store_false",
+        default=None,
+        help="do not ask the router to forward the port (PCP, NAT-PMP, UPnP)",
+    )
     add("--no-mdns", dest="mdns", action="store_false", default=None, help="no search on the LAN")
     add("--port", metavar="N", type=int, help="the UDP port for peers, 0 for any (3031)")
     add("--bind", metavar="ADDR", action="append", help="use this address of the machine (all)")
@@ -97,7 +105,7 @@ def _parser() -> _Parser:
     add = operation.add_argument
     add(
         "--control",
-        metavar="HOST:PORT|unix:PATH",
+        metavar="[https://]HOST:PORT|unix:PATH",
         action="append",
         help="where hdpctl and browsers connect "
         "(127.0.0.1:3030, [::1]:3030, and hdpd.sock in the runtime directory)",

@@ -17,12 +17,19 @@ Environment = Mapping[str, str]
 
 
 def config_file(environ: Environment) -> Path | None:
-    """The configuration file that is there."""
+    """The configuration file that is there, itself or as a directory of additions to it."""
     candidates = [SYSTEM_CONFIG_FILE]
     if config_home := _xdg(environ, "XDG_CONFIG_HOME", ".config"):
         candidates.append(config_home / "hdpd" / "hdpd.toml")
     # A dangling link or an unreadable file is a mistake to tell, not a file to ignore.
-    return next((path for path in candidates if os.path.lexists(path)), None)
+    return next(
+        (p for p in candidates if os.path.lexists(p) or os.path.lexists(additions(p))), None
+    )
+
+
+def additions(config: Path) -> Path:
+    """The directory whose files add to the configuration file: `hdpd.toml.d`."""
+    return config.with_name(f"{config.name}.d")
 
 
 def state(environ: Environment) -> Path:

@@ -33,6 +33,7 @@ class NetworkSettings(msgspec.Struct, frozen=True):
     mdns: bool | None = None
     mqtt_servers: list[str] | None = None
     stun_servers: list[str] | None = None
+    port_mapping: bool | None = None
     quic_engine: QuicEngine | None = None
 
 
@@ -41,6 +42,8 @@ class ControlSettings(msgspec.Struct, frozen=True):
 
     listen: list[str] | None = None
     hostnames: list[str] | None = None
+    certificate: str | None = None
+    key: str | None = None
 
 
 class TransferSettings(msgspec.Struct, frozen=True):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar, get_args
 
-from hdpd.config import command_line, directories, file, shares, values
+from hdpd.config import command_line, directories, shares, values
 from hdpd.config.command_line import Arguments
-from hdpd.config.file import FileSettings, LogLevel, QuicEngine
+from hdpd.config.file import LogLevel, QuicEngine
+from hdpd.config.layers import Layers
+from hdpd.config.layers import read as read_layers
 from hdpd.config.values import (
     ControlAddress,
     HostPort,
@@ -50,15 +53,17 @@ class Config:
     state_dir: Path
     mqtt_servers: tuple[MqttServer, ...]
     stun_servers: tuple[HostPort, ...]
+    port_mapping: bool  # asks the router to forward the port
     mdns: bool
     port: int  # UDP; 0 is any free one
     bind: tuple[str, ...]  # IP literals; empty is every address of the machine
     control: tuple[ControlAddress, ...]
     control_names: tuple[str, ...]  # further host names that the control interface answers to
+    control_certificate: tuple[Path, Path] | None  # with its key, for https; None: one is made
     quic_engine: QuicEngine
     log_level: LogLevel
     upload_slots: int
-    config_file: Path | None  # where it was read from
+    config_files: tuple[Path, ...]  # where it was read from, the weakest first
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
@@ -71,55 +76,51 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
 
 def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
     """The configuration with everything filled in; raises ConfigError as `load` does."""
-    path = flags.config.absolute() if flags.config else directories.config_file(environ)
-    settings = file.read(path) if path else FileSettings()
-    network, control = settings.network, settings.control
+    layers = read_layers(flags.config, environ)
 
-    def pick(
-        flag: str, told: Value | None, key: str, configured: Value | None
-    ) -> _Given[Value] | None:
+    def pick(flag: str, told: Value | None, key: str) -> _Given[Value] | None:
         if told is not None:
             return _Given(flag, Path.cwd(), told)
-        if configured is not None and path is not None:
-            return _Given(f"{path}: {key}", path.parent, configured)
+        if (found := layers.last(key)) is not None:
+            path, value = found
+            return _Given(f"{path}: {key}", path.parent, value)
         return None
 
-    given_state_dir = pick("--state-dir", flags.state_dir, "state_dir", settings.state_dir)
-    state_dir = _directory(given_state_dir, environ) or directories.state(environ)
-    given_download_dir = pick(
-        "--download-dir", flags.download_dir, "download_dir", settings.download_dir
+    state_dir = _directory(pick("--state-dir", flags.state_dir, "state_dir"), environ)
+    state_dir = state_dir or directories.state(environ)
+    download_dir = _directory(pick("--download-dir", flags.download_dir, "download_dir"), environ)
+    mqtt_servers = pick("--mqtt-server", flags.mqtt_server, "network.mqtt_servers")
+    stun_servers = pick("--stun-server", flags.stun_server, "network.stun_servers")
+    port = pick("--port", flags.port, "network.port")
+    bind = pick("--bind", flags.bind, "network.bind")
+    mdns = pick("--no-mdns", flags.mdns, "network.mdns")
+    port_mapping = pick("--no-port-mapping", flags.port_mapping, "network.port_mapping")
+    engine: _Given[QuicEngine] | None = pick(
+        "--quic-engine", flags.quic_engine, "network.quic_engine"
     )
-    download_dir = _directory(given_download_dir, environ)
-    topics = pick("--topic", flags.topic, "topics", settings.topics)
-    mqtt_servers = pick(
-        "--mqtt-server", flags.mqtt_server, "network.mqtt_servers", network.mqtt_servers
-    )
-    stun_servers = pick(
-        "--stun-server", flags.stun_server, "network.stun_servers", network.stun_servers
-    )
-    port = pick("--port", flags.port, "network.port", network.port)
-    bind = pick("--bind", flags.bind, "network.bind", network.bind)
-    listen = pick("--control", flags.control, "control.listen", control.listen)
-    hostnames = pick("", None, "control.hostnames", control.hostnames)
-    slots = pick("", None, "transfers.upload_slots", settings.transfers.upload_slots)
-    mdns = network.mdns if flags.mdns is None else flags.mdns
+    listen = pick("--control", flags.control, "control.listen")
+    hostnames: _Given[list[str]] | None = pick("", None, "control.hostnames")
+    slots: _Given[int] | None = pick("", None, "transfers.upload_slots")
+    log_level: _Given[LogLevel] | None = pick("--log-level", flags.log_level, "log_level")
     socket = UnixAddress(directories.runtime(environ, state_dir) / "hdpd.sock")
     return Config(
-        topics=_items(topics, _topic, ()),
-        shares=_shares(flags, settings, path, environ),
+        topics=_topics(flags, layers),
+        shares=_shares(flags, layers, environ),
         download_dir=download_dir or directories.downloads(environ, state_dir),
         state_dir=state_dir,
         mqtt_servers=_servers(mqtt_servers, values.parse_mqtt_server, DEFAULT_MQTT_SERVERS),
         stun_servers=_servers(stun_servers, values.parse_stun_server, DEFAULT_STUN_SERVERS),
-        mdns=True if mdns is None else mdns,
+        mdns=mdns.value if mdns else True,
+        port_mapping=port_mapping.value if port_mapping else True,
         port=_number(port, 0, 65535, DEFAULT_PORT),
         bind=_items(bind, values.parse_ip, ()),
         control=_items(listen, values.parse_control_address, (*DEFAULT_CONTROL, socket)),
         control_names=_items(hostnames, values.parse_host, ()),
-        quic_engine=flags.quic_engine or network.quic_engine or "qh3",
-        log_level=flags.log_level or settings.log_level or _default_log_level(environ),
+        control_certificate=_certificate(certificate, key, environ),
+        quic_engine=engine.value if engine else "qh3",
+        log_level=log_level.value if log_level else _default_log_level(environ),
         upload_slots=_number(slots, 1, MAX_UPLOAD_SLOTS, DEFAULT_UPLOAD_SLOTS),
-        config_file=path,
+        config_files=layers.paths,
     )
 
 
@@ -174,14 +175,37 @@ def _directory(given: _Given[str] | None, environ: Mapping[str, str]) -> Path | 
     return path
 
 
+def _certificate(layers: Layers, environ: Mapping[str, str]) -> tuple[Path, Path] | None:
+    """The paths of both PEM files; whether they can be used shows when they are."""
+    keys = ("control.certificate", "control.key")
+    found = [(key, given) for key in keys if (given := layers.last(key)) is not None]
+    if not found:
+        return None
+    if len(found) == 1:
+        raise ConfigError(f"{found[0][1][0]}: control.certificate and control.key go together")
+    certificate, key = (
+        directories.resolve_path(f"{path}: {name}", value, path.parent, environ)
+        for name, (path, value) in found
+    )
+    return certificate, key
+
+
+def _topics(flags: Arguments, layers: Layers) -> tuple[str, ...]:
+    if flags.topic is not None:
+        return _items(_Given("--topic", Path.cwd(), flags.topic), _topic, ())
+    found = (
+        _items(_Given(f"{path}: topics", path.parent, names), _topic, ())
+        for path, names in layers.topics()
+    )
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
+
+
 def _shares(
-    flags: Arguments, settings: FileSettings, path: Path | None, environ: Mapping[str, str]
+    flags: Arguments, layers: Layers, environ: Mapping[str, str]
 ) -> tuple[ShareConfig, ...]:
     if flags.share_dir is not None:
         return shares.from_flags(flags.share_dir, environ)
-    if settings.shares is not None and path is not None:
-        return shares.from_file(path, settings.shares, environ)
-    return ()
+    return shares.from_files(layers.shares(), environ)
 
 
 def _topic(text: str) -> str:

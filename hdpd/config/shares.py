@@ -16,19 +16,19 @@ from hdpd.wire.paths import EntryName, text_from_bytes
 def from_flags(texts: Iterable[str], environ: Environment) -> tuple[ShareConfig, ...]:
     """The shares of `--share-dir [NAME=]DIR`; raises ConfigError."""
     flag = "--share-dir"
-    return _distinct(flag, [_from_flag(flag, text, environ) for text in texts])
+    return _distinct((flag, _from_flag(flag, text, environ)) for text in texts)
 
 
-def from_file(
-    path: Path, settings: Iterable[ShareSettings], environ: Environment
+def from_files(
+    tables: Iterable[tuple[Path, ShareSettings]], environ: Environment
 ) -> tuple[ShareConfig, ...]:
-    """The shares of the `[[shares]]` tables in the file at `path`; raises ConfigError."""
-    where = f"{path}: shares"
-    shares = []
-    for share in settings:
+    """The shares of `[[shares]]` tables, each with the file that it is in; raises ConfigError."""
+    found = []
+    for path, share in tables:
+        where = f"{path}: shares"
         directory = resolve_path(where, share.path, path.parent, environ)
-        shares.append(_checked(where, share.name, directory, hidden=share.hidden))
-    return _distinct(where, shares)
+        found.append((where, _checked(where, share.name, directory, hidden=share.hidden)))
+    return _distinct(found)
 
 
 def _from_flag(flag: str, text: str, environ: Environment) -> ShareConfig:
@@ -58,10 +58,10 @@ def _checked(where: str, name: str | None, path: Path, *, hidden: bool = False) 
         raise ConfigError(f"{where}: {name!r} cannot be a share's name: {error}") from None
 
 
-def _distinct(where: str, shares: Iterable[ShareConfig]) -> tuple[ShareConfig, ...]:
+def _distinct(shares: Iterable[tuple[str, ShareConfig]]) -> tuple[ShareConfig, ...]:
     """The shares without repetitions; raises ConfigError when two have one name."""
     taken: dict[str, ShareConfig] = {}
-    for share in shares:
+    for where, share in shares:
         other = taken.setdefault(share.name, share)
         if other != share:
             free = next(

@@ -31,10 +31,18 @@ def to_toml(config: Config) -> str:
                 "mdns": config.mdns,
                 "mqtt_servers": [_mqtt_url(server) for server in config.mqtt_servers],
                 "stun_servers": config.stun_servers,
+                "port_mapping": config.port_mapping,
                 "quic_engine": config.quic_engine,
             },
         ),
-        ("[control]", {"listen": config.control, "hostnames": config.control_names}),
+        (
+            "[control]",
+            {
+                "listen": config.control,
+                "hostnames": config.control_names,
+                **dict(zip(("certificate", "key"), config.control_certificate or (), strict=False)),
+            },
+        ),
         ("[transfers]", {"upload_slots": config.upload_slots}),
     ]
     tables += [

@@ -38,7 +38,11 @@ class HostPort:
 class TcpAddress(HostPort):
     """Where the control interface listens by TCP; port 0 means any free one."""
 
-    __str__ = HostPort.__str__
+    tls: bool = False
+
+    def __str__(self) -> str:
+        address = HostPort(self.host, self.port)
+        return f"https://{address}" if self.tls else str(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +161,13 @@ def _without_credentials(url: str) -> str:
 
 
 def parse_control_address(text: str) -> ControlAddress:
-    """`HOST:PORT` or `unix:PATH`."""
+    """`HOST:PORT`, `https://HOST:PORT` or `unix:PATH`."""
     if not text.startswith("unix:"):
-        address = parse_host_port(text, lowest_port=0)
-        return TcpAddress(address.host, address.port)
+        tls = text.startswith("https://")
+        address = parse_host_port(
+            text.removeprefix("https://" if tls else "http://"), lowest_port=0
+        )
+        return TcpAddress(address.host, address.port, tls)
     path = Path(text.removeprefix("unix:")).absolute()
     if text == "unix:" or "\0" in text:
         raise ValueError(f"{text!r} lacks the path of the socket; write unix:PATH")
