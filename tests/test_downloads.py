@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from hdpd.errors import (
     PathInvalid,
     SlotLost,
 )
+from hdpd.identity.keys import PeerId
 from hdpd.transfers import conductor, runner
+from hdpd.transfers.partial import PartialFile
+from hdpd.transfers.ranges import MAX_UNRECORDED
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
-from tests.downloads_harness import eventually, service
+from tests.downloads_harness import WAIT_SECONDS, eventually, service
 from tests.fake_peer import MTIME_NS, FakeFile, FakePeer, FakeStream, Gate
 
 MIB = 1024 * 1024
@@ -273,6 +277,30 @@ async def test_after_a_crash_only_the_tail_is_fetched_again(tmp_path: Path) -> N
         assert done["done_bytes"] == len(data) + 1
         assert sum(read.length for read in peer.reads) == len(data) + 1 - there
         assert 80 * MIB - there <= 20 * MIB + 48 * MIB
+
+
+async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that does not get on holds up the asking, for one file as for several."""
+    syncing = threading.Event()
+    monkeypatch.setattr(PartialFile, "sync", lambda _: syncing.wait(WAIT_SECONDS))
+    data = noise(70 * MIB)
+    ann = FakePeer({"s/f": FakeFile(data)})
+    bob = FakePeer({"s/g": FakeFile(data)}, peer_id=PeerId(bytes(31) + b"\x02"))
+    async with service(tmp_path, ann, bob) as here:
+        ids = [await here.add("s/f", peer=ann), await here.add("s/g", peer=bob)]
+        disk = here.downloads._conductor._disk
+        await eventually(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
+        await asyncio.sleep(0.1)
+        received = [(await here.shown(id_))["received_bytes"] for id_ in ids]
+        assert sum(received) <= disk.window.used <= MAX_UNRECORDED
+        assert sum(read.length for read in ann.reads + bob.reads) <= MAX_UNRECORDED
+        syncing.set()
+        for id_ in ids:
+            assert (await here.wait(id_))["state"] == "done"
+        assert disk.window.used == 0
+        assert here.tree() == {"f": data, "g": data}
 
 
 async def test_a_stop_loses_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hdpd.errors import HdpdError
 from hdpd.transfers.directories import Components, Directories
-from hdpd.transfers.filesystem import storage_error, sync_directory
+from hdpd.transfers.filesystem import start_writing_out, storage_error, sync_directory
 
 ZEROS = bytes(1024 * 1024)  # as long as the longest chunk that a stream hands out
 
@@ -85,6 +85,7 @@ class PartialFile:
             length = sum(map(len, chunks))
             if written < length:
                 self._write_rest(b"".join(chunks)[written:], offset + written)
+            start_writing_out(self._descriptor, offset, length)
         except OSError as error:
             raise storage_error(error, "write", self._name) from None
 
