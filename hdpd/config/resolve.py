@@ -116,7 +116,7 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
         bind=_items(bind, values.parse_ip, ()),
         control=_items(listen, values.parse_control_address, (*DEFAULT_CONTROL, socket)),
         control_names=_items(hostnames, values.parse_host, ()),
-        control_certificate=_certificate(certificate, key, environ),
+        control_certificate=_certificate(layers, environ),
         quic_engine=engine.value if engine else "qh3",
         log_level=log_level.value if log_level else _default_log_level(environ),
         upload_slots=_number(slots, 1, MAX_UPLOAD_SLOTS, DEFAULT_UPLOAD_SLOTS),
