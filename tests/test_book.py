@@ -70,6 +70,15 @@ def test_new_addresses_find_room_among_those_that_worked() -> None:
     assert AWAY in known(book, A).addresses
 
 
+def test_a_clock_that_is_set_back_spoils_nothing() -> None:
+    book = Book()
+    told = [("192.0.2.9", port) for port in range(1, MAX_ADDRESSES + 1)]
+    book.found(A, TOPIC, "mqtt", told, 1_000_000.0)
+    book.connected(A, HOME, [TOPIC], 1.0)
+    assert known(book, A).addresses_to_dial()[0] == HOME
+    assert len(known(book, A).addresses) == MAX_ADDRESSES
+
+
 def test_old_addresses_are_forgotten() -> None:
     book = Book()
     book.found(A, TOPIC, "mqtt", [HOME], 0.0)
@@ -110,6 +119,7 @@ steps = st.one_of(
     st.tuples(st.just("block"), ids, st.booleans()),
     st.tuples(st.just("save"), st.none(), st.none()),
     st.tuples(st.just("fail"), st.none(), st.none()),
+    st.tuples(st.just("clock"), st.none(), st.sampled_from([-1000.0, 2 * FORGET_ADDRESS_S])),
 )
 
 
@@ -120,14 +130,18 @@ def test_the_disk_ends_up_with_what_the_book_holds(script: list[Any]) -> None:
     most, book_module.MAX_PEERS = book_module.MAX_PEERS, 4
     try:
         book, disk = Book(), set[PeerId]()
-        for now, (what, peer_id, detail) in enumerate(script):
-            if what == "found":
-                book.found(peer_id, TOPIC, "mqtt", detail, float(now))
+        now = 100.0
+        for what, peer_id, detail in script:
+            now += 1.0
+            if what == "clock":
+                now += detail
+            elif what == "found":
+                book.found(peer_id, TOPIC, "mqtt", detail, now)
             elif what == "connected":
-                book.connected(peer_id, detail[0] if detail else None, [TOPIC], float(now))
+                book.connected(peer_id, detail[0] if detail else HOME, [TOPIC], now)
             elif what == "block":
-                book.block(peer_id, detail, float(now))
-            else:
+                book.block(peer_id, detail, now)
+            elif what in ("save", "fail"):
                 saved, removed = book.take_changed()
                 if what == "fail":
                     book.keep(saved, removed)
