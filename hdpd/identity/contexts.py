@@ -16,6 +16,7 @@ RECORD_SIGNATURE: Final = b"hdp/1 record"
 
 # HKDF info strings, from the identity seed.
 EXCHANGE_KEY: Final = b"hdp/1 exchange key"
+PCP_NONCE: Final = b"hdp/1 pcp nonce"
 
 # scrypt salt, and HKDF info strings from the topic's master key.
 TOPIC_SALT: Final = b"hdp/1 topic"

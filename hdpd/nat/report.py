@@ -161,21 +161,6 @@ def _way_in(report: NatReport) -> str:
     )
 
 
-_MAPPING_WORDS[report.mapping].format(port=report.port)
-        if report.mapping == "none" and report.filtering in ("address", "port"):
-            yield (
-                "A firewall lets in answers only, which is enough in nearly all cases; opening "
-                f"UDP port {report.port} helps the others."
-            )
-        if report.behind_carrier:
-            yield "The router is itself behind a NAT of the provider."
-    if report.public_ipv6 is not None:
-        if report.mapping == "hard":
-            yield "By IPv6, which works here, everybody who has it can connect."
-        elif report.public_ipv4 is not None:
-            yield "IPv6 works, too."
-
-
 _MAPPING_WORDS: dict[Mapping, str] = {
     "none": "This machine has a public address of its own: everybody can connect directly.",
     "easy": "The router is easy to get through: direct connections work with nearly everybody, "
@@ -187,4 +172,3 @@ _MAPPING_WORDS: dict[Mapping, str] = {
     "unknown": "UDP works; what kind of router is on the way is not known yet, as only one STUN "
     "server answered.",
 }
-

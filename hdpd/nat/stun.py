@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hdpd.config import HostPort
@@ -50,6 +51,7 @@ class StunClient:
         self._send = send
         # Only our own questions make entries, each for 3 s.
         self._waiting: dict[bytes, _Transaction] = {}
+        self._expected: dict[bytes, asyncio.Future[None]] = {}
         self._loop = asyncio.get_running_loop()
 
     async def ask(self, server: HostPort, answer_from: int = SAME) -> Answered:
@@ -75,9 +77,30 @@ class StunClient:
             transaction.future.cancel()
         raise TimedOut("no answer")
 
+    def send(self, datagram: bytes, to: HostPort) -> None:
+        """Sends something over the socket."""
+        self._send(datagram, to)
+
+    @contextlib.contextmanager
+    def expect(self, transaction_id: bytes) -> Iterator[asyncio.Future[None]]:
+        """A future that is done when a message with that id arrives, answer or not."""
+        arrived: asyncio.Future[None] = self._loop.create_future()
+        self._expected[transaction_id] = arrived
+        try:
+            yield arrived
+        finally:
+            del self._expected[transaction_id]
+            arrived.cancel()
+
     def receive(self, datagram: bytes, source: HostPort) -> None:
         """A datagram that looks like STUN; what nobody waits for changes only a counter."""
-        transaction = self._waiting.get(transaction_id_of(datagram) or b"")
+        transaction_id = transaction_id_of(datagram) or b""
+        expected = self._expected.get(transaction_id)
+        if expected is not None:
+            if not expected.done():
+                expected.set_result(None)
+            return
+        transaction = self._waiting.get(transaction_id)
         if transaction is None or transaction.future.done():
             self.unexpected += 1
             return

@@ -1,0 +1,202 @@
+"""Keeps our UDP port mapped at the router, by the best protocol that it speaks.
+
+PCP before NAT-PMP before UPnP: the first two are one datagram each way, and PCP knows IPv6. All are
+asked at once, so that a router with the last one only does not wait for silence on the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Callable, Sequence
+
+from hdpd.config import HostPort
+from hdpd.errors import HdpdError
+from hdpd.nat.gateway import Granted, PcpWay, PmpWay, Way
+from hdpd.nat.report import PortMapping
+from hdpd.nat.scopes import is_public
+from hdpd.nat.upnp import UpnpWay
+from hdpd.nat.watch import Network
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 15 * 60.0  # a router that maps nothing may be set up to later
+SHORTEST_S = 20.0  # a router that grants a second only is not asked twice a second
+UNMAP_S = 2.0
+MAX_IPV6 = 2  # addresses that get a hole in the firewall
+
+
+class PortMapper:
+    """`mappings` says how far each protocol came; `on_change` is called when that changes."""
+
+    def __init__(self, nonce: bytes, on_change: Callable[[], None]) -> None:
+        """`nonce` is 12 bytes that stay the same for this peer, over restarts too."""
+        self._nonce = nonce
+        self._on_change = on_change
+        self._doors: list[_Door] = []
+
+    @property
+    def mappings(self) -> tuple[PortMapping, ...]:
+        return tuple(mapping for door in self._doors for mapping in door.mappings)
+
+    def map(self, network: Network, hosts: Sequence[str], port: int) -> None:
+        """Maps `port` at the routers of this network, on which we have the addresses `hosts`;
+        again where it is mapped already.
+        """
+        wanted = self._wanted(network, hosts)
+        for door in self._doors:
+            if (door.own, door.gateway) in wanted:
+                wanted.remove((door.own, door.gateway))
+                door.try_now()
+            else:
+                door.stop()
+        self._doors = [door for door in self._doors if not door.stopped]
+        ipv4 = next((each for each in wanted if ":" not in each[0]), None) or next(
+            ((door.own, door.gateway) for door in self._doors if ":" not in door.own), None
+        )
+        for own, gateway in wanted:
+            ways: list[Way] = [PcpWay(own, gateway, self._nonce)]
+            if ":" not in own:
+                ways.append(PmpWay(own, gateway))
+            if ipv4 is not None:
+                ways.append(UpnpWay(own, gateway=ipv4[1], search_from=ipv4[0]))
+            self._doors.append(_Door(own, gateway, port, ways, self._on_change))
+
+    @staticmethod
+    def _wanted(network: Network, hosts: Sequence[str]) -> list[tuple[str, str]]:
+        """Our addresses that are behind a router which could map them, each with the router."""
+        wanted: list[tuple[str, str]] = []
+        route = network.route(4)
+        if route is not None and route.gateway is not None:
+            own = _source_towards(route.gateway)
+            if own in hosts and not is_public(own):
+                wanted.append((own, route.gateway))
+        route = network.route(6)
+        if route is not None and route.gateway is not None:
+            public = [each for each in hosts if ":" in each and is_public(each)]
+            wanted += [(own, route.gateway) for own in public[:MAX_IPV6]]
+        return wanted
+
+    async def close(self) -> None:
+        """Ends all mappings, as far as the routers answer within two seconds."""
+        await asyncio.gather(*(door.close() for door in self._doors), return_exceptions=True)
+        self._doors = []
+
+
+class _Door:
+    """The mapping for one address of ours at one router."""
+
+    def __init__(
+        self,
+        own: str,
+        gateway: str,
+        port: int,
+        ways: Sequence[Way],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.own = own
+        self.gateway = gateway
+        self.stopped = False
+        self._port = port
+        self._ways = ways
+        self._on_change = on_change
+        self._states = {way: PortMapping(way.protocol, "asking") for way in ways}
+        self._mapped: Way | None = None
+        self._again = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="port mapping")
+
+    @property
+    def mappings(self) -> tuple[PortMapping, ...]:
+        return tuple(self._states.values())
+
+    def try_now(self) -> None:
+        """The router may have changed: asks it again."""
+        self._again.set()
+
+    def stop(self) -> None:
+        """We are not on that network any more; what was mapped there ends by itself."""
+        self.stopped = True
+        self._task.cancel()
+
+    async def close(self) -> None:
+        self.stop()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._mapped is not None:
+            async with asyncio.timeout(UNMAP_S):
+                await self._mapped.unmap()
+
+    async def _run(self) -> None:
+        while True:
+            self._again.clear()
+            granted = await self._map()
+            while granted is not None:
+                # At half of its life, as the RFCs have it; jitter, for the router's sake.
+                half = max(granted.lifetime / 2, SHORTEST_S)
+                await self._pause(half * random.uniform(0.9, 1.0))  # noqa: S311 (spreads load)
+                self._again.clear()
+                granted = await self._renew(granted)
+            if not self._again.is_set():
+                await self._pause(RETRY_S)
+
+    async def _map(self) -> Granted | None:
+        """Tries the protocols in order, having asked all of them whether they are spoken."""
+        loop = asyncio.get_running_loop()
+        spoken = {way: loop.create_task(way.is_spoken()) for way in self._ways}
+        granted: Granted | None = None
+        try:
+            for way, answer in spoken.items():
+                if not await answer:
+                    self._note(way, PortMapping(way.protocol, "absent"))
+                elif granted is not None:
+                    self._note(way, PortMapping(way.protocol, "answers"))
+                else:
+                    granted = await self._try(way, None)
+        finally:
+            for answer in spoken.values():
+                answer.cancel()
+            await asyncio.gather(*spoken.values(), return_exceptions=True)
+        return granted
+
+    async def _try(self, way: Way, suggested: HostPort | None) -> Granted | None:
+        try:
+            granted = await way.map(self._port, suggested)
+        except HdpdError as error:
+            log.info("the router did not map the port by %s: %s", way.protocol, error.message)
+            self._note(way, PortMapping(way.protocol, "refused", error=error.message))
+            return None
+        self._mapped = way
+        self._note(way, PortMapping(way.protocol, "mapped", granted.external))
+        return granted
+
+    async def _renew(self, granted: Granted) -> Granted | None:
+        assert self._mapped is not None
+        return await self._try(self._mapped, granted.external)
+
+    def _note(self, way: Way, mapping: PortMapping) -> None:
+        if self._states[way] == mapping:
+            return
+        if mapping.external is not None:
+            log.info("the router forwards %s to us (%s)", mapping.external, way.protocol)
+        self._states[way] = mapping
+        self._on_change()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleeps until then or until `try_now`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._again.wait()
+        except TimeoutError:
+            return
+
+
+def _source_towards(host: str) -> str:
+    """The address of ours from which packets to `host` go; empty when there is no way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))
+        except OSError:
+            return ""
+        own: str = probe.getsockname()[0]
+        return own
