@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from hdpd.config import command_line
 from hdpd.config.resolve import resolve
 from hdpd.config.toml import to_toml
 from hdpd.errors import StartError
+from hdpd.journal import JournalHandler
 
 EXIT_OK = 0
 EXIT_CANNOT_START = 2
@@ -32,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(to_toml(config), end="")  # noqa: T201
                 return EXIT_OK
             case "run":
-                systemd = log.under_systemd(os.environ, sys.stderr)
-                log.configure(config.log_level, systemd=systemd)
+                log.configure(config.log_level, _log_handler())
                 # Only now, so that the answers above come at once.
                 from hdpd import app  # noqa: PLC0415
 
@@ -42,6 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = " ".join(error.message.split())
         print(f"hdpd: {message}", file=sys.stderr)  # noqa: T201
         return EXIT_CANNOT_START
+
+
+def _log_handler() -> logging.Handler:
+    """The journal where standard error goes there anyway, else standard error."""
+    systemd = log.under_systemd(os.environ, sys.stderr)
+    if systemd:
+        with contextlib.suppress(OSError):
+            return JournalHandler()
+    return log.stream_handler(systemd=systemd)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ FOUNDATION = {
     "__init__": set[str](),
     "errors": set[str](),
     "log": set[str](),
+    "journal": {"log"},
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
     "config": {"__init__", "errors", "identity", "wire"},
