@@ -20,9 +20,9 @@ from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import Session
 from hdpd.transfers.filesystem import free_bytes
 from hdpd.transfers.finisher import Finisher
-from hdpd.transfers.partial import remove_partials
 from hdpd.transfers.queue import UNTIL_CONNECTED, Place, Queue, Wish
 from hdpd.transfers.records import Download, JsonObject
+from hdpd.transfers.removal import purge
 from hdpd.transfers.runner import Runner
 from hdpd.transfers.store import Store
 
@@ -39,7 +39,6 @@ FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after it
 MAX_LOST_DELAY = 30.0
 CLOSE_SECONDS = 2.4  # to record how far everything came
 LAST_SECONDS = 0.4  # for what had to be cancelled after that
-PURGE_FILES = 1000  # partial files looked for in one trip to a thread
 
 
 class Conductor:
@@ -348,22 +347,7 @@ class Conductor:
 
     def purge(self, download: Download) -> asyncio.Task[None]:
         """Removes the partial files and the rows of a download that is marked as removed."""
-        return self._spawn(self._purge(download))
-
-    async def _purge(self, download: Download) -> None:
-        after = 0
-        while files := await self._store.waiting_files(
-            download, after, PURGE_FILES, also_failed=True
-        ):
-            after = files[-1].number
-            partials = [
-                (file.place(download)[0], file.partial(download))
-                for file in files
-                if not file.directory
-            ]
-            await self._disk.submit(remove_partials, self._disk.root, partials)
-        while not await self._store.remove_some(download):
-            pass
+        return self._spawn(purge(download, self._store, self._disk))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

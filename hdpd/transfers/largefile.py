@@ -54,7 +54,6 @@ class LargeFile:
         self._download = download
         self._disk = disk
         self._store = store
-        self._directory, self._name = file.place(download)
         self._partial: PartialFile | None = None
         self._writes: set[asyncio.Future[Any]] = set()
         self._exclusive = asyncio.Lock()
@@ -154,7 +153,8 @@ class LargeFile:
         if (file.size, file.mtime_ns) != (started.size, started.mtime_ns):
             file.size, file.mtime_ns = started.size, started.mtime_ns
             await self._store.save_file(self._download, file)
-            (there,) = await self._disk.submit(already_there, self._disk.root, [self._complete()])
+            wanted = file.complete(self._download, None)
+            (there,) = await self._disk.submit(already_there, self._disk.root, [wanted])
             if there is not None:
                 self.ranges = FileRanges(started.size)  # other reads of it are for nothing
                 raise AlreadyThere(there)
@@ -168,7 +168,7 @@ class LargeFile:
         opening = self._disk.submit(
             PartialFile.open,
             self._disk.root,
-            self._directory,
+            self.file.place(self._download)[0],
             self.file.partial(self._download),
             keep=keep,
             truncate=self._truncate,
@@ -235,7 +235,7 @@ class LargeFile:
     def finish(self) -> Complete:
         """What is left is the finisher's. Only when `finishable`."""
         self._close()
-        return self._complete()
+        return self.file.complete(self._download, None)
 
     async def abandon(self) -> None:
         """It failed: what was recorded stays for a retry, the rest no longer counts."""
@@ -272,17 +272,6 @@ class LargeFile:
     async def _no_writes(self) -> None:
         if self._writes:
             await asyncio.wait(self._writes)
-
-    def _complete(self) -> Complete:
-        file = self.file
-        return Complete(
-            self._directory,
-            self._name,
-            file.partial(self._download),
-            file.size or 0,
-            file.mtime_ns or 0,
-            None,
-        )
 
     def _hold(self) -> None:
         """Holds as much of the window as is asked for or verified beyond the watermark."""

@@ -8,6 +8,7 @@ from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.transfers.directories import Components
+from hdpd.transfers.finishing import Complete
 from hdpd.transfers.partial import partial_name
 from hdpd.transfers.ranges import FileRanges
 from hdpd.wire.paths import RemotePath
@@ -129,6 +130,12 @@ class FileRecord:
 
     def partial(self, download: Download) -> bytes:
         return partial_name(download.id, self.number)
+
+    def complete(self, download: Download, data: bytes | None) -> Complete:
+        """What is to be finished, now that size and mtime are known."""
+        directory, name = self.place(download)
+        partial = self.partial(download)
+        return Complete(directory, name, partial, self.size or 0, self.mtime_ns or 0, data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import heapq
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 
 from hdpd.errors import (
@@ -21,11 +19,10 @@ from hdpd.errors import (
 )
 from hdpd.transfers.asking import READ_COST, Asker
 from hdpd.transfers.disk import Disk
+from hdpd.transfers.feed import Feed
 from hdpd.transfers.fetch import AskAgain, Session
 from hdpd.transfers.finisher import Ending, Finisher, Step
-from hdpd.transfers.finishing import Complete, already_there
 from hdpd.transfers.largefile import AlreadyThere, LargeFile
-from hdpd.transfers.listing import list_next_page
 from hdpd.transfers.ranges import FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
@@ -33,8 +30,7 @@ from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
 
 MAX_LARGE_FILES = 4  # open side by side, so that the end of one does not hold up the next
-LOAD_FILES = 512  # rows taken from the database at once ...
-LOW_FILES = 256  # ... as soon as there are fewer left
+MAX_ENDINGS = 2048  # files that wait to be settled, about 1 kB each, before more are looked at
 
 MAX_RESTARTS = 3  # of a file that changes while it is fetched
 MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, over 1 + 2 + ... + 16 s
@@ -72,13 +68,8 @@ class Runner:
         self._asker = Asker(session, download, disk, self._wake.set)
         self._tasks = asyncio.TaskGroup()
         self._fetching: asyncio.Task[None] | None = None
-        self._files: deque[FileRecord] = deque()  # at most LOW_FILES + LOAD_FILES
-        self._delayed: list[tuple[float, int, FileRecord]] = []  # a heap
+        self._feed = Feed(download, store, disk, self._wake.set)
         self._large: dict[int, LargeFile] = {}
-        self._last_loaded = 0
-        self._listing = not download.listed
-        self._more_rows = True
-        self._loading = False
         self._endings = 0
         self._held = 0
         """What small files hold of the window."""
@@ -118,8 +109,7 @@ class Runner:
     async def _fetch(self) -> None:
         try:
             async with self._tasks:
-                if self._listing:
-                    self._spawn(self._list())
+                self._spawn(self._feed.read_listing(self._session))
                 await self._work()
         except BaseExceptionGroup as group:
             raise _first(group) from None
@@ -127,10 +117,9 @@ class Runner:
     async def _work(self) -> None:
         while not self._all_settled():
             self._wake.clear()
-            self._load_when_low()
+            if self._endings < MAX_ENDINGS and self._feed.start_loading():
+                self._spawn(self._load())
             now = time.monotonic()
-            while self._delayed and self._delayed[0][0] <= now:
-                self._files.appendleft(heapq.heappop(self._delayed)[2])
             while self._ask(now):
                 pass
             self._note_progress()
@@ -148,8 +137,7 @@ class Runner:
 
     def _nothing_to_ask(self) -> bool:
         return (
-            not (self._listing or self._more_rows or self._loading)
-            and not (self._files or self._delayed)
+            self._feed.exhausted
             and not self._asker.reads
             and all(large.ending for large in self._large.values())
         )
@@ -164,49 +152,9 @@ class Runner:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         self._tasks.create_task(work)
 
-    def _wake_after(self, delay: float) -> None:
-        asyncio.get_running_loop().call_later(delay, self._wake.set)
-
-    # What there is to fetch
-
-    async def _list(self) -> None:
-        attempts = 0
-        while not self.download.listed:
-            try:
-                await list_next_page(self._session, self.download, self._store)
-            except (Busy, TimedOut):
-                attempts += 1
-                if attempts > MAX_ATTEMPTS:
-                    raise
-                await asyncio.sleep(FIRST_DELAY * 2 ** (attempts - 1))
-            else:
-                attempts = 0
-                self._more_rows = True
-                self._wake.set()
-        self._listing = False
-
-    def _load_when_low(self) -> None:
-        if self._more_rows and not self._loading and len(self._files) < LOW_FILES:
-            self._more_rows, self._loading = False, True
-            self._spawn(self._load())
-
     async def _load(self) -> None:
-        files = await self._store.waiting_files(self.download, self._last_loaded, LOAD_FILES)
-        if files:
-            self._last_loaded = files[-1].number
-        if len(files) == LOAD_FILES:
-            self._more_rows = True
-        known = [file for file in files if not file.directory and file.size is not None]
-        completes = [self._complete(file, None) for file in known]
-        there = await self._disk.submit(already_there, self._disk.root, completes)
-        found = {f.number: t for f, t in zip(known, there, strict=True) if t is not None}
-        for file in files:
-            if file.number in found:
-                self._end(file, found[file.number])
-            else:
-                self._files.append(file)
-        self._loading = False
-        self._wake.set()
+        for file, finished in await self._feed.load():
+            self._end(file, finished)
 
     # Asking
 
@@ -224,23 +172,24 @@ class Runner:
             self._asker.reserve(asked.length)
             self._spawn(self._fetch_range(large, asked, large.ranges))
             return True
-        return bool(self._files) and self._ask_for_next_file(self._files[0], length)
+        file = self._feed.first(now)
+        return file is not None and self._ask_for_next_file(file, length)
 
     def _ask_for_next_file(self, file: FileRecord, range_length: int) -> bool:
         if file.directory:
             directory, name = file.place(self.download)
-            self._end(self._files.popleft(), (*directory, name))
+            self._end(self._feed.take(), (*directory, name))
             return True
         if file.validator is None and file.size is not None and file.size <= range_length:
             if not self._asker.may_ask(file.size):
                 return False
             self._asker.reserve(file.size)
             self._hold(file.size + READ_COST)
-            self._spawn(self._fetch_small(self._files.popleft(), file.size))
+            self._spawn(self._fetch_small(self._feed.take(), file.size))
             return True
         if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(0):
             return False
-        large = LargeFile(self._files.popleft(), self.download, self._disk, self._store)
+        large = LargeFile(self._feed.take(), self.download, self._disk, self._store)
         self._large[file.number] = large
         if file.validator is not None:
             large.blocked = True
@@ -267,7 +216,7 @@ class Runner:
             self._try_again(file, error)
         else:
             self.download.pending_bytes += size
-            self._end(file, self._complete(file, data), size, release)
+            self._end(file, file.complete(self.download, data), size, release)
 
     def _hold(self, cost: int) -> None:
         self._held += cost
@@ -277,18 +226,12 @@ class Runner:
         self._held -= cost
         self._disk.give(cost)
 
-    def _complete(self, file: FileRecord, data: bytes | None) -> Complete:
-        directory, name = file.place(self.download)
-        partial = file.partial(self.download)
-        return Complete(directory, name, partial, file.size or 0, file.mtime_ns or 0, data)
-
     def _try_again(self, file: FileRecord, error: HdpdError) -> None:
         delay = _delay(file, error)
         if delay is None:
             self._end(file, error)
         else:
-            heapq.heappush(self._delayed, (time.monotonic() + delay, file.number, file))
-            self._wake_after(delay)
+            self._feed.put_off(file, delay)
 
     # Large files
 
@@ -349,7 +292,7 @@ class Runner:
         if isinstance(error, FileChanged):
             await large.start_anew()
         large.not_before = time.monotonic() + delay
-        self._wake_after(delay)
+        asyncio.get_running_loop().call_later(delay, self._wake.set)
 
     def _end_large(self, large: LargeFile, step: Step) -> None:
         large.ending = True
