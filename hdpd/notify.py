@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import time
+from collections.abc import AsyncIterator
 
 import sdnotify
 
 # The manager reads at once; should it ever not, the event loop must not wait for it for long.
 _SEND_TIMEOUT_SECONDS = 0.1
+# Only for as long as the event loop turns: it is asked for again at a third of it.
+_EXTENSION_SECONDS = 30.0
 
 
 class Notifier:
@@ -32,6 +37,30 @@ class Notifier:
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         self._notify(f"STATUS={_one_line(text)}")
+
+    def reloading(self) -> None:
+        """The configuration is being read again, until `ready` is called."""
+        # In systemd's clock, so that it can tell this reload from an earlier one.
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={now}")
+
+    @contextlib.asynccontextmanager
+    async def extending(self) -> AsyncIterator[None]:
+        """Asks for more time to start, again and again, for as long as the block runs: bringing a
+        large queue up to date may take minutes.
+        """
+
+        async def extend() -> None:
+            while True:
+                self._notify(f"EXTEND_TIMEOUT_USEC={int(_EXTENSION_SECONDS * 1e6)}")
+                await asyncio.sleep(_EXTENSION_SECONDS / 3)
+
+        task = asyncio.create_task(extend())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     def stopping(self) -> None:
         """Shutdown has begun."""

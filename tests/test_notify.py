@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hdpd import notify
 from hdpd.notify import Notifier
 
 
@@ -54,6 +56,28 @@ async def test_watchdog_is_pinged_until_cancelled(
             assert await asyncio.get_running_loop().sock_recv(manager, 1000) == b"WATCHDOG=1"
     watchdog.cancel()
     await asyncio.wait([watchdog])
+
+
+def test_a_reload_is_told_with_its_time(manager: socket.socket, notifier: Notifier) -> None:
+    before = time.monotonic_ns() // 1000
+    notifier.reloading()
+    notifier.ready("done")
+    reloading, monotonic = manager.recv(1000).decode().split("\n")
+    assert reloading == "RELOADING=1"
+    assert before <= int(monotonic.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
+    assert manager.recv(1000).startswith(b"READY=1")
+
+
+async def test_more_time_is_asked_for_while_it_takes(
+    monkeypatch: pytest.MonkeyPatch, manager: socket.socket, notifier: Notifier
+) -> None:
+    monkeypatch.setattr(notify, "_EXTENSION_SECONDS", 0.03)
+    manager.setblocking(False)
+    async with notifier.extending():
+        for _ in range(3):
+            async with asyncio.timeout(5):
+                data = await asyncio.get_running_loop().sock_recv(manager, 1000)
+            assert data == b"EXTEND_TIMEOUT_USEC=30000"
 
 
 @pytest.mark.parametrize(
