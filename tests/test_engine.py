@@ -9,7 +9,13 @@ import pytest
 from hdpd.errors import Cancelled, FileChanged, HdpdError
 from hdpd.identity.keys import peer_id_of_certificate
 from hdpd.link.connection import MAX_OPEN_STREAMS
-from hdpd.link.engine import EngineFactory, EngineName
+from hdpd.link.engine import (
+    MAX_CONNECTION_WINDOW,
+    MAX_STREAM_WINDOW,
+    REQUEST_WINDOW,
+    EngineFactory,
+    EngineName,
+)
 from hdpd.link.session import Session
 from hdpd.link.stream import Stream
 from hdpd.wire.messages import Announce, Request, ResetCode
@@ -191,3 +197,21 @@ def test_the_first_flight_fits_every_path(engine: EngineName) -> None:
     flight = client.datagrams_to_send(0.0)
     assert {len(datagram) for datagram in flight} == {1200}
     assert client.timer() is not None
+
+
+@pairs
+async def test_a_peer_that_leaves_out_the_beginning_costs_little(
+    engines: tuple[EngineName, EngineName],
+) -> None:
+    """A byte far into a stream makes aioquic fill up all before it; the window bounds that."""
+    async with pair(engines) as (_, _, near, far):
+        for session in (near, far):
+            engine = connection_of(session)._engine
+            if engine.name == "aioquic":
+                other = {near: far, far: near}[session]
+                granted = engine._connection._remote_max_stream_data_bidi_remote
+                expected = REQUEST_WINDOW
+                if connection_of(other)._engine.name == "qh3":
+                    expected = MAX_STREAM_WINDOW  # it has one window for both directions
+                assert granted == expected
+                assert engine._connection._remote_max_data <= MAX_CONNECTION_WINDOW
