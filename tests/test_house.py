@@ -37,6 +37,7 @@ FOUNDATION = {
     "errors": set[str](),
     "log": set[str](),
     "journal": {"log"},
+    "reload": {"config", "errors", "log"},
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
     "config": {"__init__", "errors", "identity", "wire"},
@@ -51,6 +52,8 @@ IMPORTERS = {
     "zeroconf": "hdpd/discovery/mdns.py",
     "jsonrpcserver": "hdpd/control/*.py",
     "sdnotify": "hdpd/notify.py",
+    "aioice": "hdpd/nat/stun_codec.py",
+    "async_upnp_client": "hdpd/nat/upnp_child.py",
 }
 ONE_FILE_ONLY = ("paho", "zeroconf", "jsonrpcserver", "sdnotify")
 
@@ -71,6 +74,14 @@ BRAIN = (
     "hdpd/nat/pacing.py",
     "hdpd/nat/packets.py",
     "hdpd/nat/punch.py",
+    "hdpd/nat/candidates.py",
+    "hdpd/nat/classify.py",
+    "hdpd/nat/natpmp.py",
+    "hdpd/nat/observed.py",
+    "hdpd/nat/pcp.py",
+    "hdpd/nat/report.py",
+    "hdpd/nat/scopes.py",
+    "hdpd/nat/stun_codec.py",
     "hdpd/peers/book.py",
     "hdpd/peers/backoff.py",
     "hdpd/shares/paths.py",

@@ -91,18 +91,22 @@ class Topics:
         """
         new = name is None
         wanted = new_name(secrets.token_bytes(SECRET_BYTES)) if name is None else normalise(name)
+        if await self._join(wanted, joined=time.time()) and not new:
+            self._warn_if_guessable(wanted)
+        return wanted
+
+    async def _join(self, name: str, joined: float | None) -> bool:
+        """Joins it, remembering for how long it stands; False when it was joined already."""
         async with self._joining:
             # Another call may have joined it, or the last one there was room for, meanwhile.
-            if wanted in self._joined:
-                return wanted
+            if name in self._joined:
+                return False
             if len(self._joined) >= MAX_TOPICS:
                 raise LimitReached(f"{MAX_TOPICS} topics are joined; leave one first")
-            self._add(await self._derive(wanted, joined=time.time()))
-        if not new:
-            self._warn_if_guessable(wanted)
-        self._emit("topic.joined", {"name": wanted})
+            self._add(await self._derive(name, joined=joined))
+        self._emit("topic.joined", {"name": name})
         self.on_changed()
-        return wanted
+        return True
 
     async def leave(self, name: str) -> None:
         """Leaves a topic at once and for good (one of the configuration: until the next start).
@@ -120,6 +124,25 @@ class Topics:
         await self._database.write(
             lambda t: t.execute("DELETE FROM topic WHERE name = ?", (wanted,))
         )
+
+    async def configure(self, configured: Sequence[str]) -> None:
+        """Takes over the topics of a new configuration: joins those that it names newly, and leaves
+        those that it names no more, unless they were joined at run time, too.
+
+        Raises:
+            LimitReached: there are too many; the others are joined.
+        """
+        before, self._configured = self._configured, frozenset(map(normalise, configured))
+        rows = await self._database.read(
+            lambda t: list(t.execute("SELECT name FROM topic WHERE joined IS NOT NULL"))
+        )
+        joined_by_hand = {name for (name,) in rows}
+        for name in sorted(before - self._configured - joined_by_hand):
+            if name in self._joined:
+                await self.leave(name)
+        for name in sorted(self._configured - before):
+            if await self._join(name, joined=None):
+                self._warn_if_guessable(name)
 
     def _add(self, topic: Topic) -> None:
         self._joined[topic.name] = topic

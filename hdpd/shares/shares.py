@@ -69,10 +69,7 @@ class Shares:
         """
         await self._open_index()
         indexed = await self._index.read(read_indexed)
-        places = {
-            share.name: (Place(os.fsencode(share.path), share.hidden), True)
-            for share in self._configured
-        }
+        places = {name: (place, True) for name, place in _places(self._configured).items()}
         for name, path in await self._state.read(read_added):
             if name in places:
                 LOG.warning("the share %r of the configuration hides an added one", name)
@@ -140,10 +137,30 @@ class Shares:
         share = self._find(name)
         if share.configured:
             raise Forbidden(f"the share {name!r} is in the configuration; remove it there")
-        del self._shares[name]
-        keeper = self._keepers.pop(name)
-        keeper.cancel()
+        await self._drop(share)
         await self._state.write(lambda transaction: delete_added(transaction, name))
+
+    async def configure(self, configured: tuple[ShareConfig, ...]) -> None:
+        """Takes over the shares of a new configuration. As at the start, one of the configuration
+        hides an added one of the same name; those that stay as they are notice nothing.
+        """
+        self._configured = configured
+        wanted = _places(configured)
+        added = {name: Place(path) for name, path in await self._state.read(read_added)}
+        for share in list(self._shares.values()):
+            stays = wanted.get(share.name) if share.configured else added.get(share.name)
+            if stays != share.place or (not share.configured and share.name in wanted):
+                await self._drop(share)
+        for name, place in {**added, **wanted}.items():
+            if name not in self._shares:
+                self._add(name, place, configured=name in wanted, indexed=None)
+
+    async def _drop(self, share: Share) -> None:
+        """Offers it no more; what the index holds of it is deleted in the background."""
+        if self._shares.pop(share.name, None) is None:
+            return
+        keeper = self._keepers.pop(share.name)
+        keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         self._surroundings.emit("share.changed", share.to_json() | {"state": "removed"})
         if share.root:
@@ -270,6 +287,10 @@ class Shares:
             await stream.send_message({"end": True, "truncated": await search}, end=True)
         finally:
             search.cancel()
+
+
+def _places(configured: Iterable[ShareConfig]) -> dict[str, Place]:
+    return {share.name: Place(os.fsencode(share.path), share.hidden) for share in configured}
 
 
 async def _always() -> bool:

@@ -153,6 +153,11 @@ class Slots:
         self._peers: dict[int, PeerId] = {}  # of every read that waits or is being sent
         self._cancelled: dict[PeerId, float] = {}  # until when; grows only by the owner's hand
 
+    def set_count(self, count: int, now: float) -> list[Decision]:
+        """From now on there are `count` slots; leases beyond them end with their turns."""
+        self._count = count
+        return self._settle(now)
+
     @property
     def is_used(self) -> bool:
         """Whether anybody holds a lease or waits."""

@@ -61,6 +61,10 @@ class Uploads:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
+    def set_slots(self, count: int) -> None:
+        """So many peers are sent to at once from now on; nobody's turn is cut short."""
+        self._apply(self._slots.set_count(count, self._clock()))
+
     async def answer_read(
         self, session: UploadSession, request: Read, stream: UploadStream
     ) -> None:

@@ -1,0 +1,103 @@
+"""Reading the configuration again while hdpd runs, without dropping a connection.
+
+What can be changed is changed, what needs a restart is named, and a configuration with a mistake
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from hdpd.config import Config
+from hdpd.config.changes import KEYS, changed_fields
+from hdpd.errors import ConfigError, HdpdError
+from hdpd.log import MessageId, fields
+
+log = logging.getLogger(__name__)
+
+Apply = Callable[[Config], Awaitable[None]]
+
+
+class Reloader:
+    """Keeps the configuration in force. `appliers` take over a field of `Config` each; a field
+    without one needs a restart.
+    """
+
+    def __init__(
+        self, config: Config, read: Callable[[], Config], appliers: Mapping[str, Apply]
+    ) -> None:
+        """`read` reads the configuration anew and raises ConfigError; it may block."""
+        self.config = config
+        self._read = read
+        self._appliers = appliers
+        self._read_at = time.time()
+        self._refused: str | None = None
+        self._waiting: list[str] = []
+        self._one_at_a_time = asyncio.Lock()
+
+    async def reload(self) -> str:
+        """Takes over what can be taken over; returns one line about the outcome."""
+        async with self._one_at_a_time:
+            try:
+                new = await asyncio.to_thread(self._read)
+            except ConfigError as error:
+                return self._refuse(error)
+            self._read_at = time.time()
+            self._refused = None
+            changed = changed_fields(self.config, new)
+            self._waiting = [KEYS[field] for field in changed if field not in self._appliers]
+            done = [field for field in changed if field in self._appliers]
+            for field in done:
+                await self._take_over(field, new)
+            files = new.config_files
+            self.config = dataclasses.replace(self.config, config_files=files)
+            return self._say([KEYS[field] for field in done])
+
+    async def _take_over(self, field: str, new: Config) -> None:
+        try:
+            await self._appliers[field](new)
+        except HdpdError as error:
+            log.error(
+                "the new value of %s cannot be used: %s",
+                KEYS[field],
+                error.message,
+                extra=fields(message_id=MessageId.CONFIGURATION_REFUSED, error_code=error.code),
+            )
+        else:
+            values = {field: getattr(new, field)}
+            self.config = dataclasses.replace(self.config, **values)
+
+    def _refuse(self, error: ConfigError) -> str:
+        self._refused = error.message
+        log.error(
+            "the new configuration is not used, the old one stays in force: %s",
+            error.message,
+            extra=fields(message_id=MessageId.CONFIGURATION_REFUSED, error_code=error.code),
+        )
+        return f"the new configuration is not used: {error.message}"
+
+    def _say(self, done: list[str]) -> str:
+        outcome = f"taken over: {', '.join(done)}" if done else "nothing to take over"
+        log.info("the configuration was read again; %s", outcome)
+        if not self._waiting:
+            return f"configuration read again; {outcome}"
+        waiting = ", ".join(self._waiting)
+        log.warning(
+            "changes of %s wait for a restart: systemctl restart hdpd",
+            waiting,
+            extra=fields(message_id=MessageId.RESTART_NEEDED),
+        )
+        return f"configuration read again; {outcome}; changes of {waiting} wait for a restart"
+
+    def info(self) -> dict[str, object]:
+        """`{files, read, refused, restart_needed}` as in `daemon.info`."""
+        return {
+            "files": [str(path) for path in self.config.config_files],
+            "read": self._read_at,
+            "refused": self._refused,
+            "restart_needed": list(self._waiting),
+        }

@@ -1,0 +1,105 @@
+"""Reading the configuration again: what is taken over, what waits, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from hdpd.config import Config, load
+from hdpd.config.changes import KEYS, changed_fields
+from hdpd.errors import LimitReached
+from hdpd.reload import Reloader
+
+
+class Setting:
+    """A configuration file, and what a reload of it does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.environ = {"HOME": str(path.parent)}
+        self.write("")
+        self.applied: list[str] = []
+        self.reloader = Reloader(
+            self.read(),
+            self.read,
+            {"topics": self.apply_topics, "log_level": self.apply_log_level},
+        )
+
+    def read(self) -> Config:
+        return load(["--config", str(self.path)], self.environ)
+
+    def write(self, text: str) -> None:
+        self.path.write_text(text)
+
+    async def apply_topics(self, config: Config) -> None:
+        if len(config.topics) > 2:
+            raise LimitReached("too many topics")
+        self.applied.append(f"topics {config.topics}")
+
+    async def apply_log_level(self, config: Config) -> None:
+        self.applied.append(f"log_level {config.log_level}")
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path / "hdpd.toml")
+
+
+async def test_what_changed_is_taken_over_once(setting: Setting) -> None:
+    setting.write('topics = ["a"]')
+    assert await setting.reloader.reload() == "configuration read again; taken over: topics"
+    assert await setting.reloader.reload() == "configuration read again; nothing to take over"
+    assert setting.applied == ["topics ('a',)"]
+    assert setting.reloader.config.topics == ("a",)
+
+
+async def test_what_needs_a_restart_is_named_until_it_is_gone(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting.write('log_level = "debug"\n[network]\nport = 99')
+    outcome = await setting.reloader.reload()
+    assert outcome.endswith("changes of network.port wait for a restart")
+    assert setting.applied == ["log_level debug"]
+    await setting.reloader.reload()
+    assert setting.reloader.info()["restart_needed"] == ["network.port"]
+    assert "changes of network.port wait for a restart" in caplog.text
+    setting.write('log_level = "debug"')
+    await setting.reloader.reload()
+    assert setting.reloader.info()["restart_needed"] == []
+
+
+async def test_a_mistake_changes_nothing(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting.write('topics = ["a"]\nport = 1')
+    outcome = await setting.reloader.reload()
+    assert "unknown key 'port'; did you mean 'network.port'?" in outcome
+    assert outcome.removeprefix("the new configuration is not used: ") in caplog.text
+    assert setting.reloader.info()["refused"]
+    assert setting.applied == []
+    setting.write('topics = ["a"]')
+    await setting.reloader.reload()
+    assert setting.reloader.info()["refused"] is None
+
+
+async def test_a_value_that_cannot_be_used_leaves_the_others(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting.write('topics = ["a", "b", "c"]\nlog_level = "error"')
+    await setting.reloader.reload()
+    assert "the new value of topics cannot be used: too many topics" in caplog.text
+    assert setting.applied == ["log_level error"]
+    assert setting.reloader.config.topics == ()
+
+
+def test_every_field_has_a_key() -> None:
+    names = {field.name for field in dataclasses.fields(Config)}
+    assert set(KEYS) == names - {"config_files"}
+
+
+def test_equal_configurations_differ_in_nothing() -> None:
+    config = load(["--config", os.devnull], {"HOME": "/home/x"})
+    assert changed_fields(config, config) == []
