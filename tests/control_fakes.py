@@ -29,6 +29,7 @@ from hdpd.errors import (
 )
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
+from hdpd.nat.report import NatReport
 from hdpd.shares.opening import OpenedFile
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
@@ -276,6 +277,13 @@ class FakeUploads:
         self.cancelled.append(peer)
 
 
+class FakeNat:
+    """A NAT that was looked at."""
+
+    def report(self) -> NatReport:
+        return NatReport(port=3031, online=True, mapping="easy", udp_works=True)
+
+
 class FakeApp:
     def __init__(self) -> None:
         self.stopped = asyncio.Event()
@@ -384,7 +392,7 @@ async def running(
     parts = (FakePeers(), FakeTopics(), FakeShares(tmp_path), FakeDownloads(), FakeUploads())
     peers, topics, shares, downloads, uploads = parts
     app = FakeApp()
-    services = Services(app, peers, topics, shares, downloads, uploads)
+    services = Services(app, peers, topics, shares, downloads, uploads, FakeNat())
     control = Control(services, events, state, addresses, hostnames, **options)
     daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)
     try:

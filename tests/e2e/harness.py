@@ -99,7 +99,7 @@ class Daemon:
             *("--share-dir", f"media={self.share}"),
             *("--download-dir", str(self.downloads)),
             *("--control", f"unix:{self.socket}"),
-            *("--stun-server", "none", "--port", "0", "--log-level", "info"),
+            *("--stun-server", "none", "--no-port-mapping", "--port", "0", "--log-level", "info"),
             *self.flags,
         ]
 
