@@ -31,6 +31,7 @@ COMMANDS = {
     "block": ("peers", "block"),
     "unblock": ("peers", "unblock"),
     "invite": ("peers", "invite"),
+    "netcheck": ("netcheck", "netcheck"),
     "topics": ("topics", "topics"),
     "ls": ("browse", "ls"),
     "search": ("browse", "search"),

@@ -19,14 +19,12 @@ from hdpd.control.server import Control
 from hdpd.control.services import Services
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
-from hdpd.discovery.records import Candidate
 from hdpd.errors import StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
-from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 from hdpd.link.session import Handler, Session, Surroundings
-from hdpd.nat.candidates import local_candidates
+from hdpd.nat.nat import Nat
 from hdpd.notify import Notifier
 from hdpd.peers.book_store import load_book
 from hdpd.peers.peers import Peers
@@ -41,7 +39,6 @@ log = logging.getLogger(__name__)
 
 API_VERSION = 1
 STOP_TIMEOUT_S = 4.0  # systemd and people expect a stop within 5 s
-INTERFACE_CHECK_S = 2.0  # ifaddr has no events; one look costs 0.3 ms
 STATUS_INTERVAL_S = 10.0
 
 
@@ -74,7 +71,6 @@ class App:
         self._identity = directory.identity()
         self._started = time.time()
         self._notifier = Notifier()
-        self._interfaces: tuple[InterfaceAddress, ...] = interface_addresses()
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,9 +99,16 @@ class App:
         self.topics = Topics(self._state, config.topics, emit)
         await self.topics.start()
         self._open_endpoint()
+        self.nat = Nat(
+            self._endpoint,
+            config,
+            emit,
+            on_candidates_changed=lambda: self.peers.candidates_changed(),  # noqa: PLW0108
+            on_network_changed=lambda: self.peers.network_changed(),  # noqa: PLW0108
+        )
         around = Surroundings(self._identity, self._endpoint, self.topics.current, self._handlers())
         book = await load_book(self._state)
-        self.peers = Peers(around, self.topics, book, self._state, self._candidates, emit)
+        self.peers = Peers(around, self.topics, book, self._state, self.nat.candidates, emit)
         closing.push_async_callback(self.peers.close)
         self.downloads = Downloads(self._state, self.peers.get, config.download_dir, emit)
         self._wire()
@@ -115,6 +118,8 @@ class App:
         await self._start_control()
         await self._start_discovery()
         self.peers.start()
+        await self.nat.start()
+        closing.push_async_callback(self.nat.close)
         self._watch()
         self._notifier.ready(self._status())
         log.info("ready: %s, UDP port %s", name_of(self._identity.peer_id), self._endpoint.ports)
@@ -187,6 +192,7 @@ class App:
             shares=self.shares,
             downloads=self.downloads,
             uploads=self.uploads,
+            nat=self.nat,
         )
         self._control = Control(
             services,
@@ -203,7 +209,7 @@ class App:
         config = self._config
         self._discovery = Discovery(
             self._identity,
-            self._candidates,
+            self.nat.candidates,
             self._record_numbers.take,
             self.peers.found,
             config.mqtt_servers,
@@ -214,26 +220,12 @@ class App:
         self._closing.push_async_callback(self._discovery.close)
         self._discovery.set_topics(self.topics.current())
 
-    def _candidates(self) -> tuple[Candidate, ...]:
-        hosts = self._endpoint.bound_hosts or (None,)
-        bound = list(zip(hosts, self._endpoint.ports, strict=True))
-        return local_candidates(self._interfaces, bound)
-
     # While it runs.
 
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        for work in (self._watch_interfaces(), self._watch_status(), self._notifier.run_watchdog()):
+        for work in (self._watch_status(), self._notifier.run_watchdog()):
             self._tasks.append(loop.create_task(work))
-
-    async def _watch_interfaces(self) -> None:
-        while True:
-            await asyncio.sleep(INTERFACE_CHECK_S)
-            now = interface_addresses()
-            if now != self._interfaces:
-                self._interfaces = now
-                log.info("the network changed")
-                self.peers.network_changed()
 
     async def _watch_status(self) -> None:
         while True:
@@ -256,8 +248,9 @@ class App:
             "started": self._started,
             "udp_ports": self._endpoint.ports,
             "controls": self._controls,
-            "addresses": [str(HostPort(c.host, c.port)) for c in self._candidates()],
+            "addresses": [str(HostPort(c.host, c.port)) for c in self.nat.candidates()],
             "quic_engine": self._config.quic_engine,
             "download_dir": str(self._config.download_dir),
             "discovery": self._discovery.status(),
+            "nat": self.nat.report().sentence,
         }

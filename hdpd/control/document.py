@@ -61,6 +61,7 @@ a client has not been sent yet it gets the last.
 | type | data |
 |---|---|
 | `peer.found` `peer.connected` `peer.changed` `peer.disconnected` | the peer, as in `peers.list` |
+| `nat.changed` | the report, as in `nat.report` |
 | `topic.joined` `topic.left` | the topic's name |
 | `share.changed` | the share, as in `shares.list`; its state is `removed` when it is gone |
 | `download.added` `download.changed` | the download, as in `downloads.list` |

@@ -22,6 +22,10 @@ async def daemon_shutdown(call: Call, _: p.NoParams) -> Json:
     return {}
 
 
+async def nat_report(call: Call, _: p.NoParams) -> Json:
+    return call.services.nat.report().to_json()
+
+
 async def peers_list(call: Call, params: p.PeersList) -> Json:
     return {"peers": call.services.peers.list(params.all)}
 

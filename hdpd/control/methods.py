@@ -24,6 +24,8 @@ _TABLE = (
            "Who and what this hdpd is.", _NONE),
     Method("daemon.shutdown", ADMIN, h.daemon_shutdown, p.NoParams, r.Nothing,
            "Stops hdpd in order; unfinished downloads go on at the next start.", _NONE),
+    Method("nat.report", READ, h.nat_report, p.NoParams, r.NatReport,
+           "What is between this hdpd and the internet, and what that means.", _NONE),
     Method("peers.list", READ, h.peers_list, p.PeersList, r.PeerList,
            "The peers, how each was found and is connected, or why not.", {"all": True}),
     Method("peers.connect", ADMIN, h.peers_connect, p.Code, r.PeerResult,

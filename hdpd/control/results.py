@@ -31,7 +31,9 @@ class Problem(Result):
 
 
 class DaemonInfo(Result):
-    """controls: where this interface listens. addresses: where peers can reach this hdpd."""
+    """controls: where this interface listens. addresses: where peers can reach this hdpd. nat: a
+    sentence about the way to the internet.
+    """
 
     name: str
     peer_id: str
@@ -44,6 +46,50 @@ class DaemonInfo(Result):
     quic_engine: str
     download_dir: str
     discovery: dict[str, Any]
+    nat: str
+
+
+class PortMappingInfo(Result):
+    """answers: the router speaks this protocol, but another one is used. external: the address at
+    which the router forwards to this hdpd. error: why it refuses.
+    """
+
+    protocol: Literal["pcp", "nat-pmp", "upnp"]
+    state: Literal["asking", "absent", "answers", "mapped", "refused"]
+    external: str | None
+    error: str | None
+
+
+class StunInfo(Result):
+    """What one STUN server sees. rtt: seconds. error: why there is no answer."""
+
+    server: str
+    address: str | None
+    mapped: str | None
+    rtt: float | None
+    error: str | None
+
+
+class NatReport(Result):
+    """sentence: what all of it means. online: there is a route to the internet. mapping: none
+    where this machine has a public address, easy when the router shows the same address and port to
+    everybody, hard when it takes another port for each destination. filtering: who may send to
+    that address: anybody, the addresses sent to, or only the ports sent to. hairpin: whether two
+    machines behind the router reach each other at their public addresses. behind_carrier: the
+    router has no public address itself. Null and unknown: not known (yet).
+    """
+
+    sentence: str
+    online: bool
+    udp_works: bool | None
+    mapping: Literal["unknown", "none", "easy", "hard"]
+    filtering: Literal["unknown", "none", "address", "port"]
+    hairpin: bool | None
+    public_ipv4: str | None
+    public_ipv6: str | None
+    behind_carrier: bool | None
+    port_mappings: list[PortMappingInfo]
+    stun: list[StunInfo]
 
 
 class PeerInfo(Result):

@@ -103,6 +103,18 @@ class Topics(Protocol):
     async def leave(self, name: str) -> None: ...
 
 
+class NatReport(Protocol):
+    """How this hdpd can be reached."""
+
+    def to_json(self) -> Json: ...
+
+
+class Nat(Protocol):
+    """Finds out how this hdpd can be reached."""
+
+    def report(self) -> NatReport: ...
+
+
 class App(Protocol):
     """The whole daemon."""
 
@@ -120,3 +132,4 @@ class Services:
     shares: Shares
     downloads: Downloads
     uploads: Uploads
+    nat: Nat

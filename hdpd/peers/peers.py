@@ -220,6 +220,13 @@ class Peers:
         self._emit("peer.changed", self._describe_id(session.peer_id))
         self._spawn(self._announce_to(session))
 
+    def candidates_changed(self) -> None:
+        """We can be reached elsewhere: tells the peers and whoever looks for us."""
+        if self.discovery is not None:
+            self.discovery.candidates_changed()
+        for session in self.connected():
+            self._spawn(self._announce_to(session))
+
     def network_changed(self) -> None:
         """Interfaces or addresses changed: prove the paths, tell the peers, try the others."""
         self._around.endpoint.network_changed()
