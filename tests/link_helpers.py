@@ -17,6 +17,7 @@ from hdpd.identity.topics import Topic
 from hdpd.link.connection import Connection
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.engine import EngineName
+from hdpd.link.engine import _load as load
 from hdpd.link.session import Handler, Session, Surroundings, accept_hello, dial_hello
 from hdpd.link.stream import Stream
 from hdpd.wire.messages import Request
@@ -24,6 +25,9 @@ from hdpd.wire.messages import Request
 ENGINES: tuple[EngineName, ...] = ("qh3", "aioquic")
 PAIRS = list(itertools.product(ENGINES, ENGINES))
 WAIT_S = 20.0
+
+for engine_name in ENGINES:
+    load(engine_name)  # here, so that the import does not hold up the loop of the first test
 
 
 @cache

@@ -41,6 +41,7 @@ from tests.link_helpers import (
 )
 
 MIB = 1024 * 1024
+BLOCK = MIB // 4
 REQUEST = Announce(())
 PARTY = topic("party")
 
@@ -357,26 +358,26 @@ async def test_a_nat_that_forgets_does_not_stop_a_transfer(
     go_on = asyncio.Event()
 
     async def send(session: Session, request: Request, stream: Stream) -> None:
-        await stream.send(bytes(MIB))
+        await stream.send(bytes(BLOCK))
         await go_on.wait()
         for number in range(4):
-            await stream.send(bytes(MIB), end=number == 3)
+            await stream.send(bytes(BLOCK), end=number == 3)
 
     async with relayed(engines, {"announce": send}) as (relay, _, near, far):
         loop = asyncio.get_running_loop()
         taker = near if uploader == "server" else far
         taken = 0
         with await taker.call(REQUEST, budget=8 * MIB) as stream:
-            while taken < MIB:
-                taken += len(await stream.receive_bytes(MIB))
+            while taken < BLOCK:
+                taken += len(await stream.receive_bytes(BLOCK))
             old = relay.outside_port
             await relay.rebind()
             started = loop.time()
             go_on.set()
             taken += len(await stream.receive_bytes(MIB, timeout=10))
             assert loop.time() - started < 3.0
-            while taken < 5 * MIB:
-                taken += len(await stream.receive_bytes(MIB))
+            while taken < 5 * BLOCK:
+                taken += len(await stream.receive_bytes(BLOCK))
         assert relay.outside_port != old
         assert far.address == ("127.0.0.1", relay.outside_port)
         assert not near.closed
