@@ -65,33 +65,31 @@ async def test_calls_reach_the_parts(tmp_path: Path) -> None:
         await daemon.app.stopped.wait()
 
 
-@pytest.mark.parametrize(
-    ("method", "params", "code", "word"),
-    [
-        ("peers.block", {"peer": "Nobody"}, -32000, "peer_not_found"),
-        ("files.list", {"peer": "known"}, -32000, "peer_not_found"),
-        ("files.list", {"peer": "self", "path": "../x"}, -32602, "path_invalid"),
-        ("files.list", {"peer": "self", "path": "/etc"}, -32602, "path_invalid"),
-        ("files.list", {"peer": "self", "path": "a\0b"}, -32602, "path_invalid"),
-        ("files.list", {"peer": "self", "sort": "color"}, -32602, "invalid_params"),
-        ("files.list", {"peer": "self", "limit": 0}, -32602, "invalid_params"),
-        ("files.list", {"peer": "self", "limit": 10_001}, -32602, "invalid_params"),
-        ("files.list", {"peer": "self", "cursor": "%%"}, -32602, "invalid_params"),
-        ("files.list", {"peer": "self", "cursor": "ä"}, -32602, "invalid_params"),
-        ("files.search", {"query": ""}, -32602, "invalid_params"),
-        ("files.search", {"query": "x", "stream": True}, -32602, "invalid_params"),
-        ("events.subscribe", {}, -32602, "invalid_params"),
-        ("downloads.move", {"id": "d1", "to": "left"}, -32602, "invalid_params"),
-        ("downloads.pause", {"ids": []}, -32602, "invalid_params"),
-        ("tokens.revoke", {"id": "nope"}, -32000, "token_not_found"),
-        ("shares.remove", {"name": "nope"}, -32603, "internal_error"),
-    ],
-)
-async def test_wrong_calls(
-    tmp_path: Path, method: str, params: dict[str, Any], code: int, word: str
-) -> None:
+WRONG_CALLS: list[tuple[str, dict[str, Any], int, str]] = [
+    ("peers.block", {"peer": "Nobody"}, -32000, "peer_not_found"),
+    ("files.list", {"peer": "known"}, -32000, "peer_not_found"),
+    ("files.list", {"peer": "self", "path": "../x"}, -32602, "path_invalid"),
+    ("files.list", {"peer": "self", "path": "/etc"}, -32602, "path_invalid"),
+    ("files.list", {"peer": "self", "path": "a\0b"}, -32602, "path_invalid"),
+    ("files.list", {"peer": "self", "sort": "color"}, -32602, "invalid_params"),
+    ("files.list", {"peer": "self", "limit": 0}, -32602, "invalid_params"),
+    ("files.list", {"peer": "self", "limit": 10_001}, -32602, "invalid_params"),
+    ("files.list", {"peer": "self", "cursor": "%%"}, -32602, "invalid_params"),
+    ("files.list", {"peer": "self", "cursor": "ä"}, -32602, "invalid_params"),
+    ("files.search", {"query": ""}, -32602, "invalid_params"),
+    ("files.search", {"query": "x", "stream": True}, -32602, "invalid_params"),
+    ("events.subscribe", {}, -32602, "invalid_params"),
+    ("downloads.move", {"id": "d1", "to": "left"}, -32602, "invalid_params"),
+    ("downloads.pause", {"ids": []}, -32602, "invalid_params"),
+    ("tokens.revoke", {"id": "nope"}, -32000, "token_not_found"),
+    ("shares.remove", {"name": "nope"}, -32603, "internal_error"),
+]
+
+
+async def test_wrong_calls(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
-        assert await daemon.error(method, **params) == (code, word)
+        for method, params, code, word in WRONG_CALLS:
+            assert await daemon.error(method, **params) == (code, word), (method, params)
 
 
 async def test_an_ambiguous_peer_is_refused_with_the_ids(tmp_path: Path) -> None:
