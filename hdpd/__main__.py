@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 # Only now, so that the answers above come at once.
                 from hdpd import app  # noqa: PLC0415
 
-                return asyncio.run(app.run(config))
+                return asyncio.run(app.run(config, lambda: resolve(arguments, os.environ)))
     except StartError as error:
         message = " ".join(error.message.split())
         print(f"hdpd: {message}", file=sys.stderr)  # noqa: T201

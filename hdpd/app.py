@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hdpd import __version__
 from hdpd.config import Config, HostPort, TcpAddress
@@ -25,12 +26,14 @@ from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.session import Handler, Session, Surroundings
 from hdpd.nat.nat import Nat
+from hdpd.log import set_level
 from hdpd.notify import Notifier
 from hdpd.peers.book_store import load_book
 from hdpd.peers.peers import Peers
 from hdpd.peers.record_numbers import RecordNumbers
 from hdpd.peers.topics import Topics
 from hdpd.shares.shares import Shares
+from hdpd.reload import Apply, Reloader
 from hdpd.state_directory import StateDirectory
 from hdpd.transfers.downloads import Downloads
 from hdpd.transfers.uploads import Uploads
@@ -42,15 +45,16 @@ STOP_TIMEOUT_S = 4.0  # systemd and people expect a stop within 5 s
 STATUS_INTERVAL_S = 10.0
 
 
-async def run(config: Config) -> int:
-    """Runs hdpd until SIGTERM, SIGINT or `daemon.shutdown`; returns the exit status.
+async def run(config: Config, read_config: Callable[[], Config]) -> int:
+    """Runs hdpd until SIGTERM, SIGINT or `daemon.shutdown`; returns the exit status. SIGHUP takes
+    over what `read_config` then gives, as far as it can be changed while hdpd runs.
 
     Raises:
         StartError: it cannot start; the message says why and what to do.
     """
     directory = StateDirectory(config.state_dir)
     try:
-        app = App(config, directory)
+        app = App(config, directory, read_config)
         try:
             await app.start()
             await app.stopped.wait()
@@ -64,9 +68,12 @@ async def run(config: Config) -> int:
 class App:
     """All parts of one hdpd."""
 
-    def __init__(self, config: Config, directory: StateDirectory) -> None:
+    def __init__(
+        self, config: Config, directory: StateDirectory, read_config: Callable[[], Config]
+    ) -> None:
         self.stopped = asyncio.Event()
         self._config = config
+        self._reloader = Reloader(config, read_config, self._appliers())
         self._directory = directory
         self._identity = directory.identity()
         self._started = time.time()
@@ -81,8 +88,11 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.shutdown)
 
+        # What is to be read again has only just been read; without a handler it would be the end.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         self._state = Database(config.state_dir / "state.db", "state", durable=True)
-        await self._state.open()
+        async with self._notifier.extending():
+            await self._state.open()
         closing.push_async_callback(self._state.close)
         self._record_numbers = RecordNumbers(self._state)
         await self._record_numbers.load()
@@ -122,6 +132,9 @@ class App:
         closing.push_async_callback(self.nat.close)
         self._watch()
         self._notifier.ready(self._status())
+        # The end of a terminal is the end of what was started there.
+        hung_up = self.shutdown if sys.stderr.isatty() else self._begin_reload
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
         log.info("ready: %s, UDP port %s", name_of(self._identity.peer_id), self._endpoint.ports)
 
     async def close(self) -> None:
@@ -142,6 +155,35 @@ class App:
         self.stopped.set()
 
     # Parts.
+    # The configuration.
+
+    def _appliers(self) -> Mapping[str, Apply]:
+        """What takes over a field of the configuration while hdpd runs."""
+
+        async def topics(config: Config) -> None:
+            await self.topics.configure(config.topics)
+
+        async def shares(config: Config) -> None:
+            await self.shares.configure(config.shares)
+
+        async def upload_slots(config: Config) -> None:
+            self.uploads.set_slots(config.upload_slots)
+
+        async def log_level(config: Config) -> None:
+            set_level(config.log_level)
+
+        appliers = (topics, shares, upload_slots, log_level)
+        return {applier.__name__: applier for applier in appliers}
+
+    def _begin_reload(self) -> None:
+        # A task that has ended keeps its place until the end: reloads are rare.
+        self._tasks.append(asyncio.get_running_loop().create_task(self._reload()))
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        outcome = await self._reloader.reload()
+        self._notifier.ready(f"{outcome}; {self._status()}")
+
 
     def _open_endpoint(self) -> None:
         config = self._config
@@ -254,3 +296,4 @@ class App:
             "discovery": self._discovery.status(),
             "nat": self.nat.report().sentence,
         }
+            "configuration": self._reloader.info(),

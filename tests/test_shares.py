@@ -113,6 +113,27 @@ def music(tmp_path: Path) -> Path:
     return music
 
 
+async def test_a_new_configuration_is_taken_over(tmp_path: Path, music: Path) -> None:
+    films, books = tmp_path / "films", tmp_path / "books"
+    make_files(films, ["f"])
+    make_files(books, ["b"])
+    async with service(tmp_path, ShareConfig("M", music), ShareConfig("X", films)) as running:
+        await running.add(str(books), "B")
+        await running.until_scanned("M")
+        await running.configure((ShareConfig("M", music), ShareConfig("B", films)))
+        assert [row["name"] for row in running.list()] == ["B", "M"]
+        assert running.state_of("M") == "ready"
+        await running.until_scanned("B")
+        assert await running.paths(b"B") == ["f"]
+        with pytest.raises(Forbidden):
+            await running.remove("B")
+        # The one that it hid comes back.
+        await running.configure((ShareConfig("M", music),))
+        await running.until_scanned("B")
+        assert await running.paths(b"B") == ["b"]
+        await running.remove("B")
+
+
 async def test_a_share_is_scanned_listed_searched_and_read(tmp_path: Path, music: Path) -> None:
     async with service(tmp_path, ShareConfig("M", music)) as running:
         assert running.ready

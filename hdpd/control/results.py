@@ -30,6 +30,17 @@ class Problem(Result):
     message: str
 
 
+class Configuration(Result):
+    """files: where the configuration in force was read, the weakest first. refused: what is wrong
+    with a newer one that is not used. restart_needed: changed keys that wait for a restart.
+    """
+
+    files: list[str]
+    read: float
+    refused: str | None
+    restart_needed: list[str]
+
+
 class DaemonInfo(Result):
     """controls: where this interface listens. addresses: where peers can reach this hdpd. nat: a
     sentence about the way to the internet.
@@ -46,6 +57,7 @@ class DaemonInfo(Result):
     quic_engine: str
     download_dir: str
     discovery: dict[str, Any]
+    configuration: Configuration
     nat: str
 
 
@@ -72,6 +84,7 @@ class StunInfo(Result):
 
 class NatReport(Result):
     """sentence: what all of it means. online: there is a route to the internet. mapping: none
+    ipv6: bool
     where this machine has a public address, easy when the router shows the same address and port to
     everybody, hard when it takes another port for each destination. filtering: who may send to
     that address: anybody, the addresses sent to, or only the ports sent to. hairpin: whether two
@@ -165,6 +178,12 @@ class ShareInfo(Result):
     skipped_first: list[str]
     scanned_at: float | None
     error: str | None
+
+
+class InviteQr(Result):
+    """rows: of modules, without the margin; `1` is dark."""
+
+    rows: list[str]
 
 
 class Shares(Result):
@@ -355,3 +374,10 @@ class OpenRpc(Result):
     info: dict[str, str]
     methods: list[dict[str, Any]]
     components: dict[str, Any]
+class CurrentToken(Result):
+    """id: null on a Unix socket, which needs no token."""
+
+    id: str | None
+    role: RoleWord
+
+
