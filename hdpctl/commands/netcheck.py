@@ -70,6 +70,8 @@ def _forwarding(mappings: list[dict[str, Any]]) -> list[str]:
 
 def _mapping(mapping: dict[str, Any]) -> str:
     name = PROTOCOLS.get(str(mapping.get("protocol")), str(mapping.get("protocol")))
+    if mapping.get("ipv6"):
+        name += " for IPv6"
     words = {
         "asking": "is being asked for",
         "absent": "the router does not speak it",

@@ -135,7 +135,8 @@ class Nat:
         findings = self._stun.findings
         mappings = self._mapper.mappings if self._mapper is not None else ()
         seen = {version: [o.mapped for o in findings.seen(version)] for version in (4, 6)}
-        stun = tuple(dict.fromkeys(seen[4][:2] + seen[6][:1]))
+        # Behind a hard NAT each server sees another port, of which none is better than the first.
+        stun = tuple({each.host: each for each in reversed(seen[4] + seen[6])}.values())[-3:]
         observed = self._observed.confirmed(stun, self._loop.time())
         mapped = [m.external for m in mappings if m.external is not None]
         public = next(iter(seen[4]), None)

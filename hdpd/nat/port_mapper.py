@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from hdpd.config import HostPort
 from hdpd.errors import HdpdError
 from hdpd.nat.gateway import Granted, PcpWay, PmpWay, Way
-from hdpd.nat.report import PortMapping
+from hdpd.nat.report import MappingState, PortMapping
 from hdpd.nat.scopes import is_public
 from hdpd.nat.upnp import UpnpWay
 from hdpd.nat.watch import Network
@@ -102,7 +102,7 @@ class _Door:
         self._port = port
         self._ways = ways
         self._on_change = on_change
-        self._states = {way: PortMapping(way.protocol, "asking") for way in ways}
+        self._states = {way: PortMapping(way.protocol, ":" in own, "asking") for way in ways}
         self._mapped: Way | None = None
         self._again = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="port mapping")
@@ -148,9 +148,9 @@ class _Door:
         try:
             for way, answer in spoken.items():
                 if not await answer:
-                    self._note(way, PortMapping(way.protocol, "absent"))
+                    self._note(way, "absent")
                 elif granted is not None:
-                    self._note(way, PortMapping(way.protocol, "answers"))
+                    self._note(way, "answers")
                 else:
                     granted = await self._try(way, None)
         finally:
@@ -164,17 +164,24 @@ class _Door:
             granted = await way.map(self._port, suggested)
         except HdpdError as error:
             log.info("the router did not map the port by %s: %s", way.protocol, error.message)
-            self._note(way, PortMapping(way.protocol, "refused", error=error.message))
+            self._note(way, "refused", error=error.message)
             return None
         self._mapped = way
-        self._note(way, PortMapping(way.protocol, "mapped", granted.external))
+        self._note(way, "mapped", granted.external)
         return granted
 
     async def _renew(self, granted: Granted) -> Granted | None:
         assert self._mapped is not None
         return await self._try(self._mapped, granted.external)
 
-    def _note(self, way: Way, mapping: PortMapping) -> None:
+    def _note(
+        self,
+        way: Way,
+        state: MappingState,
+        external: HostPort | None = None,
+        error: str | None = None,
+    ) -> None:
+        mapping = PortMapping(way.protocol, ":" in self.own, state, external, error)
         if self._states[way] == mapping:
             return
         if mapping.external is not None:

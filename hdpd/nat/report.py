@@ -18,18 +18,21 @@ Mapping = Literal["unknown", "none", "easy", "hard"]
 # that address and port.
 Filtering = Literal["unknown", "none", "address", "port"]
 MappingProtocol = Literal["pcp", "nat-pmp", "upnp"]
-MappingState = Literal["off", "asking", "absent", "answers", "mapped", "refused"]
+MappingState = Literal["asking", "absent", "answers", "mapped", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class PortMapping:
-    """What one protocol for port mapping came to. `external` is there when it is `mapped`.
+    """What one protocol for port mapping came to, for IPv4, or for a hole in the IPv6 firewall.
+
+    `external` is there when it is `mapped`.
 
     `answers`: the router speaks it, but the port is mapped by a better protocol already. `error`
     says for people why it was refused.
     """
 
     protocol: MappingProtocol
+    ipv6: bool
     state: MappingState
     external: HostPort | None = None
     error: str | None = None
@@ -94,6 +97,7 @@ class NatReport:
             "port_mappings": [
                 {
                     "protocol": each.protocol,
+                    "ipv6": each.ipv6,
                     "state": each.state,
                     "external": _text(each.external),
                     "error": each.error,
@@ -129,7 +133,7 @@ def _sentences(report: NatReport) -> Iterator[str]:
     if report.behind_carrier:
         yield "The router is itself behind a NAT of the provider."
     if report.public_ipv6 is not None:
-        if report.mapping == "hard":
+        if report.mapping == "hard" and not report.mapped:
             yield "By IPv6, which works here, everybody who has it can connect."
         else:
             yield "IPv6 works, too."

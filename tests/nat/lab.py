@@ -149,20 +149,21 @@ SITES = {
     "hard-mapped": Kind(nat="hard", mapping=("natpmp", "upnp")),
     "ipv6": Kind(ipv4=False, ipv6=True),
     "dual": Kind(nat="hard", ipv6=True),
+    "dual-mapped": Kind(nat="hard", ipv6=True, mapping=("natpmp", "upnp")),
     "full-cone": Kind(nat="full-cone"),
     "restricted": Kind(nat="restricted"),
     "no-udp": Kind(udp=False),
 }
 
 # What a router's WAN side does to UDP from the LAN. A full cone hands everything to the one host
-# behind it; a restricted one everything from addresses that this host has sent to.
+# behind it; a restricted one what comes from an address that the port in question has sent to.
 _NAT_RULES = {
     "easy": ("masquerade", ""),
     "hard": ("masquerade random,fully-random", ""),
     "full-cone": ("masquerade", 'iifname "wan" meta l4proto udp dnat ip to 192.168.1.10'),
     "restricted": (
         "masquerade",
-        'iifname "wan" ip saddr @contacted meta l4proto udp dnat ip to 192.168.1.10',
+        'iifname "wan" ip saddr . udp dport @contacted dnat ip to 192.168.1.10',
     ),
 }
 
@@ -244,14 +245,14 @@ class Site:
         # The chains of miniupnpd's are there also when it is not.
         return f"""
             table inet filter {{
-                set contacted {{ type ipv4_addr; flags dynamic; size 4096; }}
+                set contacted {{ type ipv4_addr . inet_service; flags dynamic; size 4096; }}
                 chain miniupnpd {{ }}
                 chain prerouting_miniupnpd {{ }}
                 chain postrouting_miniupnpd {{ }}
                 chain forward {{
                     type filter hook forward priority 0; policy {self._policy};
                     {udp}
-                    oifname "wan" update @contacted {{ ip daddr }}
+                    oifname "wan" update @contacted {{ ip daddr . udp sport }}
                     ct state established,related accept
                     ct status dnat accept
                     iifname "lan" accept
