@@ -26,7 +26,7 @@ events.subscribe rpc.discover
 
 
 def test_all_promised_methods_are_there() -> None:
-    assert set(METHODS) == set(PROMISED.split())
+    assert set(PROMISED.split()) <= set(METHODS)
 
 
 def test_docs_rpc_md_is_up_to_date() -> None:
