@@ -13,7 +13,7 @@ DOWNLOADS ?=
 ARGS ?=
 
 # Programs from Debian that some tests drive; without one of them its tests are skipped.
-DEBIAN_TEST_PACKAGES := mosquitto
+DEBIAN_TEST_PACKAGES := mosquitto chromium
 PYTEST_ARGS ?=
 
 # A value as one word of the shell, whatever is in it.

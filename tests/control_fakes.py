@@ -232,9 +232,22 @@ class FakeShares:
             raise PathNotFound from None
 
 
+class FakeFinished:
+    def __init__(self) -> None:
+        self.paths: dict[str, Path] = {}
+
+    async def check(self, path: RemotePath) -> None:
+        if path.text not in self.paths:
+            raise PathNotFound
+
+    def open_file(self, path: RemotePath) -> OpenedFile:
+        return OpenedFile(os.open(self.paths[path.text], os.O_RDONLY))
+
+
 class FakeDownloads:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.finished = FakeFinished()
 
     async def add(self, peer: PeerId, path: RemotePath, to: str | None) -> str:
         self.calls.append(("add", peer, path.text, to))

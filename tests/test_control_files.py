@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdpd.control import files, reading
-from hdpd.control.files import parse_target
+from hdpd.control.files import PREFIXES, parse_target
 from hdpd.control.ranges import (
     RangeNotSatisfiable,
     entity_tag,
@@ -89,12 +89,13 @@ def test_entity_tags() -> None:
     assert not range_applies(f"W/{tag}", tag)
 
 
-@given(st.binary(max_size=60))
-def test_whatever_the_url_a_target_is_safe_or_refused(raw: bytes) -> None:
+@given(st.sampled_from(PREFIXES), st.binary(max_size=60))
+def test_whatever_the_url_a_target_is_safe_or_refused(prefix: str, raw: bytes) -> None:
     try:
-        _peer, path = parse_target(b"/files/" + raw)
+        found, _peer, path = parse_target(prefix.encode() + raw)
     except PathInvalid:
         return
+    assert found == prefix
     assert not path.is_root
     assert all(name.raw not in {b"", b".", b".."} for name in path)
 

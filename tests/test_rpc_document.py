@@ -12,15 +12,16 @@ from hdpd.wire.messages import SORT_KEYS
 
 # Section 6 of the design; a client may rely on each of them.
 PROMISED = """
-daemon.info daemon.shutdown
+daemon.info daemon.shutdown daemon.log
 peers.list peers.connect peers.disconnect peers.block peers.unblock peers.invite
+peers.invite_qr
 topics.list topics.join topics.leave
 shares.list shares.add shares.remove shares.rescan
 files.list files.search
 downloads.add downloads.list downloads.files downloads.pause downloads.resume downloads.cancel
 downloads.retry downloads.clear downloads.move
 uploads.list uploads.cancel
-tokens.new tokens.list tokens.revoke tokens.login_link
+tokens.new tokens.list tokens.revoke tokens.login_link tokens.current
 events.subscribe rpc.discover
 """
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from hdpd.control.rules import Role, SlowDown, check_host, check_origin
-from hdpd.control.tokens import Tokens
+from hdpd.control.rules import Role, SlowDown, check_host, check_network, check_origin
+from hdpd.control.tokens import Tokens, is_session
 from hdpd.errors import Busy, Unauthorized
 
 # So many failed log-ins are kept waiting at once; further ones are refused without being looked
@@ -41,9 +41,11 @@ class Authenticator:
         """Refuses what a browser sends for a foreign page. Raises Forbidden."""
         if is_local(connection):
             return
+        if http_scheme(connection) == "http" and connection.client is not None:
+            check_network(connection.client.host, connection.scope["server"][0])
         check_host(connection.headers.get("host"), self._names)
         if origin:
-            check_origin(connection.headers, _http_scheme(connection))
+            check_origin(connection.headers, http_scheme(connection))
 
     async def admit(self, connection: HTTPConnection) -> Caller:
         """Who makes this request.
@@ -78,6 +80,19 @@ class Authenticator:
         self._slow_down.succeeded(_address(connection))
         return secret
 
+    async def check_token(self, connection: HTTPConnection, secret: str) -> None:
+        """Sees to it that a token that somebody typed in is valid. Raises as `admit`."""
+        self.check_site(connection)
+        if await self._tokens.check(secret) is None:
+            await self._delay(connection)
+            raise Unauthorized("the token is not valid; it may have been revoked")
+
+    async def log_out(self, connection: HTTPConnection) -> None:
+        """Ends the browser's session; a token that was typed in stays valid. Raises as `admit`."""
+        caller = await self.admit(connection)
+        if caller.token is not None and is_session(caller.token):
+            await self._tokens.revoke(caller.token)
+
     async def _delay(self, connection: HTTPConnection) -> None:
         """Waits as long as failures from this address have to; right tokens never wait."""
         if self._delayed >= MAX_DELAYED:
@@ -106,7 +121,7 @@ def _address(connection: HTTPConnection) -> str:
     return client.host if client else ""
 
 
-def _http_scheme(connection: HTTPConnection) -> str:
+def http_scheme(connection: HTTPConnection) -> str:
     return "https" if connection.scope["scheme"] in {"https", "wss"} else "http"
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from hdpd.control.auth import Caller
 from hdpd.control.events import Events, Subscription
+from hdpd.control.logring import LogRing
 from hdpd.control.parameters import Params
 from hdpd.control.results import Result
 from hdpd.control.rules import Role
@@ -25,6 +26,7 @@ class Context:
     events: Events
     tokens: Tokens
     searches: Searches
+    log: LogRing
     login_link: Callable[[], Json]
 
 

@@ -38,7 +38,8 @@ range byte by byte likewise, so that the bytes can be had back.
 On a Unix socket the file's permissions decide, and everything may be called. On TCP a token is
 needed, as `Authorization: Bearer hdp_…` or in the cookie that a browser gets by logging in:
 `tokens.login_link` makes a URL with a code that works once within 10 minutes, and
-`POST /login {{"code": "…"}}` trades the code for the cookie. A token has a role: `read` looks at
+`POST /login {{"code": "…"}}` trades the code for the cookie, as does `{{"token": "hdp_…"}}`, and
+`POST /logout` ends the browser's session. A token has a role: `read` looks at
 everything and reads files, `control` also changes the queues, `admin` may do everything. A wrong
 token is answered late, and ever later, a right one at once.
 
@@ -46,7 +47,8 @@ Whatever the token, requests over TCP are refused (403) when
 - `Host` is not an IP address, `localhost`, this machine's name, that name with `.local`, or one
   that `control.hostnames` in hdpd.toml lists,
 - `Origin` is sent and is not exactly the scheme, host and port that the request goes to,
-- `Sec-Fetch-Site` is sent and is neither `same-origin` nor `none`.
+- `Sec-Fetch-Site` is sent and is neither `same-origin` nor `none`,
+- they come without TLS from the internet; private networks and neighbours may do without it.
 
 ## Notifications
 
@@ -55,8 +57,9 @@ They come over WebSocket only, after `events.subscribe` and `files.search` with 
 `event {{seq, time, type, data}}`: `seq` rises, also over restarts of hdpd. A client that comes back
 passes the last `seq` it saw as `since`. Events are held for a while only: `events.lost` with
 `data.seq` says that some up to that number are not held any more, so the client has to list again
-what it shows. Of several `download.changed` of one download (and `share.changed` of one share) that
-a client has not been sent yet it gets the last.
+what it shows. Of several `download.changed` of one download (likewise `share.changed` of one share,
+and `upload.changed`) that a client has not been sent yet it gets the last; events are sent at most
+five times a second.
 
 | type | data |
 |---|---|
@@ -75,14 +78,18 @@ a client has not been sent yet it gets the last.
 
 ## Files
 
-`GET /files/PEER/PATH` (and HEAD) sends the bytes of a peer's file, or of one's own with the peer
-`self`; both parts are percent-encoded UTF-8 of the text that other methods use. One byte range is
-understood (206, or 416), `ETag` changes with the file, `If-None-Match` and `If-Range` are heeded.
-An error before the first byte is JSON, `{{"error": word, "message": text}}`, with status 400, 401,
-403, 404, 409 (not a file, or it changed), 502 or 503 (try again later); when something goes wrong
-later the connection is closed before `Content-Length` is reached.
+`GET /files/PEER/PATH` (and HEAD) sends the bytes of a peer's file, `GET /shares/PATH` of one's own,
+`GET /downloads/PATH` of a finished download that is in the list (`PATH` is then relative to the
+download directory). All parts are percent-encoded UTF-8 of the text that other methods use. A few
+types of images, audio, video and text have their content type, so that browsers show them; all
+else, HTML and SVG too, is an attachment. Everything is in a sandbox. One byte range is understood
+(206, or 416), `ETag` changes with the file, `If-None-Match` and `If-Range` are heeded. An error
+before the first byte is JSON, `{{"error": word, "message": text}}`, with status 400, 401, 403, 404,
+409 (not a file, or it changed), 502 or 503 (try again later); when something goes wrong later the
+connection is closed before `Content-Length` is reached.
 
-`GET /healthz` answers `ok` to anybody.
+`GET /healthz` answers `ok` to anybody. `GET /metrics` answers a token of any role with metrics for
+Prometheus.
 """
 
 

@@ -1,4 +1,4 @@
-"""The URLs: /rpc by POST and WebSocket, /files/…, /login, /healthz, and what errors look like."""
+"""The URLs: the page, /rpc by POST and WebSocket, files, log-in, metrics; and how errors look."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from hdpd.control import jsonrpc
-from hdpd.control.auth import Authenticator, Caller, cookie_name
+from hdpd.control.auth import Authenticator, Caller, cookie_name, http_scheme
 from hdpd.control.call import Call, Context
 from hdpd.control.connection import Connection
-from hdpd.control.files import Files, error_response
+from hdpd.control.files import FILES, PREFIXES, Files, error_response
+from hdpd.control.metrics import CONTENT_TYPE, metrics
+from hdpd.control.page import Page
 from hdpd.control.tokens import SESSION_SECONDS
 from hdpd.errors import HdpdError, InvalidParams
 
@@ -28,12 +30,14 @@ log = logging.getLogger(__name__)
 
 BODY_SECONDS = 30.0  # for a request's body to come in
 MAX_LOGIN_BYTES = 4096
-FILES = "/files/"
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class _Login(msgspec.Struct):
-    code: str
+    """One of the two."""
+
+    code: str | None = None
+    token: str | None = None
 
 
 class Endpoints:
@@ -44,13 +48,17 @@ class Endpoints:
         self._context = context
         self._authenticator = authenticator
         self._files = Files(context.services)
+        self._page = Page()
 
     def application(self) -> ASGIApp:
         routes = Starlette(
             routes=[
                 Route("/", self._home),
+                Route("/assets/{version}/{name:path}", self._asset),
                 Route("/healthz", self._healthz),
+                Route("/metrics", self._metrics),
                 Route("/login", self._login, methods=["POST"]),
+                Route("/logout", self._logout, methods=["POST"]),
                 Route("/rpc", self._post, methods=["POST"]),
                 WebSocketRoute("/rpc", self._websocket),
                 Route(FILES, self._get_file),
@@ -64,27 +72,43 @@ class Endpoints:
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             # A pattern of a route ends at a line feed, which a file's name may hold.
-            if scope["path"].startswith(FILES):
+            if scope["path"].startswith(PREFIXES):
                 scope["path"] = FILES
             await routes(scope, receive, send)
 
         return application
 
     async def _home(self, request: Request) -> Response:
+        # A link on any page may lead here; what the page then asks for is checked.
         self._authenticator.check_site(request, origin=False)
-        return PlainTextResponse("hdpd is running; use hdpctl\n", headers=NO_STORE)
+        return self._page.index(request)
+
+    async def _asset(self, request: Request) -> Response:
+        self._authenticator.check_site(request)
+        return self._page.asset(request.path_params["version"], request.path_params["name"])
 
     async def _healthz(self, _request: Request) -> Response:
         return PlainTextResponse("ok\n", headers=NO_STORE)
 
+    async def _metrics(self, request: Request) -> Response:
+        await self._authenticator.admit(request)  # whatever role: all may look
+        text = await metrics(self._context.services)
+        return Response(text, headers={**NO_STORE, "Content-Type": CONTENT_TYPE})
+
     async def _login(self, request: Request) -> Response:
-        """Trades the code of a login link for a session cookie."""
+        """Trades the code of a login link, or a token, for a session cookie."""
         self._authenticator.check_site(request)
         try:
             login = msgspec.json.decode(await _body(request, MAX_LOGIN_BYTES), type=_Login)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise InvalidParams('a login is {"code": "…"}') from None
-        secret = await self._authenticator.log_in(request, login.code)
+            raise _not_a_login() from None
+        if login.token is not None:
+            await self._authenticator.check_token(request, login.token)
+            secret = login.token
+        elif login.code is not None:
+            secret = await self._authenticator.log_in(request, login.code)
+        else:
+            raise _not_a_login()
         response = JSONResponse({}, headers=NO_STORE)
         response.set_cookie(
             cookie_name(request),
@@ -92,7 +116,14 @@ class Endpoints:
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="strict",
+            secure=http_scheme(request) == "https",
         )
+        return response
+
+    async def _logout(self, request: Request) -> Response:
+        await self._authenticator.log_out(request)
+        response = JSONResponse({}, headers=NO_STORE)
+        response.delete_cookie(cookie_name(request), httponly=True, samesite="strict")
         return response
 
     async def _post(self, request: Request) -> Response:
@@ -135,6 +166,10 @@ class Endpoints:
         for connection in self.connections:
             if connection.caller.token == token:
                 connection.refuse()
+
+
+def _not_a_login() -> InvalidParams:
+    return InvalidParams('a login is {"code": "…"} or {"token": "…"}')
 
 
 async def _run_all(follow_ups: list[Callable[[], None]]) -> None:

@@ -21,7 +21,7 @@ MAX_BYTES = 4 * 1024 * 1024
 LOST = "events.lost"
 
 # In these the data is the thing's whole state, so that only the last one matters.
-_IDENTIFIED_BY = {"download.changed": "id", "share.changed": "name"}
+_IDENTIFIED_BY = {"download.changed": "id", "share.changed": "name", "upload.changed": ""}
 
 Key = tuple[str, object]
 
@@ -45,7 +45,7 @@ def make_event(seq: int, time: float, type_: str, data: dict[str, object]) -> Ev
     parameters = {"seq": seq, "time": time, "type": type_, "data": data}
     text = msgspec.json.encode({"jsonrpc": "2.0", "method": "event", "params": parameters})
     field = _IDENTIFIED_BY.get(type_)
-    return Event(seq, type_, text, (type_, data.get(field)) if field else None)
+    return Event(seq, type_, text, None if field is None else (type_, data.get(field)))
 
 
 class EventLog:

@@ -1,6 +1,8 @@
-"""GET and HEAD /files/PEER/PATH: a file of a peer, streamed, with ranges and entity tags.
+"""GET and HEAD of files, with ranges and entity tags: `/files/PEER/PATH` is streamed from a peer,
+`/shares/PATH` is one's own, `/downloads/PATH` a finished download.
 
-What peers share is never shown as a page of hdpd's origin: it is a download, in a sandbox.
+None of them is ever a page of hdpd's origin: a few harmless types are shown, in a sandbox, and all
+else is a download.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from hdpd import errors
+from hdpd.control.entries import SELF
+from hdpd.control.media import OCTETS, media_type
 from hdpd.control.ranges import (
     RangeNotSatisfiable,
     entity_tag,
@@ -31,7 +35,8 @@ from hdpd.wire.paths import RemotePath
 log = logging.getLogger(__name__)
 
 MAX_READS = 16  # at once; each holds up to 5 MiB
-PREFIX = b"/files/"
+FILES, SHARES, DOWNLOADS = "/files/", "/shares/", "/downloads/"
+PREFIXES = (FILES, SHARES, DOWNLOADS)
 
 HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -63,13 +68,17 @@ def error_response(error: HdpdError) -> JSONResponse:
     return JSONResponse({"error": error.code, "message": error.message}, status, headers)
 
 
-def parse_target(raw_path: bytes) -> tuple[str, RemotePath]:
-    """The peer and the path in a request target.
+def parse_target(raw_path: bytes) -> tuple[str, str, RemotePath]:
+    """What a request target names: which of PREFIXES, the peer (`self` where it names none) and the
+    path.
 
     Raises:
         PathInvalid: it names no file, or holds what no path may.
     """
-    peer, _slash, path = raw_path.removeprefix(PREFIX).partition(b"/")
+    prefix = next(each for each in PREFIXES if raw_path.startswith(each.encode()))
+    peer, path = SELF.encode(), raw_path.removeprefix(prefix.encode())
+    if prefix == FILES:
+        peer, _slash, path = path.partition(b"/")
     try:
         peer_text, path_text = unquote_to_bytes(peer).decode(), unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
@@ -77,7 +86,7 @@ def parse_target(raw_path: bytes) -> tuple[str, RemotePath]:
     remote = RemotePath.from_text(path_text)
     if not peer_text or remote.is_root:
         raise PathInvalid("the URL names no file: it is /files/PEER/SHARE/PATH")
-    return peer_text, remote
+    return prefix, peer_text, remote
 
 
 class Files:
@@ -89,13 +98,13 @@ class Files:
 
     async def respond(self, request: Request) -> Response:
         """The answer; for a GET its body reads the file. Raises HdpdError before the first byte."""
-        peer, path = parse_target(request.scope["raw_path"])
+        prefix, peer, path = parse_target(request.scope["raw_path"])
         if self._running >= MAX_READS:
             raise Busy("too many files are being read; try again later")
         async with AsyncExitStack() as stack:
             self._running += 1
             stack.callback(self._end)
-            reader = await self._reading.open(peer, path)
+            reader = await self._open(prefix, peer, path)
             plan = _plan(request, path, reader)
             if plan.start == plan.end:
                 return Response(status_code=plan.status, headers=plan.headers)
@@ -103,6 +112,11 @@ class Files:
             # Fetched before anything is answered, as most of what can go wrong shows here.
             first = await anext(pieces)
             return _FileResponse(plan, first, pieces, stack.pop_all())
+
+    async def _open(self, prefix: str, peer: str, path: RemotePath) -> FileReader:
+        if prefix == DOWNLOADS:
+            return await self._reading.open_finished(path)
+        return await self._reading.open(peer, path)
 
     def close(self) -> None:
         """Ends the threads that read; to be called when no request is being answered any more."""
@@ -125,7 +139,8 @@ class _Plan:
 def _plan(request: Request, path: RemotePath, reader: FileReader) -> _Plan:
     tag = entity_tag(reader.validator)
     name = quote(path.name.text, safe="")
-    disposition = f"attachment; filename*=UTF-8''{name}"
+    shown_as = media_type(path.name.text)
+    disposition = f"{'inline' if shown_as else 'attachment'}; filename*=UTF-8''{name}"
     plan = _Plan(200, {**HEADERS, "ETag": tag, "Content-Disposition": disposition}, 0, reader.size)
     if is_unchanged(request.headers.get("if-none-match"), tag):
         return _Plan(304, plan.headers)
@@ -137,7 +152,7 @@ def _plan(request: Request, path: RemotePath, reader: FileReader) -> _Plan:
         if asked is not None:
             plan.status, (plan.start, plan.end) = 206, asked
             plan.headers["Content-Range"] = f"bytes {plan.start}-{plan.end - 1}/{reader.size}"
-    plan.headers["Content-Type"] = "application/octet-stream"
+    plan.headers["Content-Type"] = shown_as or OCTETS
     plan.headers["Content-Length"] = str(plan.end - plan.start)
     if request.method == "HEAD":
         plan.start = plan.end

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import time
 from functools import partial
 
 from hdpd.control import entries
 from hdpd.control import parameters as p
 from hdpd.control.call import Call
+from hdpd.control.qr import qr_rows
 from hdpd.control.rules import Role
 from hdpd.control.services import Json
+from hdpd.identity import invites
 from hdpd.wire.paths import RemotePath
 
 
@@ -22,12 +25,21 @@ async def daemon_shutdown(call: Call, _: p.NoParams) -> Json:
     return {}
 
 
+async def daemon_log(call: Call, params: p.DaemonLog) -> Json:
+    return call.context.log.since(params.since)
+
+
 async def nat_report(call: Call, _: p.NoParams) -> Json:
     return call.services.nat.report().to_json()
 
 
 async def peers_list(call: Call, params: p.PeersList) -> Json:
     return {"peers": call.services.peers.list(params.all)}
+
+
+async def peers_explain(call: Call, params: p.Peer) -> Json:
+    peers = call.services.peers
+    return peers.explain(peers.resolve(params.peer))
 
 
 async def peers_connect(call: Call, params: p.Code) -> Json:
@@ -55,6 +67,10 @@ async def peers_unblock(call: Call, params: p.Peer) -> Json:
 
 async def peers_invite(call: Call, _: p.NoParams) -> Json:
     return {"code": await call.services.peers.invite()}
+
+
+async def peers_invite_qr(_call: Call, params: p.Code) -> Json:
+    return {"rows": qr_rows(invites.parse(params.code, time.time()).encode())}
 
 
 async def topics_list(call: Call, _: p.NoParams) -> Json:
@@ -175,6 +191,10 @@ async def tokens_list(call: Call, _: p.NoParams) -> Json:
 async def tokens_revoke(call: Call, params: p.TokenId) -> Json:
     await call.context.tokens.revoke(params.id)
     return {}
+
+
+async def tokens_current(call: Call, _: p.NoParams) -> Json:
+    return {"id": call.caller.token, "role": call.caller.role.word}
 
 
 async def tokens_login_link(call: Call, _: p.NoParams) -> Json:

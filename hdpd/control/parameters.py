@@ -33,6 +33,12 @@ class NoParams(Params):
     """No parameters."""
 
 
+class DaemonLog(Params):
+    """since: the `seq` of the last line that was seen; 0 for all that are held."""
+
+    since: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
 class PeersList(Params):
     """all: also those that are known or blocked."""
 

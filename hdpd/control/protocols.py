@@ -32,12 +32,19 @@ class HttpProtocol(H11Protocol):
         self._idle_timer.cancel()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        """Now the next request has its time to come in."""
+        if not self.transport.is_closing():
+            self._idle_timer.cancel()
+            self._idle_timer = self.loop.call_later(self.idle_seconds, self._drop_when_idle)
+        super().on_response_complete()
+
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._idle_timer.cancel()
         super().handle_websocket_upgrade(event)
 
     def _drop_when_idle(self) -> None:
-        """Runs from time to time; between requests a client may be dropped at any moment."""
+        """Runs when no request has come in, or completed, for so long."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
         else:

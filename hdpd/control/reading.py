@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from hdpd.control.entries import SELF, connected_session
-from hdpd.control.services import Services, Session, Shares, Stream
+from hdpd.control.services import Services, Session, Stream
 from hdpd.errors import Busy, FileChanged, ProtocolError
 from hdpd.transfers.disk_threads import DiskThreads
-from hdpd.transfers.source_file import SourceFile
+from hdpd.transfers.source_file import OpenFile, SourceFile
 from hdpd.wire.messages import Read, ReadStarted, raise_if_error, read_ended
 from hdpd.wire.paths import RemotePath
 
@@ -54,14 +54,28 @@ class Reading:
         """
         request = Read(path, 0, 0)
         if peer == SELF:
-            source = SourceFile(self._services.shares.open_file, request)
-            started, _nothing = await self._threads.run(path.share, source.start)
-            return LocalFile(self._services.shares, self._threads, path, started)
+            return await self._open_local(self._services.shares.open_file, path.share.raw, path)
         session = connected_session(self._services.peers, peer)
         with await session.call(request, budget=_ANSWER_OVERHEAD_BYTES) as stream:
             started = await _started(stream)
             read_ended(await stream.receive(FRAME_SECONDS))
         return RemoteFile(session, path, started)
+
+    async def open_finished(self, path: RemotePath) -> FileReader:
+        """A finished download, at `path` below the download directory.
+
+        Raises:
+            PathNotFound, NotAFile, FileUnreadable
+        """
+        finished = self._services.downloads.finished
+        await finished.check(path)
+        # No share has an empty name, so the downloads' disk has a lane of its own.
+        return await self._open_local(finished.open_file, b"", path)
+
+    async def _open_local(self, open_file: OpenFile, lane: bytes, path: RemotePath) -> LocalFile:
+        source = SourceFile(open_file, Read(path, 0, 0))
+        started, _nothing = await self._threads.run(lane, source.start)
+        return LocalFile(open_file, self._threads, lane, path, started)
 
     def close(self) -> None:
         """Ends the threads; nothing may be read any more."""
@@ -69,20 +83,26 @@ class Reading:
 
 
 class LocalFile:
-    """A file of a share of this hdpd, as it was when `started` was found out."""
+    """A file on a disk of this hdpd, as it was when `started` was found out."""
 
     def __init__(
-        self, shares: Shares, threads: DiskThreads, path: RemotePath, started: ReadStarted
+        self,
+        open_file: OpenFile,
+        threads: DiskThreads,
+        lane: bytes,
+        path: RemotePath,
+        started: ReadStarted,
     ) -> None:
-        self._shares = shares
+        self._open_file = open_file
         self._threads = threads
+        self._lane = lane
         self._path = path
         self.size = started.size
         self.validator = started.validator
 
     async def pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         request = Read(self._path, start, end - start, if_match=self.validator)
-        source, lane = SourceFile(self._shares.open_file, request), self._path.share
+        source, lane = SourceFile(self._open_file, request), self._lane
         try:
             _started, piece = await self._threads.run(lane, source.start)
             yield piece

@@ -42,8 +42,8 @@ class Configuration(Result):
 
 
 class DaemonInfo(Result):
-    """controls: where this interface listens. addresses: where peers can reach this hdpd. nat: a
-    sentence about the way to the internet.
+    """controls: where this interface listens. tls_fingerprint: of its certificate, SHA-256, where
+    it has one. addresses: where peers can reach this hdpd.
     """
 
     name: str
@@ -53,12 +53,29 @@ class DaemonInfo(Result):
     started: float
     udp_ports: list[int]
     controls: list[str]
+    tls_fingerprint: str | None
     addresses: list[str]
     quic_engine: str
     download_dir: str
-    discovery: dict[str, Any]
     configuration: Configuration
+    discovery: dict[str, Any]
     nat: str
+
+
+class LogLine(Result):
+    """seq: rises by one with each line, from 1 at the start of hdpd."""
+
+    seq: int
+    time: float
+    level: Literal["debug", "info", "warning", "error"]
+    text: str
+
+
+class LogLines(Result):
+    """seq: the last line's. Only the last few hundred lines are held, in memory."""
+
+    seq: int
+    lines: list[LogLine]
 
 
 class PortMappingInfo(Result):
@@ -67,6 +84,7 @@ class PortMappingInfo(Result):
     """
 
     protocol: Literal["pcp", "nat-pmp", "upnp"]
+    ipv6: bool
     state: Literal["asking", "absent", "answers", "mapped", "refused"]
     external: str | None
     error: str | None
@@ -84,7 +102,6 @@ class StunInfo(Result):
 
 class NatReport(Result):
     """sentence: what all of it means. online: there is a route to the internet. mapping: none
-    ipv6: bool
     where this machine has a public address, easy when the router shows the same address and port to
     everybody, hard when it takes another port for each destination. filtering: who may send to
     that address: anybody, the addresses sent to, or only the ports sent to. hairpin: whether two
@@ -127,6 +144,30 @@ class PeerList(Result):
     peers: list[PeerInfo]
 
 
+class PeerTry(Result):
+    """kind: a direct dial, a request to punch, a punched hole, a birthday run. address: at which of
+    the peer's. time: when it was tried last. worked: it led to the connection.
+    """
+
+    kind: Literal["dial", "request", "punch", "birthday"]
+    address: str | None
+    time: float
+    result: str
+    worked: bool
+
+
+class PeerExplained(PeerInfo):
+    """own_nat, peer_nat: the kind of NAT on either side; the peer's is known once it has answered a
+    request to punch. reason: in people's words. advice: what could be changed, best first.
+    """
+
+    own_nat: Literal["unknown", "none", "easy", "hard"]
+    peer_nat: Literal["unknown", "none", "easy", "hard"] | None
+    reason: str
+    advice: list[str]
+    tries: list[PeerTry]
+
+
 class PeerResult(Result):
     """The id of the peer."""
 
@@ -137,6 +178,12 @@ class Invite(Result):
     """code: carries a private topic and addresses; give it to one who may meet you."""
 
     code: str
+
+
+class InviteQr(Result):
+    """rows: of modules, without the margin; `1` is dark."""
+
+    rows: list[str]
 
 
 class TopicInfo(Result):
@@ -178,12 +225,6 @@ class ShareInfo(Result):
     skipped_first: list[str]
     scanned_at: float | None
     error: str | None
-
-
-class InviteQr(Result):
-    """rows: of modules, without the margin; `1` is dark."""
-
-    rows: list[str]
 
 
 class Shares(Result):
@@ -351,6 +392,13 @@ class TokenList(Result):
     tokens: list[TokenInfo]
 
 
+class CurrentToken(Result):
+    """id: null on a Unix socket, which needs no token."""
+
+    id: str | None
+    role: RoleWord
+
+
 class LoginLink(Result):
     """url: logs one browser in, once. expires: in 10 minutes."""
 
@@ -374,10 +422,3 @@ class OpenRpc(Result):
     info: dict[str, str]
     methods: list[dict[str, Any]]
     components: dict[str, Any]
-class CurrentToken(Result):
-    """id: null on a Unix socket, which needs no token."""
-
-    id: str | None
-    role: RoleWord
-
-

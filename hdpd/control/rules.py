@@ -66,6 +66,24 @@ def _is_ip_literal(name: str) -> bool:
     return name.startswith("[") or ":" not in name
 
 
+def check_network(client: str, server: str) -> None:
+    """Raises Forbidden when a request without TLS comes from the internet, where anybody on its way
+    could have read the token. `client` and `server` are the addresses of the connection.
+    """
+    try:
+        theirs, ours = (ipaddress.ip_address(each.partition("%")[0]) for each in (client, server))
+    except ValueError:
+        return
+    if isinstance(theirs, ipaddress.IPv6Address) and theirs.ipv4_mapped is not None:
+        theirs = theirs.ipv4_mapped
+    # Neighbours often have public IPv6 addresses; they are in our /64.
+    if theirs.is_global and _network_of(client) != _network_of(server):
+        raise Forbidden(
+            f"this interface is not encrypted and answers to private networks only, not to "
+            f"{theirs}; listen with TLS: --control https://{ours}"
+        )
+
+
 def check_origin(headers: Mapping[str, str], scheme: str) -> None:
     """Raises Forbidden when a browser says that another site's page makes the request. Programs
     that are no browsers send neither header.

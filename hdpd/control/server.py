@@ -5,27 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
-from hdpd.config import ControlAddress, HostPort
+from hdpd.config import ControlAddress, HostPort, TcpAddress
 from hdpd.control.auth import Authenticator
 from hdpd.control.call import Context
 from hdpd.control.endpoints import Endpoints
 from hdpd.control.events import Events
 from hdpd.control.jsonrpc import MAX_MESSAGE_BYTES
+from hdpd.control.logring import LogRing
 from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
 from hdpd.control.rules import local_names
 from hdpd.control.searches import Searches
 from hdpd.control.services import Json, Services
 from hdpd.control.sockets import BACKLOG, Listeners, inherited_unix_sockets
+from hdpd.control.tls import CertificateFiles, self_signed
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
 from hdpd.errors import NotFound
+
+log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 32 * 1024  # a path of 4096 bytes, each written as %XX, and the rest
 PING_SECONDS = 20.0  # below the idle limits of proxies and NATs
@@ -72,35 +79,64 @@ class Control:
         addresses: Collection[ControlAddress],
         hostnames: tuple[str, ...] = (),
         optional: Collection[ControlAddress] = (),
+        certificate: CertificateFiles | None = None,
+        certificate_dir: Path | None = None,
     ) -> None:
         """`hostnames` are further names that this machine is called by in URLs; `optional`
-        addresses may be missing where the machine lacks their family (IPv6).
+        addresses may be missing where the machine lacks their family (IPv6). Without a
+        `certificate` one is made in `certificate_dir` when an address needs it.
         """
         self.events = events
+        self.tls_fingerprint: str | None = None
         self._addresses = addresses
         self._optional = optional
         self._tokens = Tokens(state)
         self._listeners = Listeners(inherited_unix_sockets(os.environ))
-        context = Context(services, events, self._tokens, Searches(services), self.login_link)
-        names = local_names(socket.gethostname(), hostnames)
-        self._endpoints = Endpoints(context, Authenticator(self._tokens, names))
+        self._log = LogRing()
+        context = Context(
+            services, events, self._tokens, Searches(services), self._log, self.login_link
+        )
+        self._names = local_names(socket.gethostname(), hostnames)
+        self._endpoints = Endpoints(context, Authenticator(self._tokens, self._names))
         self._tokens.on_revoke(self._endpoints.token_revoked)
-        self._server: _Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._certificate = certificate
+        self._certificate_dir = certificate_dir
+        self._serving: dict[_Server, asyncio.Task[None]] = {}
 
     async def start(self) -> list[str]:
         """Listens, and returns where: `http://127.0.0.1:3030`, `unix:/run/hdpd/hdpd.sock`, …
 
         Raises:
-            StartError: an address can't be listened on.
+            StartError: an address can't be listened on, or the certificate can't be used.
         """
         await self._tokens.load()
+        self._log.attach()
+        files = self._certificate_files()
         try:
             await self._listeners.open(self._addresses, self._optional)
+            await self._serve(self._listeners.sockets, None)
+            if files is not None:
+                await self._serve(self._listeners.tls_sockets, files)
         except BaseException:
             self._listeners.close()
             raise
-        self._server = _Server(
+        return list(self._listeners.addresses)
+
+    def _certificate_files(self) -> CertificateFiles | None:
+        """What TLS needs, None when no address wants it. Raises StartError."""
+        if not any(isinstance(each, TcpAddress) and each.tls for each in self._addresses):
+            return None
+        files = self._certificate
+        if files is None:
+            assert self._certificate_dir is not None
+            files = self_signed(self._certificate_dir, self._names)
+        self.tls_fingerprint = files.check()
+        log.info("SHA-256 fingerprint of the control certificate: %s", self.tls_fingerprint)
+        return files
+
+    async def _serve(self, sockets: list[socket.socket], files: CertificateFiles | None) -> None:
+        """Serves these sockets from now on; uvicorn has TLS for all of its sockets or for none."""
+        server = _Server(
             uvicorn.Config(
                 self._endpoints.application(),
                 http=HttpProtocol,
@@ -120,35 +156,39 @@ class Control:
                 ws_ping_timeout=PONG_SECONDS,
                 ws_per_message_deflate=False,
                 timeout_graceful_shutdown=STOP_SECONDS,
+                ssl_certfile=files.certificate if files else None,
+                ssl_keyfile=files.key if files else None,
             )
         )
-        self._serving = asyncio.create_task(self._server.serve(self._listeners.sockets))
-        ready = asyncio.create_task(self._server.ready.wait())
-        await asyncio.wait((self._serving, ready), return_when=asyncio.FIRST_COMPLETED)
-        if self._serving.done():
+        serving = asyncio.create_task(server.serve(sockets))
+        ready = asyncio.create_task(server.ready.wait())
+        await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
             ready.cancel()
-            self._listeners.close()
-            await self._serving
-        return list(self._listeners.addresses)
+            await serving
+        self._serving[server] = serving
 
     async def close(self) -> None:
         """Says goodbye to clients, after what has been emitted, and stops listening; within about
         three seconds.
         """
-        if self._server is not None and self._serving is not None:
-            await self._stop(self._server, self._serving)
+        if self._serving:
+            await self._stop()
         self._listeners.close()
         self._endpoints.close()
+        self._log.detach()
 
-    async def _stop(self, server: _Server, serving: asyncio.Task[None]) -> None:
+    async def _stop(self) -> None:
         goodbyes = [asyncio.create_task(c.stop()) for c in self._endpoints.connections]
         if goodbyes:
             _done, late = await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
             for task in late:
                 task.cancel()
-        server.exit()
-        await serving
-        await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
+        for server in self._serving:
+            server.exit()
+        await asyncio.gather(*self._serving.values())
+        tasks = [task for server in self._serving for task in server.server_state.tasks]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def login_link(self) -> Json:
         """A link that logs one browser in: `{url, expires}`.
@@ -156,18 +196,18 @@ class Control:
         Raises:
             NotFound: there is no TCP address, so no page.
         """
-        if not self._listeners.tcp:
+        if not self._listeners.urls:
             raise NotFound("hdpd listens on no TCP address, so there is no page to log in to")
         code, expires = self._tokens.new_code()
         # A fragment is never sent to a server, so it is in no log.
-        return {
-            "url": f"http://{_reachable(self._listeners.tcp[0])}/#code={code}",
-            "expires": expires,
-        }
+        return {"url": f"{_reachable(self._listeners.urls[0])}/#code={code}", "expires": expires}
 
 
-def _reachable(address: HostPort) -> HostPort:
-    """The address as another machine can use it: not the one that means all of this machine's."""
-    if ipaddress.ip_address(address.host.partition("%")[0]).is_unspecified:
-        return HostPort(socket.gethostname(), address.port)
-    return address
+def _reachable(url: str) -> str:
+    """The URL as another machine can use it: not with the address that means all of ours."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    if ipaddress.ip_address(parts.hostname.partition("%")[0]).is_unspecified:
+        return f"{parts.scheme}://{HostPort(socket.gethostname(), parts.port)}"
+    return url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -56,8 +57,9 @@ class Listeners:
     def __init__(self, inherited: Mapping[Path, socket.socket] | None = None) -> None:
         self._inherited = dict(inherited or {})
         self.sockets: list[socket.socket] = []
+        self.tls_sockets: list[socket.socket] = []
         self.addresses: list[str] = []
-        self.tcp: list[HostPort] = []
+        self.urls: list[str] = []  # of those, what a browser can open
         self._files: list[tuple[Path, int]] = []  # with the inode, not to remove a successor's
 
     async def open(
@@ -106,21 +108,32 @@ class Listeners:
                 continue
             found += 1
             host, port = listener.getsockname()[:2]
-            self.sockets.append(listener)
-            self.tcp.append(HostPort(host, port))
-            self.addresses.append(f"http://{HostPort(host, port)}")
+            (self.tls_sockets if address.tls else self.sockets).append(listener)
+            url = f"{'https' if address.tls else 'http'}://{HostPort(host, port)}"
+            self.addresses.append(url)
+            self.urls.append(url)
+            if not address.tls and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+                log.warning(
+                    "the control interface at %s is not encrypted: whoever can watch the network "
+                    "between can read and take over what is done there; use --control "
+                    "https://%s:%s where that matters",
+                    url,
+                    address.host,
+                    address.port,
+                )
         if missing is not None and not found:
             raise missing
 
     def close(self) -> None:
         """Closes what is open still and removes the socket files; idempotent."""
-        for listener in self.sockets:
+        for listener in (*self.sockets, *self.tls_sockets):
             listener.close()
         for path, inode in self._files:
             with contextlib.suppress(OSError):
                 if path.stat().st_ino == inode:
                     path.unlink()
         self.sockets.clear()
+        self.tls_sockets.clear()
         self._files.clear()
 
 

@@ -53,6 +53,11 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode(errors="replace")).digest()
 
 
+def is_session(id_: str) -> bool:
+    """Whether a token was made by logging a browser in."""
+    return id_.startswith(_SESSION_PREFIX)
+
+
 class Tokens:
     """The tokens of state.db, also held in memory, and the open login codes, only there."""
 
@@ -107,7 +112,7 @@ class Tokens:
     async def _end_unused_sessions(self) -> None:
         oldest = self._clock() - SESSION_SECONDS
         for token in list(self._tokens.values()):
-            if token.id.startswith(_SESSION_PREFIX) and (token.last_used or token.created) < oldest:
+            if is_session(token.id) and (token.last_used or token.created) < oldest:
                 await self.revoke(token.id)
 
     def list(self) -> list[dict[str, object]]:

@@ -18,6 +18,7 @@ from hdpd.errors import DownloadNotFound, InvalidParams, PathInvalid
 from hdpd.identity.keys import PeerId
 from hdpd.transfers.conductor import Conductor, Emit, SessionOf
 from hdpd.transfers.fetch import Session
+from hdpd.transfers.finished import FinishedFiles
 from hdpd.transfers.queue import Place, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.store import Store
@@ -43,6 +44,7 @@ class Downloads:
     def __init__(
         self, database: Database, session_of: SessionOf, download_dir: Path, emit: Emit
     ) -> None:
+        self.finished = FinishedFiles(database, download_dir)
         self._store = Store(database)
         self._conductor = Conductor(self._store, session_of, download_dir, emit)
         self._emit = emit

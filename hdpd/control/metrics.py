@@ -1,0 +1,81 @@
+"""GET /metrics: how hdpd is doing, for Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from hdpd.control.services import Json, Services
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+PEER_STATES = ("connected", "connecting", "known", "blocked")
+# Ended downloads are not counted: there may be a hundred thousand, all on the disk.
+OPEN_STATES = ("queued", "waiting_for_peer", "remote_queued", "downloading", "paused")
+_PAGE = 1000
+
+
+async def metrics(services: Services) -> bytes:
+    """All metrics as they are at this moment, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    info = services.app.info()
+    labels = {"name": str(info["name"]), "version": str(info["version"])}
+    gauge = Gauge("hdpd_info", "Which hdpd this is.", list(labels), registry=registry)
+    gauge.labels(**labels).set(1)
+    _set(registry, "hdpd_start_time_seconds", "When hdpd was started.", info["started"])
+
+    peers = services.peers.list(all=True)
+    _count(registry, "hdpd_peers", "Known peers by state.", PEER_STATES, peers)
+
+    shares = services.shares.list()
+    _set(registry, "hdpd_shared_files", "Files in all shares.", _sum(shares, "files"))
+    _set(registry, "hdpd_shared_bytes", "Bytes in all shares.", _sum(shares, "bytes"))
+
+    downloads = await _open_downloads(services)
+    _count(registry, "hdpd_downloads", "Unfinished downloads by state.", OPEN_STATES, downloads)
+    rate = _sum(downloads, "rate")
+    _set(registry, "hdpd_download_bytes_per_second", "What downloads receive.", rate)
+
+    uploads: Json = services.uploads.list()
+    active, waiting = _rows(uploads["active"]), _rows(uploads["waiting"])
+    _set(registry, "hdpd_uploads_active", "Uploads that are being sent.", len(active))
+    _set(registry, "hdpd_uploads_waiting", "Uploads that wait for a slot.", len(waiting))
+    _set(registry, "hdpd_upload_bytes_per_second", "What uploads send.", _sum(active, "rate"))
+    return generate_latest(registry)
+
+
+async def _open_downloads(services: Services) -> list[Json]:
+    found: list[Json] = []
+    cursor = None
+    while True:
+        page = await services.downloads.list(list(OPEN_STATES), _PAGE, cursor)
+        found += _rows(page["downloads"])
+        if page["next_cursor"] is None:
+            return found
+        cursor = str(page["next_cursor"])
+
+
+def _rows(value: object) -> list[Json]:
+    assert isinstance(value, list)
+    return value
+
+
+def _sum(rows: Iterable[Json], key: str) -> float:
+    return sum(number for row in rows if isinstance(number := row[key], int | float))
+
+
+def _set(registry: CollectorRegistry, name: str, help_: str, value: object) -> None:
+    assert isinstance(value, int | float)
+    Gauge(name, help_, registry=registry).set(value)
+
+
+def _count(
+    registry: CollectorRegistry, name: str, help_: str, states: Iterable[str], rows: Iterable[Json]
+) -> None:
+    gauge = Gauge(name, help_, ["state"], registry=registry)
+    counts = Counter(str(row["state"]) for row in rows)
+    for state in states:
+        gauge.labels(state=state).set(counts[state])
