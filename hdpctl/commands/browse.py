@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hdpctl import show
+from hdpctl import completion, show
 from hdpctl.errors import ControlError, RpcError
 from hdpctl.params import (
     RemotePath,
@@ -38,7 +38,9 @@ null_option = click.option(
         "hdpctl ls -R0 PersianChinchilla/Films | grep -z mkv | xargs -0 hdpctl download",
     )
 )
-@click.argument("target", metavar="[PEER[/PATH]]", type=remote, required=False)
+@click.argument(
+    "target", metavar="[PEER[/PATH]]", type=remote, required=False, shell_complete=completion.paths
+)
 @long_option
 @click.option("-R", "--recursive", is_flag=True, help="Show everything below, with its whole path.")
 @null_option
@@ -123,7 +125,9 @@ def _print_entry(name: str, entry: Mapping[str, Any], long: bool, null: bool) ->
     )
 )
 @click.argument("terms", metavar="TERM...", nargs=-1, required=True, type=path_text)
-@click.option("--peer", type=word, help="Search only what PEER shares.")
+@click.option(
+    "--peer", type=word, shell_complete=completion.peers, help="Search only what PEER shares."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after N hits.")
 @long_option
 @null_option

@@ -6,7 +6,7 @@ from http.client import HTTPException, HTTPResponse
 
 import click
 
-from hdpctl import show
+from hdpctl import completion, show
 from hdpctl.errors import ControlError
 from hdpctl.params import RemotePath, Session, examples, json_option, pass_session, remote_file
 
@@ -19,7 +19,7 @@ CHUNK_BYTES = 256 * 1024
         "hdpctl cat PersianChinchilla/Notes/todo.txt --offset 100 --length 20",
     )
 )
-@click.argument("file", metavar="PEER/PATH", type=remote_file)
+@click.argument("file", metavar="PEER/PATH", type=remote_file, shell_complete=completion.paths)
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip the first N bytes.")
 @click.option("--length", type=click.IntRange(min=0), help="Print at most N bytes.")
 @json_option

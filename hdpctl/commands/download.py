@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hdpctl import progress, show
+from hdpctl import completion, progress, show
 from hdpctl.downloads import Following
 from hdpctl.errors import ConnectError, ControlError, RpcError
 from hdpctl.params import RemotePath, Session, examples, json_option, path_text, remote_file
@@ -30,7 +30,14 @@ Json = dict[str, Any]
         "hdpctl download PersianChinchilla/Films --to from-chin --wait",
     )
 )
-@click.argument("files", metavar="PEER/PATH...", nargs=-1, required=True, type=remote_file)
+@click.argument(
+    "files",
+    metavar="PEER/PATH...",
+    nargs=-1,
+    required=True,
+    type=remote_file,
+    shell_complete=completion.paths,
+)
 @click.option("--to", metavar="DIR", type=path_text, help="Subdirectory of the download directory.")
 @click.option("--wait", is_flag=True, help="Show progress until all are done; exit by the outcome.")
 @json_option

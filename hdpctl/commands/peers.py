@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hdpctl import show
+from hdpctl import completion, show
 from hdpctl.params import Session, examples, json_option, pass_session, word
 
 
@@ -79,7 +79,7 @@ def connect(session: Session, code: str) -> None:
 
 
 @click.command(epilog=examples("hdpctl disconnect PersianChinchilla"))
-@click.argument("peer", type=word)
+@click.argument("peer", type=word, shell_complete=completion.peers)
 @json_option
 @pass_session
 def disconnect(session: Session, peer: str) -> None:
@@ -88,7 +88,7 @@ def disconnect(session: Session, peer: str) -> None:
 
 
 @click.command(epilog=examples("hdpctl block PersianChinchilla"))
-@click.argument("peer", type=word)
+@click.argument("peer", type=word, shell_complete=completion.peers)
 @json_option
 @pass_session
 def block(session: Session, peer: str) -> None:
@@ -97,7 +97,7 @@ def block(session: Session, peer: str) -> None:
 
 
 @click.command(epilog=examples("hdpctl unblock PersianChinchilla"))
-@click.argument("peer", type=word)
+@click.argument("peer", type=word, shell_complete=completion.peers)
 @json_option
 @pass_session
 def unblock(session: Session, peer: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hdpctl import show
+from hdpctl import completion, show
 from hdpctl.downloads import find_ids, short_ids, state_text
 from hdpctl.params import ListGroup, Session, examples, json_option, pass_session, word
 
@@ -25,7 +25,14 @@ ALL_FOR = {
 # Keeps a request far below what any server takes.
 MAX_IDS_PER_CALL = 1000
 
-ids_argument = click.argument("ids", metavar="ID...|all", nargs=-1, required=True, type=word)
+ids_argument = click.argument(
+    "ids",
+    metavar="ID...|all",
+    nargs=-1,
+    required=True,
+    type=word,
+    shell_complete=completion.downloads,
+)
 
 
 @click.group(
@@ -129,7 +136,7 @@ def clear(session: Session, ids: tuple[str, ...]) -> None:
 
 
 @queue.command(epilog=examples("hdpctl queue move 3f9a top"))
-@click.argument("download_id", metavar="ID", type=word)
+@click.argument("download_id", metavar="ID", type=word, shell_complete=completion.downloads)
 @click.argument(
     "to", metavar="top|up|down|bottom", type=click.Choice(["top", "up", "down", "bottom"])
 )

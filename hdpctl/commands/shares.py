@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hdpctl import show
+from hdpctl import completion, show
 from hdpctl.params import ListGroup, Session, examples, json_option, pass_session, path_text
 from hdpctl.text import from_bytes, to_bytes
 
@@ -102,7 +102,7 @@ def _absolute(directory: str) -> str:
 
 
 @shares.command(epilog=examples("hdpctl shares rm Films"))
-@click.argument("name", type=path_text)
+@click.argument("name", type=path_text, shell_complete=completion.shares)
 @json_option
 @pass_session
 def rm(session: Session, name: str) -> None:
@@ -113,7 +113,7 @@ def rm(session: Session, name: str) -> None:
 
 
 @shares.command(epilog=examples("hdpctl shares rescan Films"))
-@click.argument("name", type=path_text, required=False)
+@click.argument("name", type=path_text, required=False, shell_complete=completion.shares)
 @json_option
 @pass_session
 def rescan(session: Session, name: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hdpctl import show
+from hdpctl import completion, show
 from hdpctl.params import ListGroup, Session, examples, json_option, pass_session, word
 
 
@@ -58,7 +58,7 @@ def join(session: Session, name: str | None, new: bool) -> None:
 
 
 @topics.command(epilog=examples('hdpctl topics leave "place to meet"'))
-@click.argument("name", type=word)
+@click.argument("name", type=word, shell_complete=completion.topics)
 @json_option
 @pass_session
 def leave(session: Session, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hdpctl import show
+from hdpctl import completion, show
 from hdpctl.params import ListGroup, Session, examples, json_option, pass_session, word
 
 
@@ -45,7 +45,7 @@ def list_uploads(session: Session) -> None:
 
 
 @uploads.command(epilog=examples("hdpctl uploads cancel PersianChinchilla"))
-@click.argument("peer", type=word)
+@click.argument("peer", type=word, shell_complete=completion.peers)
 @json_option
 @pass_session
 def cancel(session: Session, peer: str) -> None:

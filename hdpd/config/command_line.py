@@ -46,12 +46,13 @@ def parse(argv: Sequence[str]) -> Arguments:
 
     Raises ConfigError for a flag that does not exist or lacks a value.
     """
-    namespace = _parser().parse_args(argv)
+    namespace = parser().parse_args(argv)
     return Arguments(**{field.name: getattr(namespace, field.name) for field in fields(Arguments)})
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """The parser itself, also for the manual page and the completions."""
+    flags = _Parser(
         prog="hdpd",
         description="Share directories with everyone who knows the name of a topic.",
         epilog="Flags win over the configuration file; a list of flags replaces the file's list. "
@@ -59,11 +60,11 @@ def _parser() -> _Parser:
         "HDPD_LOG_LEVEL sets the default log level.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    add = flags.add_argument
     add("--version", action="version", version=f"hdpd {__version__}")
     add("--config", metavar="FILE", type=Path, help="the configuration file, instead of the usual")
 
-    meet = parser.add_argument_group("what is shared, and with whom")
+    meet = flags.add_argument_group("what is shared, and with whom")
     add = meet.add_argument
     add("--topic", metavar="NAME", action="append", help="meet everyone who uses this name")
     add(
@@ -75,7 +76,7 @@ def _parser() -> _Parser:
     add("--download-dir", metavar="DIR", help="where downloads go (~/Downloads)")
     add("--state-dir", metavar="DIR", help="where hdpd keeps its key, queue and index")
 
-    network = parser.add_argument_group("how peers are found and reached")
+    network = flags.add_argument_group("how peers are found and reached")
     add = network.add_argument
     add(
         "--mqtt-server",
@@ -101,7 +102,7 @@ def _parser() -> _Parser:
     add("--bind", metavar="ADDR", action="append", help="use this address of the machine (all)")
     add("--quic-engine", choices=get_args(QuicEngine), help="the QUIC library (qh3)")
 
-    operation = parser.add_argument_group("operation")
+    operation = flags.add_argument_group("operation")
     add = operation.add_argument
     add(
         "--control",
@@ -134,4 +135,4 @@ def _parser() -> _Parser:
         const="print-config",
         help="print the configuration in effect as TOML, without secrets, and exit",
     )
-    return parser
+    return flags

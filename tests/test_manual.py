@@ -1,0 +1,111 @@
+"""The manual, the commented configuration and the completions tell what the programs know."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from hdpctl.cli import COMMANDS, cli
+from hdpctl.completion import SHELLS, script
+from hdpd.config import load
+from hdpd.config.changes import changed_fields
+from hdpd.config.command_line import parser
+from hdpd.config.file import TABLES
+from tools import completions, manual, roff
+
+CONFIGURATION = (manual.DOCS / "hdpd.toml").read_text()
+FLAGS = [flag for action in parser()._actions for flag in action.option_strings]
+# Of these the file shows examples, and no default is to be seen there.
+EXAMPLES = re.compile(
+    r"^# (topics|certificate|key|path|name|hidden|\[\[shares\]\]).*\n", re.MULTILINE
+)
+SETTING = re.compile(r"^# (\w+ = .*|\[\w+\])$", re.MULTILINE)
+
+
+def test_the_file_explains_every_key() -> None:
+    shown = re.findall(r"^# (?:\[+(\w+)\]+|(\w+) = .*)$", CONFIGURATION, re.MULTILINE)
+    found: dict[str, set[str]] = {table: set() for table in TABLES}
+    current = ""
+    for table, key in shown:
+        current = table or current
+        found[current].add(key)
+    for table, settings in TABLES.items():
+        expected = set(settings.__struct_fields__) - set(TABLES)
+        assert found[table] - {""} == expected, table
+
+
+def test_the_defaults_that_it_shows_are_those_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"STATE_DIRECTORY": "/var/lib/hdpd", "RUNTIME_DIRECTORY": "/run/hdpd", "HOME": "/"}
+    file, empty = tmp_path / "hdpd.toml", tmp_path / "empty.toml"
+    file.write_text(SETTING.sub(r"\1", EXAMPLES.sub("", CONFIGURATION)))
+    empty.touch()
+    shown = load(["--config", str(file)], environ)
+    default = load(["--config", str(empty)], environ)
+    assert changed_fields(shown, default) == []
+
+
+def test_it_is_a_configuration_to_which_lines_can_be_added(tmp_path: Path) -> None:
+    file = tmp_path / "hdpd.toml"
+    file.write_text(f'{CONFIGURATION}\ntopics = ["party"]\n[[shares]]\npath = "{tmp_path}"\n')
+    config = load(["--config", str(file)], {"HOME": "/home/x"})
+    assert config.topics == ("party",)
+    assert len(config.shares) == 1
+
+
+def test_the_manual_has_every_flag_command_and_key() -> None:
+    page = manual.hdpd()
+    assert [flag for flag in FLAGS if roff.escape(flag) not in page] == []
+    page = manual.hdpctl()
+    assert [name for name in COMMANDS if f".SS hdpctl {roff.escape(name)}" not in page] == []
+    assert "hdpctl queue pause" in page
+    page = manual.hdpd_toml()
+    keys = [key for table in TABLES.values() for key in table.__struct_fields__]
+    assert [key for key in keys if key not in page] == []
+
+
+@pytest.mark.parametrize("name", manual.PAGES)
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_the_pages_are_clean(name: str) -> None:
+    done = subprocess.run(
+        ["groff", "-man", "-Tutf8", "-ww", "-z", "-k"],
+        input=manual.PAGES[name]().encode(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completions_are_valid(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    for text in (completions.HDPD[shell](), script(shell, cli)):
+        subprocess.run([shell, "-n"], input=text.encode(), check=True)
+    assert all(flag.lstrip("-") in completions.HDPD[shell]() for flag in FLAGS)
+
+
+def test_every_command_that_takes_a_peer_completes_it() -> None:
+    missing: list[str] = []
+
+    def look(command: click.Command, name: str) -> None:
+        if isinstance(command, click.Group):
+            for child in command.list_commands(click.Context(command)):
+                found = command.get_command(click.Context(command), child)
+                assert found is not None
+                look(found, f"{name} {child}")
+        missing.extend(
+            f"{name} {parameter.name}"
+            for parameter in command.params
+            if parameter.name in {"peer", "target", "file", "ids", "download_id"}
+            and parameter._custom_shell_complete is None
+        )
+
+    look(cli, "hdpctl")
+    assert missing == []
