@@ -18,9 +18,10 @@ from hdpd.config import Config, HostPort, TcpAddress
 from hdpd.control.events import Events
 from hdpd.control.server import Control
 from hdpd.control.services import Services
+from hdpd.control.tls import CertificateFiles
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
-from hdpd.errors import StartError
+from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
@@ -97,7 +98,7 @@ class App:
         self._record_numbers = RecordNumbers(self._state)
         await self._record_numbers.load()
         closing.push_async_callback(self._record_numbers.close)
-        self._events = Events()
+        self._events = await Events.open(self._state)
         emit = self._events.emit
 
         self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
@@ -136,6 +137,14 @@ class App:
         hung_up = self.shutdown if sys.stderr.isatty() else self._begin_reload
         loop.add_signal_handler(signal.SIGHUP, hung_up)
         log.info("ready: %s, UDP port %s", name_of(self._identity.peer_id), self._endpoint.ports)
+        self._show_login_link()
+
+    def _show_login_link(self) -> None:
+        """On a terminal only: a log is read by more people than the owner."""
+        if sys.stderr.isatty():
+            with contextlib.suppress(NotFound):
+                link = self._control.login_link()["url"]
+                print(f"The control page, logged in: {link}", file=sys.stderr)  # noqa: T201
 
     async def close(self) -> None:
         """Stops everything, in the opposite order, within 5 s."""
@@ -243,6 +252,9 @@ class App:
             config.control,
             hostnames=config.control_names,
             optional=tuple(a for a in config.control if a == TcpAddress("::1", 3030)),
+            certificate=config.control_certificate
+            and CertificateFiles(*config.control_certificate),
+            certificate_dir=config.state_dir,
         )
         self._controls = await self._control.start()
         self._closing.push_async_callback(self._control.close)
@@ -290,6 +302,7 @@ class App:
             "started": self._started,
             "udp_ports": self._endpoint.ports,
             "controls": self._controls,
+            "tls_fingerprint": self._control.tls_fingerprint,
             "addresses": [str(HostPort(c.host, c.port)) for c in self.nat.candidates()],
             "quic_engine": self._config.quic_engine,
             "download_dir": str(self._config.download_dir),
