@@ -195,7 +195,7 @@ async def test_a_thousand_requests_at_once_are_not_all_taken(engine: EngineName)
         await until(lambda: waiting >= 100, "as many as there may be")
         await round_trip(near)
         assert waiting <= session_module.MAX_REQUESTS
-        assert len(connection_of(far)._streams) == waiting
+        await until(lambda: len(connection_of(far)._streams) == waiting, "their handlers")
         assert not far.closed
     await until(lambda: waiting == 0, "the end of all requests")
 
@@ -247,7 +247,7 @@ async def test_streams_that_a_peer_never_ends_are_bounded(engine: EngineName) ->
         await until(lambda: answered >= 100, "as many as there may be")
         await round_trip(near)
         assert answered <= 128
-        assert not connection_of(far)._streams
+        await until(lambda: not connection_of(far)._streams, "the end of their streams")
 
 
 # Topics.
