@@ -306,7 +306,7 @@ class App:
             "addresses": [str(HostPort(c.host, c.port)) for c in self.nat.candidates()],
             "quic_engine": self._config.quic_engine,
             "download_dir": str(self._config.download_dir),
+            "configuration": self._reloader.info(),
             "discovery": self._discovery.status(),
             "nat": self.nat.report().sentence,
         }
-            "configuration": self._reloader.info(),
