@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hdpd.database import Transaction, open_connection, write_transaction
-from hdpd.database.database import migrate
+from hdpd.database.migrations import migrate
 from hdpd.shares.upkeep import make_searchable, renew_search_tables
 from hdpd.shares.writer import Directory, IndexWriter
 

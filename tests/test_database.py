@@ -68,7 +68,7 @@ def schema_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *steps: str) 
     folder.mkdir(parents=True, exist_ok=True)
     for number, step in enumerate(steps, 1):
         (folder / f"{number:04}.sql").write_text(step)
-    monkeypatch.setattr("hdpd.database.database.resources.files", lambda _: tmp_path)
+    monkeypatch.setattr("hdpd.database.migrations.resources.files", lambda _: tmp_path)
 
 
 async def test_an_older_file_is_brought_up_to_date(

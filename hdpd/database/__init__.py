@@ -13,6 +13,7 @@ from hdpd.database.database import (
     open_connection,
     write_transaction,
 )
+from hdpd.database.recovery import set_aside
 
 __all__ = [
     "Database",
@@ -21,5 +22,6 @@ __all__ = [
     "Rows",
     "Transaction",
     "open_connection",
+    "set_aside",
     "write_transaction",
 ]

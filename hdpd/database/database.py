@@ -7,19 +7,24 @@ event loop never waits for the disk, and a function's statements are one transac
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
+from hdpd.database import recovery
+from hdpd.database.migrations import migrate
 from hdpd.errors import StartError
+from hdpd.log import MessageId, fields
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Value = None | int | float | bytes | str
@@ -104,32 +109,6 @@ def open_connection(
     return connection
 
 
-def migrate(connection: apsw.Connection, schema: str) -> None:
-    """Runs the numbered files of schema/<schema>/ that this database has not seen, each in one
-    transaction.
-
-    Raises:
-        StartError: the database was made by a later version.
-    """
-    folder = resources.files("hdpd.database") / "schema" / schema
-    steps = sorted(
-        (int(entry.name.split("_")[0].removesuffix(".sql")), entry)
-        for entry in folder.iterdir()
-        if entry.name.endswith(".sql")
-    )
-    (version,) = next(iter(connection.execute("PRAGMA user_version")))
-    if steps and version > steps[-1][0]:
-        raise StartError(
-            f"{connection.filename} was written by a later version of hdpd; "
-            "use that version, or move the file away"
-        )
-    for number, entry in steps:
-        if number > version:
-            with connection:
-                connection.execute(entry.read_text())
-                connection.execute(f"PRAGMA user_version={number}")
-
-
 class Database:
     """A database file for use from the event loop. Open, use, close; `close` waits for the rest."""
 
@@ -146,18 +125,52 @@ class Database:
         """Creates or migrates the file.
 
         Raises:
-            StartError: the file is damaged, unreadable, or of a later version.
+            StartError: the file is unreadable or of a later version, or it is damaged and not
+                durable. What can be read of a durable one is recovered, and said.
         """
 
         def prepare() -> None:
             try:
                 # For the owner alone, whatever the umask is; SQLite gives its other files the same.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                migrate(self._connection(readonly=False), self._schema)
+                self._prepare()
             except (apsw.Error, OSError) as error:
                 raise StartError(f"cannot open the database {self.path}: {error}") from None
 
         await asyncio.get_running_loop().run_in_executor(self._writer, prepare)
+
+    def _prepare(self) -> None:
+        try:
+            self._bring_up_to_date()
+        except recovery.DAMAGE as error:
+            # What is not durable, its owner makes anew.
+            if not self._durable:
+                raise
+            self._recover(error)
+
+    def _bring_up_to_date(self) -> None:
+        connection = self._connection(readonly=False)
+        if self._durable:
+            recovery.check(connection)
+        migrate(connection, self._schema, backup=self._durable)
+
+    def _recover(self, error: apsw.Error) -> None:
+        for connection in self._connections:
+            connection.close(True)
+        self._connections.clear()
+        self._local = threading.local()
+        aside = recovery.set_aside(self.path)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._bring_up_to_date()
+        rows = recovery.salvage(aside, self._connection(readonly=False))
+        log.error(
+            "the database %s was damaged (%s) and is set aside as %s; recovered: %s",
+            self.path,
+            error,
+            aside.name,
+            ", ".join(f"{table} {count}" for table, count in rows.items()) or "nothing",
+            extra=fields(message_id=MessageId.STATE_DAMAGED),
+        )
 
     def _connection(self, *, readonly: bool) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)

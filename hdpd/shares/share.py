@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from hdpd.errors import ShareAway
+from hdpd.log import MessageId, fields
 from hdpd.shares.blocking import BlockingCalls
 from hdpd.shares.jobs import Job, Report, ShareJob
 from hdpd.shares.opening import Place
@@ -144,7 +145,14 @@ class Share:
         self._next_scan = 0.0  # whatever comes back may be another disk
         self._wanted.clear()
         if (self.state, self._error) != ("away", reason):
-            LOG.warning("the share %r is away: %s", self.name, reason)
+            LOG.warning(
+                "the share %r is away: %s",
+                self.name,
+                reason,
+                extra=fields(
+                    message_id=MessageId.SHARE_AWAY, path=self.name, error_code="share_away"
+                ),
+            )
             self._become("away", reason)
 
     async def _scan(self, presence: Presence) -> None:

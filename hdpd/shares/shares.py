@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hdpd.config import ShareConfig
-from hdpd.database import Database
+from hdpd.database import Database, set_aside
 from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareNotFound, StartError
+from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
 from hdpd.shares.blocking import BlockingCalls
 from hdpd.shares.jobs import Job
@@ -22,7 +23,6 @@ from hdpd.shares.searching import Searcher
 from hdpd.shares.share import ANSWER_SECONDS, NOT_INDEXED, Indexed, Json, Share, Surroundings
 from hdpd.shares.stored import (
     delete_added,
-    delete_database,
     read_added,
     read_indexed,
     store_added,
@@ -84,9 +84,14 @@ class Shares:
             await self._index.open()
         except StartError as error:
             # Whatever is wrong with it, a scan makes it again.
-            LOG.warning("%s; it is made anew", error.message)
             await self._index.close()
-            delete_database(self._index.path)
+            aside = set_aside(self._index.path)
+            LOG.warning(
+                "%s; it is set aside as %s and made anew",
+                error.message,
+                aside.name,
+                extra=fields(message_id=MessageId.INDEX_DAMAGED),
+            )
             self._index = Database(self._index.path, "index")
             self._lister = Lister(self._index, self._shares)
             self._searcher = Searcher(self._index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from hdpd.database import Transaction
 from hdpd.shares.fold import FOLDING
@@ -37,12 +36,6 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
             searchable=scanned_at is not None and is_complete,
         )
     return found
-
-
-def delete_database(path: Path) -> None:
-    """Removes a database file and what belongs to it."""
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def read_added(state: Transaction) -> list[tuple[str, bytes]]:
