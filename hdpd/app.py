@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 from hdpd import __version__
 from hdpd.config import Config, HostPort, TcpAddress
+from hdpd.control.activity import Activity
 from hdpd.control.events import Events
 from hdpd.control.server import Control
 from hdpd.control.services import Services
@@ -99,7 +100,7 @@ class App:
         await self._record_numbers.load()
         closing.push_async_callback(self._record_numbers.close)
         self._events = await Events.open(self._state)
-        emit = self._events.emit
+        emit = Activity(self._events.emit).emit
 
         self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
         await self.shares.start()

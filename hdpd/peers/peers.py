@@ -30,6 +30,7 @@ from hdpd.peers.book_store import save_book
 from hdpd.peers.dialler import Dialler
 from hdpd.peers.naming import resolve_peer
 from hdpd.peers.topics import Emit, Topics
+from hdpd.log import fields
 from hdpd.wire.messages import Announce, Request, ResetCode
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,12 @@ class Peers:
             self._choose(session, others[-2])
         if self.get(session.peer_id) is not session:
             return
-        log.info("connected with %s at %s", session.name, session.address[0])
+        log.info(
+            "connected with %s at %s",
+            session.name,
+            session.address[0],
+            extra=fields(peer=(session.name, session.peer_id.text)),
+        )
         self._emit("peer.connected", self._describe_id(session.peer_id))
         self.on_connected(session)
         self._spawn(self._announce_to(session))
@@ -182,7 +188,12 @@ class Peers:
         if sessions:
             return  # it was one of two
         self._sessions.pop(session.peer_id, None)
-        log.info("disconnected from %s: %s", session.name, session.end)
+        log.info(
+            "disconnected from %s: %s",
+            session.name,
+            session.end,
+            extra=fields(peer=(session.name, session.peer_id.text)),
+        )
         self._emit("peer.disconnected", self._describe_id(session.peer_id))
         self.on_disconnected(session.peer_id)
         self._look_after(session)
