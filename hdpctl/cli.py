@@ -25,6 +25,7 @@ BROKEN_PIPE = 141
 # command -> (module below hdpctl.commands, function); in the order of `hdpctl --help`.
 COMMANDS = {
     "status": ("status", "status"),
+    "doctor": ("doctor", "doctor"),
     "peers": ("peers", "peers"),
     "connect": ("peers", "connect"),
     "disconnect": ("peers", "disconnect"),

@@ -22,6 +22,7 @@ from hdpd.control.services import Services
 from hdpd.control.tls import CertificateFiles
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
+from hdpd.doctor.doctor import Doctor, Subject
 from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
@@ -39,6 +40,7 @@ from hdpd.reload import Apply, Reloader
 from hdpd.state_directory import StateDirectory
 from hdpd.transfers.downloads import Downloads
 from hdpd.transfers.uploads import Uploads
+from hdpd.wire.paths import RemotePath
 
 log = logging.getLogger(__name__)
 
@@ -297,6 +299,26 @@ class App:
         """What `daemon.info` answers."""
         return {
             "name": name_of(self._identity.peer_id),
+    async def examine(self) -> dict[str, object]:
+        """What `daemon.doctor` answers."""
+
+        async def list_share(name: str) -> object:
+            path = RemotePath.from_text(name)
+            return await self.shares.list_files(
+                path, recursive=False, sort="name", limit=100, cursor=None
+            )
+
+        subject = Subject(
+            config=lambda: self._reloader.config,
+            configuration=self._reloader.info,
+            shares=self.shares.list,
+            list_share=list_share,
+            topics=lambda: len(self.topics.current()),
+            discovery=self._discovery.status,
+            nat=self.nat.report().to_json,
+        )
+        return await Doctor(subject).examine()
+
             "peer_id": self._identity.peer_id.text,
             "version": __version__,
             "api_version": API_VERSION,

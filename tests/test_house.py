@@ -27,6 +27,7 @@ PACKAGE_ORDER = [
     "peers",
     "shares",
     "transfers",
+    "doctor",
     "control",
     "web",
 ]
@@ -91,6 +92,7 @@ BRAIN = (
     "hdpd/transfers/queue.py",
     "hdpd/transfers/slots.py",
     "hdpd/transfers/limits.py",
+    "hdpd/doctor/findings.py",
 )
 NOT_IN_THE_BRAIN = {
     "asyncio",

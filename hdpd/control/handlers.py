@@ -33,6 +33,10 @@ async def nat_report(call: Call, _: p.NoParams) -> Json:
     return call.services.nat.report().to_json()
 
 
+async def daemon_doctor(call: Call, _: p.NoParams) -> Json:
+    return await call.services.app.examine()
+
+
 async def peers_list(call: Call, params: p.PeersList) -> Json:
     return {"peers": call.services.peers.list(params.all)}
 

@@ -28,6 +28,8 @@ _TABLE = (
            "The last lines of the log.", {"since": 0}),
     Method("nat.report", READ, h.nat_report, p.NoParams, r.NatReport,
            "What is between this hdpd and the internet, and what that means.", _NONE),
+    Method("daemon.doctor", READ, h.daemon_doctor, p.NoParams, r.Findings,
+           "Looks at what could keep hdpd from its work, and says what to do.", _NONE),
     Method("peers.list", READ, h.peers_list, p.PeersList, r.PeerList,
            "The peers, how each was found and is connected, or why not.", {"all": True}),
     Method("peers.explain", READ, h.peers_explain, p.Peer, r.PeerExplained,

@@ -30,6 +30,21 @@ class Problem(Result):
     message: str
 
 
+class FindingInfo(Result):
+    """check: what was looked at. advice: what to do, unless it is ok."""
+
+    check: str
+    state: Literal["ok", "warning", "failed"]
+    text: str
+    advice: str | None
+
+
+class Findings(Result):
+    """What the doctor found, in an order for people."""
+
+    findings: list[FindingInfo]
+
+
 class Configuration(Result):
     """files: where the configuration in force was read, the weakest first. refused: what is wrong
     with a newer one that is not used. restart_needed: changed keys that wait for a restart.

@@ -1,0 +1,1 @@
+"""What keeps hdpd from doing its work here, and what to do about it: `hdpctl doctor`."""

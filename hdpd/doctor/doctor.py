@@ -1,0 +1,150 @@
+"""Looks at everything once, each look with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from hdpd.config import Config
+from hdpd.doctor import findings
+from hdpd.doctor.findings import Finding
+from hdpd.errors import HdpdError
+
+LOOK_SECONDS: Final = 10.0
+MAX_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
+BUFFER_BYTES: Final = 8 << 20  # what the endpoint asks for
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is looked at: the answers of the other parts as the control interface gives them."""
+
+    config: Callable[[], Config]
+    configuration: Callable[[], Json]
+    shares: Callable[[], list[Json]]
+    list_share: Callable[[str], Awaitable[object]]
+    topics: Callable[[], int]
+    discovery: Callable[[], Json]
+    nat: Callable[[], Json]
+
+
+class Doctor:
+    """The checks, in the order in which they are shown."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
+    async def examine(self) -> Json:
+        """As `daemon.doctor`: `{findings: [{check, state, text, advice}]}`."""
+        subject = self._subject
+        config = subject.config()
+        rows = subject.shares()
+        found = [
+            findings.configuration(
+                subject.configuration(), await _in_thread(lambda: _open_to_others(config), [])
+            ),
+            *await _in_thread(lambda: list(_places(config)), [_stuck("directories")]),
+            await _in_thread(_clock, _stuck("clock")),
+            await _in_thread(_udp_buffers, _stuck("UDP buffers")),
+            findings.inotify(_max_watches(), sum(int(row["directories"]) for row in rows)),
+            *await asyncio.gather(*(self._share(row) for row in rows)),
+            findings.topics(subject.topics()),
+            *findings.discovery(subject.discovery()),
+            *findings.nat(subject.nat()),
+        ]
+        return {"findings": [asdict(finding) for finding in found]}
+
+    async def _share(self, row: Json) -> Finding:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._subject.list_share(row["name"])
+        except (HdpdError, TimeoutError):
+            return findings.share(row, None)
+        return findings.share(row, time.monotonic() - began)
+
+
+async def _in_thread(look: Callable[[], T], otherwise: T) -> T:
+    """A look that may block, as a dead mount does; its thread is then left alone."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return await asyncio.to_thread(look)
+    except TimeoutError:
+        return otherwise
+
+
+def _stuck(what: str) -> Finding:
+    text = f"no answer in {LOOK_SECONDS:g} s"
+    return Finding(what, "failed", text, "does its disk or mount answer?")
+
+
+def _open_to_others(config: Config) -> list[str]:
+    """The files with topics that everybody may read."""
+    if not config.topics:
+        return []
+    found = []
+    for path in config.config_files:
+        with contextlib.suppress(OSError):
+            directory_is_open = path.parent.stat().st_mode & stat.S_IXOTH
+            if path.stat().st_mode & stat.S_IROTH and directory_is_open:
+                found.append(str(path))
+    return found
+
+
+def _places(config: Config) -> list[Finding]:
+    state, downloads = config.state_dir, config.download_dir
+    found = [_writable("state directory", state, "only hdpd's own user may use it")]
+    advice = (
+        "the directory must be writable for hdpd's user, and as a service it must be named: "
+        f"systemctl edit hdpd, [Service] ReadWritePaths={downloads}"
+    )
+    found.append(_writable("download directory", downloads, advice))
+    for what, path in (("space for downloads", downloads), ("space for the state", state)):
+        with contextlib.suppress(OSError):
+            there = next(each for each in (path, *path.parents) if each.exists())
+            numbers = os.statvfs(there)
+            found.append(findings.free_space(what, str(there), numbers.f_bavail * numbers.f_frsize))
+    return found
+
+
+def _writable(what: str, path: Path, advice: str) -> Finding:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        return Finding(what, "failed", f"{path}: {error.strerror}", advice)
+    return Finding(what, "ok", str(path))
+
+
+def _clock() -> Finding:
+    now = time.time()
+    return findings.clock(now, time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(now)))
+
+
+def _udp_buffers() -> Finding:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        sizes = []
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            probe.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+            # The kernel tells twice of what it granted: half is for its own bookkeeping.
+            sizes.append(probe.getsockopt(socket.SOL_SOCKET, option) // 2)
+    return findings.udp_buffers(*sizes)
+
+
+def _max_watches() -> int | None:
+    try:
+        return int(MAX_WATCHES.read_text())
+    except (OSError, ValueError):
+        return None

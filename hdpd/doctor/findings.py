@@ -1,0 +1,156 @@
+"""A finding, and the judgements that need nothing but numbers and words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+State = Literal["ok", "warning", "failed"]
+
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+# Below the first a film does not fit, below the second SQLite may not either.
+FEW_BYTES: Final = 5 * GIB
+NO_BYTES: Final = 200 * MIB
+# Of UDP buffers: what a sender may have in flight in the time of a disk's hiccup, at 50 MB/s.
+ENOUGH_BUFFER_BYTES: Final = 1 * MIB
+SLOW_LISTING_SECONDS: Final = 1.0
+# 2026-01-01: a clock that shows less was never set.
+RELEASED: Final = 1_767_225_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and what to do unless it is well."""
+
+    check: str
+    state: State
+    text: str
+    advice: str | None = None
+
+
+def free_space(what: str, path: str, free: int) -> Finding:
+    """Judges the free bytes of a file system."""
+    text = f"{free / GIB:.1f} GiB free at {path}"
+    if free < NO_BYTES:
+        return Finding(what, "failed", text, "make room: downloads and the queue cannot be written")
+    if free < FEW_BYTES:
+        return Finding(what, "warning", text, "make room before the next large download")
+    return Finding(what, "ok", text)
+
+
+def udp_buffers(receive: int, send: int) -> Finding:
+    """Judges what the kernel granted of the buffers that were asked for."""
+    text = f"{receive / MIB:.1f} MiB to receive, {send / MIB:.1f} MiB to send"
+    if min(receive, send) < ENOUGH_BUFFER_BYTES:
+        advice = (
+            "fast transfers will lose packets: set net.core.rmem_max and net.core.wmem_max to "
+            "8388608, as /usr/lib/sysctl.d/50-hdpd.conf does (sysctl --system)"
+        )
+        return Finding("UDP buffers", "warning", text, advice)
+    return Finding("UDP buffers", "ok", text)
+
+
+def inotify(limit: int | None, directories: int) -> Finding:
+    """Judges the number of directories that can be watched."""
+    if limit is None:
+        return Finding("inotify", "ok", "this machine does not tell its limits")
+    text = f"{limit} directories can be watched, {directories} are shared"
+    if limit < directories:
+        advice = (
+            f"raise fs.inotify.max_user_watches above {directories} (1 kB of memory for each); "
+            "until then changes are seen at the next scan"
+        )
+        return Finding("inotify", "warning", text, advice)
+    return Finding("inotify", "ok", text)
+
+
+def clock(now: float, shown: str) -> Finding:
+    """Judges the clock by the release of this program."""
+    if now < RELEASED:
+        advice = "set the clock (timedatectl set-ntp true): what other peers sign has a date"
+        return Finding("clock", "failed", f"it shows {shown}", advice)
+    return Finding("clock", "ok", shown)
+
+
+def share(row: Mapping[str, Any], seconds: float | None) -> Finding:
+    """Judges a row of `shares.list` and how long its listing took (None: it failed)."""
+    what = f"share {row['name']}"
+    if row["state"] in {"away", "error"} or seconds is None:
+        text = str(row["error"] or "it does not answer")
+        return Finding(what, "failed", text, f"is {row['path']} mounted and readable for hdpd?")
+    text = f"{row['files']} files, listed in {seconds * 1000:.0f} ms"
+    if row["skipped"]:
+        first = "".join(f"; first: {reason}" for reason in row["skipped_first"][:1])
+        advice = f"let hdpd read it: setfacl -R -m u:hdpd:rX {row['path']}{first}"
+        return Finding(what, "warning", f"{text}; {row['skipped']} entries not shared", advice)
+    if seconds > SLOW_LISTING_SECONDS:
+        return Finding(
+            what, "warning", text, "is its disk busy or asleep, or a slow network mount?"
+        )
+    if row["state"] == "scanning":
+        text += ", being scanned"
+    return Finding(what, "ok", text)
+
+
+def configuration(info: Mapping[str, Any], open_to_others: Sequence[str]) -> Finding:
+    """Judges what became of the configuration files."""
+    files = ", ".join(info["files"]) or "no file; flags and defaults"
+    if info["refused"]:
+        return Finding("configuration", "failed", str(info["refused"]), "correct it, then reload")
+    if info["restart_needed"]:
+        text = f"{files}; changed since the start: {', '.join(info['restart_needed'])}"
+        return Finding("configuration", "warning", text, "systemctl restart hdpd")
+    if open_to_others:
+        text = f"everybody on this machine can read the topics in {', '.join(open_to_others)}"
+        return Finding("configuration", "warning", text, "chmod o= " + " ".join(open_to_others))
+    return Finding("configuration", "ok", files)
+
+
+def topics(count: int) -> Finding:
+    """Judges whether anybody can be met."""
+    if count:
+        return Finding("topics", "ok", f"{count} joined")
+    advice = "hdpctl topics join NAME, or topics in hdpd.toml"
+    return Finding("topics", "warning", "none joined, so nobody can be met", advice)
+
+
+def discovery(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judges the ways to find peers, as `daemon.info` tells them."""
+    for broker in status["mqtt"]:
+        what = f"broker {broker['server']}"
+        if broker["connected"]:
+            yield Finding(what, "ok", "connected")
+        else:
+            advice = "is there an internet connection? Peers on this network are found without"
+            yield Finding(what, "warning", str(broker["error"] or "not connected yet"), advice)
+    if (mdns := status["mdns"]) is not None:
+        if mdns["advertised"]:
+            yield Finding("mDNS", "ok", f"advertised; {mdns['adverts']} others seen")
+        else:
+            advice = "peers on this network do not find this one by themselves"
+            yield Finding("mDNS", "warning", str(mdns["error"] or "not advertised yet"), advice)
+
+
+def nat(report: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judges the way to the internet, as `nat.report` tells it."""
+    answers = report["stun"]
+    if answers:
+        heard = sum(1 for answer in answers if answer["mapped"])
+        text = f"{heard} of {len(answers)} servers answer"
+        if heard:
+            yield Finding("STUN", "ok", text)
+        else:
+            advice = "is UDP blocked by a firewall? hdpctl netcheck says more"
+            yield Finding("STUN", "warning", text, advice)
+    if report["port_mappings"]:
+        mapped = [m for m in report["port_mappings"] if m["state"] == "mapped"]
+        if mapped:
+            yield Finding("port mapping", "ok", f"{mapped[0]['protocol']}: {mapped[0]['external']}")
+        else:
+            advice = (
+                "allow UPnP or PCP in the router, or forward the UDP port by hand; "
+                "without it some peers may not be reached"
+            )
+            yield Finding("port mapping", "warning", "the router forwards nothing", advice)

@@ -1,0 +1,124 @@
+"""The doctor: what is judged how, and a whole examination of a machine with some troubles."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hdpd.config import Config, load
+from hdpd.doctor import findings
+from hdpd.doctor.doctor import Doctor, Subject
+from hdpd.errors import ShareAway
+
+MIB, GIB = findings.MIB, findings.GIB
+SHARE: dict[str, Any] = {
+    "name": "Music",
+    "path": "/srv/music",
+    "state": "ready",
+    "files": 3,
+    "directories": 2,
+    "skipped": 0,
+    "skipped_first": [],
+    "error": None,
+}
+QUIET: dict[str, Any] = {"files": [], "refused": None, "restart_needed": []}
+
+
+@pytest.mark.parametrize(
+    ("finding", "state", "words"),
+    [
+        (findings.free_space("space", "/d", 50 * GIB), "ok", "50.0 GiB"),
+        (findings.free_space("space", "/d", 1 * GIB), "warning", "make room"),
+        (findings.free_space("space", "/d", 1 * MIB), "failed", "cannot be written"),
+        (findings.udp_buffers(8 * MIB, 8 * MIB), "ok", "8.0 MiB"),
+        (findings.udp_buffers(208 * 1024, 8 * MIB), "warning", "net.core.rmem_max"),
+        (findings.inotify(8192, 8000), "ok", "8192"),
+        (findings.inotify(8192, 9000), "warning", "above 9000"),
+        (findings.inotify(None, 9000), "ok", "does not tell"),
+        (findings.clock(0.0, "1970"), "failed", "timedatectl"),
+        (findings.clock(findings.RELEASED + 1, "now"), "ok", "now"),
+        (findings.share(SHARE, 0.004), "ok", "listed in 4 ms"),
+        (findings.share(SHARE, 3.0), "warning", "asleep"),
+        (findings.share(SHARE, None), "failed", "/srv/music"),
+        (findings.share({**SHARE, "state": "away", "error": "gone"}, 0.1), "failed", "gone"),
+        (
+            findings.share({**SHARE, "skipped": 2, "skipped_first": ["x"]}, 0.1),
+            "warning",
+            "setfacl",
+        ),
+        (findings.configuration({**QUIET, "files": ["/a"]}, []), "ok", "/a"),
+        (findings.configuration({**QUIET, "refused": "a:1: no"}, []), "failed", "a:1"),
+        (findings.configuration({**QUIET, "restart_needed": ["k"]}, []), "warning", "restart"),
+        (findings.configuration(QUIET, ["/a"]), "warning", "chmod o= /a"),
+        (findings.topics(1), "ok", "1 joined"),
+        (findings.topics(0), "warning", "hdpctl topics join"),
+    ],
+)
+def test_judgements(finding: findings.Finding, state: str, words: str) -> None:
+    assert finding.state == state
+    assert words in f"{finding.text} {finding.advice}"
+    assert (finding.advice is None) == (state == "ok")
+
+
+def test_ways_to_find_peers() -> None:
+    status = {
+        "mqtt": [
+            {"server": "mqtt://a:1883", "connected": True, "error": None},
+            {"server": "mqtt://b:1883", "connected": False, "error": "refused"},
+        ],
+        "mdns": {"advertised": False, "adverts": 0, "error": "no network"},
+    }
+    found = list(findings.discovery(status))
+    assert [(each.state, each.text) for each in found] == [
+        ("ok", "connected"),
+        ("warning", "refused"),
+        ("warning", "no network"),
+    ]
+    assert list(findings.discovery({"mqtt": [], "mdns": None})) == []
+
+
+def test_the_way_to_the_internet() -> None:
+    answer = {"server": "s", "mapped": None}
+    mapping = {"protocol": "upnp", "state": "refused", "external": None}
+    good = {"stun": [answer, {**answer, "mapped": "192.0.2.1:1"}], "port_mappings": []}
+    assert [each.state for each in findings.nat(good)] == ["ok"]
+    bad = {"stun": [answer], "port_mappings": [mapping]}
+    assert [each.state for each in findings.nat(bad)] == ["warning", "warning"]
+    assert list(findings.nat({"stun": [], "port_mappings": []})) == []
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    file = tmp_path / "hdpd.toml"
+    file.write_text('topics = ["party"]')
+    file.chmod(0o644)
+    tmp_path.chmod(0o755)
+    environ = {"HOME": str(tmp_path)}
+    config = load(["--config", str(file), "--state-dir", str(tmp_path / "state")], environ)
+    return dataclasses.replace(config, download_dir=file / "below-a-file")
+
+
+async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
+    async def list_share(_name: str) -> object:
+        raise ShareAway("not mounted")
+
+    subject = Subject(
+        config=lambda: config,
+        configuration=lambda: {**QUIET, "files": ["hdpd.toml"]},
+        shares=lambda: [SHARE],
+        list_share=list_share,
+        topics=lambda: 1,
+        discovery=lambda: {"mqtt": [], "mdns": None},
+        nat=lambda: {"stun": [], "port_mappings": []},
+    )
+    found = {each["check"]: each for each in (await Doctor(subject).examine())["findings"]}
+    assert found["configuration"]["state"] == "warning"
+    assert found["state directory"]["state"] == "ok"
+    assert found["download directory"]["state"] == "failed"
+    assert "ReadWritePaths" in found["download directory"]["advice"]
+    assert found["share Music"]["state"] == "failed"
+    assert found["clock"]["state"] == "ok"
+    assert {"UDP buffers", "inotify", "topics", "space for downloads"} <= set(found)
