@@ -295,10 +295,6 @@ class App:
         peers = "1 peer" if connected == 1 else f"{connected} peers"
         return f"{peers} connected, {shares} shared, UDP port {self._endpoint.ports[0]}"
 
-    def info(self) -> dict[str, object]:
-        """What `daemon.info` answers."""
-        return {
-            "name": name_of(self._identity.peer_id),
     async def examine(self) -> dict[str, object]:
         """What `daemon.doctor` answers."""
 
@@ -319,6 +315,10 @@ class App:
         )
         return await Doctor(subject).examine()
 
+    def info(self) -> dict[str, object]:
+        """What `daemon.info` answers."""
+        return {
+            "name": name_of(self._identity.peer_id),
             "peer_id": self._identity.peer_id.text,
             "version": __version__,
             "api_version": API_VERSION,
