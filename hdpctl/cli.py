@@ -27,6 +27,7 @@ COMMANDS = {
     "status": ("status", "status"),
     "doctor": ("doctor", "doctor"),
     "peers": ("peers", "peers"),
+    "why": ("why", "why"),
     "connect": ("peers", "connect"),
     "disconnect": ("peers", "disconnect"),
     "block": ("peers", "block"),

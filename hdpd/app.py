@@ -221,11 +221,15 @@ class App:
             "search": self.shares.answer_search,  # type: ignore[dict-item]
             "read": self.uploads.answer_read,  # type: ignore[dict-item]
             "announce": lambda *request: self.peers.answer_announce(*request),  # noqa: PLW0108
+            "observed": lambda *request: self.peers.answer_observed(*request),  # noqa: PLW0108
+            "rendezvous": lambda *request: self.peers.traversal.answer_rendezvous(*request),
         }
 
     def _wire(self) -> None:
         self.topics.on_changed = self.peers.topics_changed
         self.topics.count_peers = self.peers.peers_at
+        self.peers.traversal.start(self.nat)
+        self.peers.on_observed = self.nat.observed
 
         def connected(session: Session) -> None:
             self.downloads.peer_connected(session)

@@ -16,7 +16,7 @@ from hdpd.nat.pacing import (
     Pacer,
 )
 from hdpd.nat.packets import PacketCodec, PunchKeys
-from hdpd.nat.punch import HELD_S, MAIN, MAX_WAYS, ORDINARY_S, SETTLE_S, TICK_S, Punch, Send, Way
+from hdpd.nat.punch import BASE, HELD_S, MAX_WAYS, ORDINARY_S, SETTLE_S, TICK_S, Punch, Send, Way
 
 A, B = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2))
 LAN = Candidate("192.168.1.2", 3031, "local")
@@ -50,8 +50,8 @@ def run(machine: Punch, until: float, since: float = 0.0) -> list[tuple[float, S
 
 
 def test_every_candidate_is_pinged_often_at_first() -> None:
-    times = [now for now, send in run(punch(), 2.0) if send.way == Way(MAIN, ("192.168.1.2", 3031))]
-    assert [round(now, 2) for now in times] == [0.0, 0.1, 0.26, 0.5, 0.8, 1.3, 1.8]
+    times = [now for now, send in run(punch(), 2.0) if send.way == Way(BASE, ("192.168.1.2", 3031))]
+    assert [round(now, 2) for now in times] == [0.0, 0.1, 0.26, 0.36, 0.5, 0.7, 1.2, 1.7]
 
 
 def test_a_pong_proves_the_way_and_warms_it() -> None:
@@ -60,7 +60,7 @@ def test_a_pong_proves_the_way_and_warms_it() -> None:
     packet = peer.read(ping.datagram)
     assert packet is not None
     # It comes from another port than was pinged: what is proved is where the ping went.
-    assert machine.receive(peer.pong(packet.nonce), Way(MAIN, ("198.51.100.2", 50000)), 0.04) == []
+    assert machine.receive(peer.pong(packet.nonce), Way(BASE, ("198.51.100.2", 50000)), 0.04) == []
     assert machine.proved() == {ping.way: 0.04}
     assert not machine.is_settled(0.04)
     assert machine.is_settled(0.04 + SETTLE_S)
@@ -72,7 +72,7 @@ def test_a_pong_proves_the_way_and_warms_it() -> None:
 
 def test_a_ping_from_elsewhere_is_answered_and_asked_back_once() -> None:
     machine, peer = punch(), PacketCodec(keys(B, A))
-    elsewhere = Way(MAIN, ("198.51.100.9", 50000))
+    elsewhere = Way(BASE, ("198.51.100.9", 50000))
     replies = machine.receive(peer.ping(bytes(8)), elsewhere, 0.0)
     assert replies is not None
     assert [peer.read(reply.datagram) is not None for reply in replies] == [True, True]
@@ -80,16 +80,16 @@ def test_a_ping_from_elsewhere_is_answered_and_asked_back_once() -> None:
     assert again is not None
     assert len(again) == 1
     assert machine.proved() == {}
-    assert machine.slots_in_use() == {MAIN}
+    assert machine.slots_in_use() == {BASE}
 
 
 def test_forged_and_replayed_packets_change_nothing() -> None:
     machine, peer = punch(), PacketCodec(keys(B, A))
     ping = peer.ping(bytes(8))
-    way = Way(MAIN, ("203.0.113.66", 6))
+    way = Way(BASE, ("203.0.113.66", 6))
     assert machine.receive(ping[:-1] + bytes([ping[-1] ^ 1]), way, 0.0) is None
     assert machine.receive(peer.pong(b"unasked!"), way, 0.0) == []
-    assert machine.receive(ping, Way(MAIN, ("198.51.100.2", 40000)), 0.0)
+    assert machine.receive(ping, Way(BASE, ("198.51.100.2", 40000)), 0.0)
     assert machine.receive(ping, way, 0.1) is None
     assert machine.proved() == {}
     assert way not in machine.ways
@@ -100,7 +100,7 @@ def test_a_pong_counts_once() -> None:
     packet = peer.read(machine.advance(0.0)[0].datagram)
     assert packet is not None
     for _ in range(2):
-        machine.receive(peer.pong(packet.nonce), Way(MAIN, ("192.168.1.2", 3031)), 1.0)
+        machine.receive(peer.pong(packet.nonce), Way(BASE, ("192.168.1.2", 3031)), 1.0)
     assert list(machine.proved().values()) == [1.0]
 
 
@@ -108,7 +108,7 @@ def test_a_peer_cannot_make_us_ping_the_whole_world() -> None:
     machine, peer = punch(), PacketCodec(keys(B, A))
     asked = 0
     for port in range(1, 1000):
-        replies = machine.receive(peer.ping(bytes(8)), Way(MAIN, ("203.0.113.1", port)), 1.0)
+        replies = machine.receive(peer.ping(bytes(8)), Way(BASE, ("203.0.113.1", port)), 1.0)
         assert replies is not None
         asked += len(replies) - 1
     assert asked == MAX_WAYS

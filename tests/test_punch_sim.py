@@ -13,7 +13,7 @@ from hdpd.identity.keys import Identity
 from hdpd.nat.birthday import PORTS, SOCKETS
 from hdpd.nat.pacing import MAX_PACKETS_PER_S, Pacer
 from hdpd.nat.packets import PunchKeys
-from hdpd.nat.punch import MAIN, TICK_S, Punch, Send, Way
+from hdpd.nat.punch import BASE, TICK_S, Punch, Send, Way
 from tests.natsim import BEHAVIOURS, Behaviour, Echo, Host, Internet, Nat, Realm
 
 MAIN_PORT = 3031
@@ -102,13 +102,13 @@ class Peer:
         for send in sends:
             if self.pacer.allow(send.way.address[0], self.internet.now, birthday=send.birthday):
                 self.sent.append((self.internet.now, send))
-                port = MAIN_PORT if send.way.slot == MAIN else EXTRA_PORTS + send.way.slot
+                port = MAIN_PORT if send.way.slot == BASE else EXTRA_PORTS + send.way.slot
                 self.host.send(port, send.way.address, send.datagram)
 
     def _received(self, port: int, source: tuple[str, int], data: bytes) -> None:
         if self.punch is None:
             return
-        slot = MAIN if port == MAIN_PORT else port - EXTRA_PORTS
+        slot = BASE if port == MAIN_PORT else port - EXTRA_PORTS
         replies = self.punch.receive(data, Way(slot, source), self.internet.now)
         if replies is not None:
             self.pacer.heard(source[0], self.internet.now)
@@ -217,7 +217,7 @@ def test_behind_one_nat_the_short_way_is_found() -> None:
     a, b = (Peer(internet, nat.inside, f"192.168.1.{n}", kind) for n in (2, 3))
     assert punch(internet, a, b)
     assert a.punch is not None
-    assert Way(MAIN, ("192.168.1.3", MAIN_PORT)) in a.punch.proved()
+    assert Way(BASE, ("192.168.1.3", MAIN_PORT)) in a.punch.proved()
 
 
 def test_behind_one_carrier_nat_with_hairpin() -> None:

@@ -125,11 +125,13 @@ class Discovery:
         reachable = [candidate for candidate in self._candidates() if not candidate.has_zone]
         return self._seal(topic, reachable[:MAX_CANDIDATES], wants_answer=wants_answer)
 
-    def punch_request(self, topic: Topic, punch: PunchPart) -> bytes:
-        """A sealed request to one peer, to be sent by `publish` or through another peer."""
-        reachable = [candidate for candidate in self._candidates() if not candidate.has_zone]
-        # What others see of us is what punching needs; addresses at home help on the same network.
-        reachable.sort(key=lambda candidate: candidate.kind == "local")
+    def punch_request(
+        self, topic: Topic, punch: PunchPart, candidates: Sequence[Candidate]
+    ) -> bytes:
+        """A sealed request to one peer, to be sent by `publish` or through another peer; of the
+        candidates, which are those of the punch, the first 8 are told.
+        """
+        reachable = [candidate for candidate in candidates if not candidate.has_zone]
         return self._seal(topic, reachable[:MAX_PUNCH_CANDIDATES], punch=punch)
 
     def _seal(
@@ -160,13 +162,14 @@ class Discovery:
         self._mqtt.publish(topic, blob)
         return True
 
-    def receive_gossip(self, blob: bytes, topic_ids: Collection[bytes]) -> None:
-        """Takes a record that a peer passed on, for one of the topics in common with that peer.
+    def receive_gossip(self, blob: bytes, topic_ids: Collection[bytes]) -> Record:
+        """Takes and returns a record that a peer passed on, for a topic in common with that peer.
 
         Raises ProtocolError when it can be opened with none of them.
         """
         record = self.open_any(blob, topic_ids)
         self._take(record, blob, self._topics[record.topic_id], "gossip")
+        return record
 
     def open_any(self, blob: bytes, topic_ids: Collection[bytes]) -> Record:
         """The record in `blob`, which is for one of those topics.

@@ -126,6 +126,11 @@ class Session:
         return self._connection.path.host, self._connection.path.port
 
     @property
+    def path(self) -> Path:
+        """The socket and the address that it goes on at now."""
+        return self._connection.path
+
+    @property
     def end(self) -> HdpdError | None:
         """Why it ended, once it has."""
         return self._connection.ended
@@ -269,12 +274,15 @@ class Session:
     # Staying alive.
 
     @property
-    def is_silent(self) -> bool:
-        """Whether the peer has not been heard for some seconds although it was asked."""
+    def silence(self) -> float:
+        """For how many seconds pings have been unanswered."""
         since = self._unanswered_since
-        if since is None or self._was_answered:
-            return False
-        return self._loop.time() - since >= max(SILENT_S, SILENT_RTTS * self.rtt)
+        return 0.0 if since is None or self._was_answered else self._loop.time() - since
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether pings have been unanswered for longer than can be explained by a slow link."""
+        return self.silence >= max(SILENT_S, SILENT_RTTS * self.rtt)
 
     @property
     def _was_answered(self) -> bool:

@@ -117,6 +117,16 @@ class UdpSocket:
                 except _BLOCKED:
                     self._keep(datagrams[start:end], address)
 
+    def send_short(self, datagram: bytes, address: SocketAddress, hops: int) -> None:
+        """Sends an IPv4 datagram that dies after so many routers; it is lost when it cannot go."""
+        ancillary = [(socket.IPPROTO_IP, socket.IP_TTL, struct.pack("i", hops))]
+        try:
+            self._socket.sendmsg([datagram], ancillary, 0, address)
+        except _BLOCKED:
+            self.dropped += 1
+        except OSError as error:
+            self._failed(error, address)
+
     def _keep(self, run: Sequence[bytes], address: SocketAddress) -> None:
         if len(self._unsent) >= MAX_UNSENT_MESSAGES:
             self.dropped += len(run)

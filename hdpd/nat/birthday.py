@@ -22,6 +22,9 @@ PROBES: Final = 2048
 PACKETS_PER_S: Final = 200.0
 PORTS: Final = 65536 - 1024  # NATs leave the lower ones alone (RFC 4787, section 4.2.2)
 REOPEN_S: Final = 4.0  # each opened port sends again, because packets get lost
+# The openings need not arrive, and at some NATs they do harm when they do (see punch.py); but where
+# our own NAT is farther away than we know, only those that live longer open it.
+SHORT_ROUNDS: Final = 2
 DURATION_S: Final = PROBES / PACKETS_PER_S + 2.0
 # What a call may send at most, when the calls come late.
 _MAX_AT_ONCE: Final = 20
@@ -67,6 +70,11 @@ class Opener:
         self._began = now
         self._round = 0
         self._next = 1
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the packets that open ports shall die behind our own NAT."""
+        return self._round < SHORT_ROUNDS
 
     def advance(self, now: float) -> list[int]:
         if self._next > SOCKETS:

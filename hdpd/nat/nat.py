@@ -15,6 +15,7 @@ from hdpd.discovery.records import Candidate
 from hdpd.identity.contexts import PCP_NONCE
 from hdpd.identity.keys import PeerId, derive_key
 from hdpd.link.endpoint import Endpoint
+from hdpd.link.sockets import UdpSocket
 from hdpd.nat.candidates import best_first, local_candidates
 from hdpd.nat.classify import Observation, mapping_of
 from hdpd.nat.observed import ObservedAddresses
@@ -79,6 +80,20 @@ class Nat:
     def candidates(self) -> tuple[Candidate, ...]:
         """At most 12 addresses of this peer: local, stun, observed (confirmed) and mapped."""
         return self._candidates
+
+    def hops(self) -> int:
+        """With how many hops to live a packet passes our NATs, and gets little further."""
+        return self._stun.hops
+
+    async def candidates_of(self, opened: UdpSocket) -> tuple[Candidate, ...]:
+        """Where a new socket of ours can be reached; takes half a second at most."""
+        hosts = [each.host for each in self._local_candidates()]
+        own = [Candidate(host, opened.port, "local") for host in dict.fromkeys(hosts)]
+        mapped = [each for each in self._candidates if each.kind == "mapped"]
+        seen = await self._stun.ask_through(opened)
+        told = [] if seen is None else [Candidate(seen.host, seen.port, "stun")]
+        addresses = {(each.host, each.port): each for each in (*told, *mapped, *own)}
+        return tuple(addresses.values())
 
     def observed(self, peer_id: PeerId, peer_host: str, host: str, port: int) -> None:
         """The connected peer `peer_id`, reached at `peer_host`, sees us as `host` and `port`."""

@@ -4,6 +4,11 @@ Every candidate of the peer is pinged. Whatever authentic ping arrives is answer
 so that addresses which only show when a packet comes from there are found as well (RFC 8445 calls
 them peer-reflexive). A pong that echoes our nonce proves the way on which the ping was *sent*, as
 RFC 9000 has it in section 8.2.3. What plain pings cannot do is left to a birthday run.
+
+Who is behind a NAT first sends short-lived packets: they open the own NAT and die before they reach
+the other one. A NAT at which a packet arrives before its own side has opened it may keep that in
+mind and give its own side another port (Linux does where the router itself accepts packets), and
+then no hole ever fits. For the same reason each punch has a socket of its own, never used before.
 """
 
 from __future__ import annotations
@@ -15,17 +20,21 @@ from typing import Final
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.nat.birthday import DURATION_S, Address, Opener, Prober, part_of, public_ipv4
 from hdpd.nat.packets import NONCE_BYTES, PacketCodec, PunchKeys
+from hdpd.nat.scopes import is_public
 
-MAIN: Final = 0  # the slot of the main socket; the others are opened for a birthday run
+HOME: Final = -1  # the slot of the main socket, to which a router may forward
+BASE: Final = 0  # of the socket made for this punch; higher ones are opened for a birthday run
 TICK_S: Final = 0.02  # how often `advance` is to be called
 ORDINARY_S: Final = 5.0
-BIRTHDAY_DELAY_S: Final = 0.7  # what needs no birthday run has got through by then
+HEAD_START_S: Final = 0.35  # by then the other side has heard of the agreement, and opened its NAT
+BIRTHDAY_DELAY_S: Final = 1.0  # what needs no birthday run has got through by then
 HELD_S: Final = 10.0  # an open way is kept warm so long for the connection that is to follow
 SETTLE_S: Final = 0.15  # a better way may be a moment slower than the first
 MAX_WAYS: Final = 64  # beyond the candidates; each costs at most 20 pings a second
 MAX_PENDING: Final = 4096  # nonces of pings, about 1 MB; more than one run sends
-# Each candidate is pinged so many seconds after the beginning, and then every _PING_S.
-_EARLY_PINGS: Final = (0.0, 0.1, 0.25, 0.5, 0.8)
+# Each candidate is pinged so many seconds after the beginning (one beyond the NATs, after the head
+# start), and then every _PING_S.
+_EARLY_PINGS: Final = (0.0, 0.1, 0.25, 0.36, 0.5, 0.7)
 _PING_S: Final = 0.5
 _KEEP_WARM_S: Final = 1.0
 _TRIGGERED_PING_S: Final = 0.05
@@ -41,11 +50,15 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A datagram to send, from the socket of `way.slot`, which is opened when it is not yet."""
+    """A datagram to send, from the socket of `way.slot`, which is opened when it is not yet.
+
+    A `short` one must not get farther than our own NAT.
+    """
 
     way: Way
     datagram: bytes
     birthday: bool = False
+    short: bool = False
 
 
 @dataclass(slots=True)
@@ -73,7 +86,7 @@ class Punch:
         random_bytes: Callable[[int], bytes],
         may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.ways = {Way(MAIN, (each.host, each.port)): Progress() for each in candidates}
+        self.ways = {Way(BASE, (each.host, each.port)): Progress() for each in candidates}
         self.birthday: Opener | Prober | None = None
         self.opened_at: float | None = None
         self._target = public_ipv4(candidates)
@@ -82,7 +95,9 @@ class Punch:
         self._codec = PacketCodec(keys)
         self._random_bytes = random_bytes
         self._began = now
-        self._candidates = tuple(self.ways)
+        self._near = [way for way in self.ways if not _is_behind_nat(way.address[0])]
+        self._far = [way for way in self.ways if _is_behind_nat(way.address[0])]
+        self._opens = own_nat != "none"
         self._rounds = 0
         self._next_round = now
         self._deadline = now + ORDINARY_S
@@ -113,13 +128,20 @@ class Punch:
         """What to send now; to be called every TICK_S until it `is_over`."""
         sends = []
         if now >= self._next_round:
-            ways = self._candidates if self.opened_at is None else tuple(self.proved())
-            sends = [self._ping(way, now) for way in ways]
+            sends = self._round(now)
             self._rounds += 1
             self._next_round = self._time_of_next_round(now)
         if self.opened_at is None:
             sends += self._advance_birthday(now)
         return sends
+
+    def _round(self, now: float) -> list[Send]:
+        if self.opened_at is not None:
+            return [self._ping(way, now) for way in self.proved()]
+        near = [self._ping(way, now) for way in self._near]
+        if now >= self._began + HEAD_START_S:
+            return near + [self._ping(way, now) for way in self._far]
+        return near + [self._ping(way, now, short=True) for way in self._far if self._opens]
 
     def _time_of_next_round(self, now: float) -> float:
         if self.opened_at is not None:
@@ -135,27 +157,29 @@ class Punch:
             if now < self._began + BIRTHDAY_DELAY_S or not self._may_begin():
                 return []
             self._deadline = now + DURATION_S
-            known = {way.address[1] for way in self._candidates}
+            known = {way.address[1] for way in self._far}
             self.birthday = (
                 Opener(now) if self._part == "open" else Prober(now, known, self._random_bytes)
             )
         if isinstance(self.birthday, Opener):
             ways = [Way(slot, self._target) for slot in self.birthday.advance(now)]
+            short = self.birthday.is_short
         else:
             host = self._target[0]
-            ways = [Way(MAIN, (host, port)) for port in self.birthday.advance(now)]
-        return [self._ping(way, now, birthday=True) for way in ways]
+            ways = [Way(BASE, (host, port)) for port in self.birthday.advance(now)]
+            short = False
+        return [self._ping(way, now, birthday=True, short=short) for way in ways]
 
     # Packets.
 
-    def _ping(self, way: Way, now: float, *, birthday: bool = False) -> Send:
-        if way in self.ways:
+    def _ping(self, way: Way, now: float, *, birthday: bool = False, short: bool = False) -> Send:
+        if way in self.ways and not short:
             self.ways[way].last_ping = now
         nonce = self._random_bytes(NONCE_BYTES)
         if len(self._pending) >= MAX_PENDING:
             del self._pending[next(iter(self._pending))]
         self._pending[nonce] = (way, now)
-        return Send(way, self._codec.ping(nonce), birthday)
+        return Send(way, self._codec.ping(nonce), birthday, short)
 
     def receive(self, datagram: bytes, way: Way, now: float) -> list[Send] | None:
         """What to send because of a datagram that came on `way`; None when it is not the peer's."""
@@ -190,6 +214,11 @@ class Punch:
 
     def _progress_of(self, way: Way) -> Progress | None:
         seen = self.ways.get(way)
-        if seen is None and len(self.ways) < MAX_WAYS + len(self._candidates):
+        if seen is None and len(self.ways) < MAX_WAYS + len(self._near) + len(self._far):
             seen = self.ways[way] = Progress()
         return seen
+
+
+def _is_behind_nat(host: str) -> bool:
+    """Whether NATs stand on the way to `host`: it is a public IPv4 address."""
+    return ":" not in host and is_public(host)

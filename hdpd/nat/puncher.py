@@ -1,6 +1,7 @@
 """Runs punches: sends and receives their packets, opens sockets, and says what came of them.
 
-The decisions are in agreement.py, punch.py, birthday.py and pacing.py; this feeds them.
+The decisions are in agreement.py, punch.py, birthday.py and pacing.py; this feeds them. Each punch
+has a socket that nothing was sent through but a question to a STUN server.
 """
 
 from __future__ import annotations
@@ -8,27 +9,50 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from hdpd.discovery.records import NatKind, Record
+from hdpd.discovery.records import Candidate, NatKind, Record
 from hdpd.errors import HdpdError, NotReachable, ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.connection import Path
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.sockets import UdpSocket
-from hdpd.nat.agreement import Agreements, Ask, Begin, Command
+from hdpd.nat.agreement import OFFER_S, Agreements, Ask, Begin, Command
 from hdpd.nat.pacing import Pacer
 from hdpd.nat.packets import PUNCH_PING, PUNCH_PONG, PunchKeys, punch_tag
-from hdpd.nat.punch import MAIN, TICK_S, Punch, Send, Way
+from hdpd.nat.punch import BASE, HOME, TICK_S, Punch, Send, Way
+from hdpd.nat.report import NatReport
 from hdpd.nat.scopes import is_public
 
 log = logging.getLogger(__name__)
 
+MAX_OFFERS = 32  # sockets made for punches that are not agreed on yet
 MAX_PUNCHES = 8  # at once; each costs about 1 MB and, while it lasts, 1 % of a core
 REPEAT_CHECK_S = 0.5
 BOTH_HARD = "not reachable directly: both behind hard NAT"
+
+
+class Surveyor(Protocol):
+    """What knows our NAT."""
+
+    def report(self) -> NatReport: ...
+    def hops(self) -> int:
+        """With how many hops to live a packet passes our NATs, and gets little further."""
+
+    async def candidates_of(self, opened: UdpSocket) -> tuple[Candidate, ...]:
+        """Where a new socket of ours can be reached; takes half a second at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """The socket of a punch that is not agreed on yet, and where it can be reached."""
+
+    opened: UdpSocket
+    candidates: asyncio.Task[tuple[Candidate, ...]]
+    made: float
 
 
 @dataclass(slots=True, eq=False)
@@ -45,31 +69,36 @@ class Running:
     slots: dict[UdpSocket, int] = field(default_factory=dict)
     path: Path | None = None  # the best way, once it is settled
 
+    def use(self, slot: int, opened: UdpSocket) -> None:
+        self.sockets[slot] = opened
+        self.slots[opened] = slot
+
 
 class Puncher:
-    """`send_request` brings an `Ask` to its target, by whatever way; `on_open` gets the path that a
-    punch found, `on_failed` why there is none. Both are called once for each punch.
+    """`send_request` brings an `Ask` with our candidates to its target, by whatever way; `on_open`
+    gets the path that a punch found, `on_failed` why there is none, each once for a punch.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         identity: Identity,
-        own_nat: Callable[[], NatKind],
-        send_request: Callable[[Ask, NatKind], None],
+        surveyor: Surveyor,
+        send_request: Callable[[Ask, NatKind, Sequence[Candidate]], None],
         on_open: Callable[[Running, Path], None],
         on_failed: Callable[[Running, HdpdError], None],
     ) -> None:
         self._endpoint = endpoint
         self._identity = identity
-        self._own_nat = own_nat
+        self._surveyor = surveyor
         self._send_request = send_request
         self._on_open = on_open
         self._on_failed = on_failed
         self._loop = asyncio.get_running_loop()
         self._agreements = Agreements(secrets.token_bytes)
         self._pacer = Pacer(self._loop.time())
-        self._running: dict[bytes, Running] = {}
+        self._offers: dict[bytes, Offer] = {}  # by our nonce
+        self._running: dict[bytes, Running] = {}  # by tag
         self._ticking: asyncio.TimerHandle | None = None
         self._repeating = self._loop.call_later(REPEAT_CHECK_S, self._repeat)
         self.unknown_packets = 0
@@ -79,6 +108,8 @@ class Puncher:
         self._repeating.cancel()
         if self._ticking is not None:
             self._ticking.cancel()
+        for nonce in list(self._offers):
+            self._drop_offer(nonce)
         for running in list(self._running.values()):
             self._end(running)
 
@@ -94,7 +125,11 @@ class Puncher:
         self._do(self._agreements.receive(record, self._loop.time()))
 
     def is_punching(self, peer_id: PeerId) -> bool:
-        return any(each.peer_id == peer_id for each in self._running.values())
+        return self.running(peer_id) is not None
+
+    def running(self, peer_id: PeerId) -> Running | None:
+        """The punch with that peer that is under way."""
+        return next((each for each in self._running.values() if each.peer_id == peer_id), None)
 
     def forget(self, peer_id: PeerId) -> None:
         """The peer is connected, or not wanted any more: what is under way ends."""
@@ -104,22 +139,58 @@ class Puncher:
 
     def _repeat(self) -> None:
         self._repeating = self._loop.call_later(REPEAT_CHECK_S, self._repeat)
-        self._do(self._agreements.advance(self._loop.time()))
+        now = self._loop.time()
+        for nonce in [nonce for nonce, each in self._offers.items() if now > each.made + OFFER_S]:
+            self._drop_offer(nonce)
+        self._do(self._agreements.advance(now))
 
     def _do(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, Ask):
-                self._send_request(command, self._own_nat())
+                self._ask(command)
             else:
                 self._begin(command)
+
+    def _ask(self, ask: Ask) -> None:
+        """Sends the request as soon as it is known where the punch's socket can be reached."""
+        offer = self._offers.get(ask.nonce)
+        if offer is None:
+            offer = self._make_offer(ask.nonce)
+            if offer is None:
+                log.info("too many punches at once; %s has to wait", name_of(ask.target))
+                return
+
+        def send(task: asyncio.Task[tuple[Candidate, ...]]) -> None:
+            if not task.cancelled():
+                self._send_request(ask, self._surveyor.report().mapping, task.result())
+
+        offer.candidates.add_done_callback(send)
+
+    def _make_offer(self, nonce: bytes) -> Offer | None:
+        opened = self._endpoint.open_extra() if len(self._offers) < MAX_OFFERS else None
+        if opened is None:
+            return None
+        task = self._loop.create_task(self._surveyor.candidates_of(opened), name="punch socket")
+        offer = self._offers[nonce] = Offer(opened, task, self._loop.time())
+        return offer
+
+    def _drop_offer(self, nonce: bytes) -> None:
+        offer = self._offers.pop(nonce, None)
+        if offer is not None:
+            offer.candidates.cancel()
+            self._endpoint.release_extra(offer.opened)
 
     # Punching.
 
     def _begin(self, begin: Begin) -> None:
         record = begin.record
         assert record.punch is not None
+        offer = self._offers.pop(begin.nonces[0], None)
+        if offer is None:
+            return
         if len(self._running) >= MAX_PUNCHES:
             log.info("too many punches at once; %s has to wait", name_of(record.peer_id))
+            self._endpoint.release_extra(offer.opened)
             return
         try:
             keys = PunchKeys.derive(
@@ -131,8 +202,9 @@ class Puncher:
             )
         except ProtocolError as error:
             log.info("punching with %s: %s", name_of(record.peer_id), error)
+            self._endpoint.release_extra(offer.opened)
             return
-        own_nat, now = self._own_nat(), self._loop.time()
+        own_nat, now = self._surveyor.report().mapping, self._loop.time()
         punch = Punch(
             keys,
             own_nat,
@@ -145,6 +217,7 @@ class Puncher:
         running = Running(
             record.peer_id, record.topic_id, punch, own_nat, record.punch.nat, began=now
         )
+        running.use(BASE, offer.opened)
         self._running[keys.tag] = running
         log.debug(
             "punching with %s: %s here, %s there",
@@ -221,7 +294,7 @@ class Puncher:
 
     def _path(self, running: Running, way: Way) -> Path | None:
         through = None
-        if way.slot != MAIN:
+        if way.slot != HOME:
             through = running.sockets.get(way.slot) or self._open(running, way.slot)
             if through is None:
                 return None
@@ -230,8 +303,7 @@ class Puncher:
     def _open(self, running: Running, slot: int) -> UdpSocket | None:
         opened = self._endpoint.open_extra()
         if opened is not None:
-            running.sockets[slot] = opened
-            running.slots[opened] = slot
+            running.use(slot, opened)
         return opened
 
     def _send(self, running: Running, sends: list[Send], now: float) -> None:
@@ -239,7 +311,9 @@ class Puncher:
             if not self._pacer.allow(send.way.address[0], now, birthday=send.birthday):
                 continue
             path = self._path(running, send.way)
-            if path is not None:
+            if path is not None and send.short:
+                path.socket.send_short(send.datagram, path.address, self._surveyor.hops())
+            elif path is not None:
                 self._endpoint.send([send.datagram], path)
 
     def _received(self, datagram: bytes, path: Path) -> None:
@@ -250,7 +324,7 @@ class Puncher:
             self.unknown_packets += 1
             return
         now = self._loop.time()
-        slot = running.slots.get(path.socket, MAIN)
+        slot = running.slots.get(path.socket, HOME)
         sends = running.punch.receive(datagram, Way(slot, (path.host, path.port)), now)
         if sends is None:
             self.unknown_packets += 1

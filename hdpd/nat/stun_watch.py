@@ -14,7 +14,9 @@ from hdpd.config import HostPort
 from hdpd.errors import HdpdError
 from hdpd.link.connection import Path
 from hdpd.link.endpoint import Endpoint
+from hdpd.link.sockets import UdpSocket
 from hdpd.nat.classify import mapping_of
+from hdpd.nat.depth import HOME_HOPS, hops_through_nat
 from hdpd.nat.resolve import Resolver
 from hdpd.nat.stun import StunClient
 from hdpd.nat.stun_codec import FIRST_BYTES
@@ -24,6 +26,7 @@ KEEP_ALIVE_S = 25.0
 # Where there is no mapping to keep alive, only a change of the address is looked for.
 LOOK_S = 60.0
 SURVEY_S = 20 * 60.0
+OTHER_SOCKET_S = 0.5
 FIRST_RETRY_S, LAST_RETRY_S = 4.0, 60.0
 
 
@@ -43,6 +46,8 @@ class StunWatch:
         self._on_news = on_news
         self._resolver = Resolver()
         self._client = StunClient(self._send)
+        self._others: dict[UdpSocket, StunClient] = {}  # of punches that are being prepared
+        self.hops = HOME_HOPS
         self._local: Sequence[HostPort] = ()
         self._look_again = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -63,6 +68,26 @@ class StunWatch:
         self._local = local
         self._look_again.set()
 
+    async def ask_through(self, opened: UdpSocket) -> HostPort | None:
+        """The public IPv4 address of another socket of ours, as the fastest server sees it."""
+        seen = self.findings.seen(4)
+        if not seen:
+            return None
+
+        def send(datagram: bytes, to: HostPort) -> None:
+            path = self._endpoint.path_to(to.host, to.port, through=opened)
+            if path is not None:
+                self._endpoint.send([datagram], path)
+
+        client = self._others[opened] = StunClient(send)
+        try:
+            async with asyncio.timeout(OTHER_SOCKET_S):
+                return (await client.ask(seen[0].by)).answer.mapped
+        except (HdpdError, TimeoutError):
+            return None
+        finally:
+            del self._others[opened]
+
     # Datagrams.
 
     def _send(self, datagram: bytes, to: HostPort) -> None:
@@ -71,7 +96,8 @@ class StunWatch:
             self._endpoint.send([datagram], path)
 
     def _receive(self, datagram: bytes, path: Path) -> None:
-        self._client.receive(datagram, HostPort(path.host, path.port))
+        client = self._others.get(path.socket, self._client)
+        client.receive(datagram, HostPort(path.host, path.port))
 
     # The loop.
 
@@ -99,6 +125,9 @@ class StunWatch:
         self.asked = True
         self.findings = survey.findings
         self._on_news()
+        seen = survey.findings.seen(4)
+        if thorough and seen:
+            self.hops = await hops_through_nat(seen[0].by.host)
         if thorough and not self._look_again.is_set():
             mapping = mapping_of(survey.findings.seen(4), self._local)
             await survey.try_what_comes_in(self._probe_host(), hairpin=mapping == "easy")

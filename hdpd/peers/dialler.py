@@ -23,6 +23,7 @@ from hdpd.link.session import Session, Surroundings, dial_hello
 from hdpd.peers.aim import Aim
 from hdpd.peers.backoff import Backoff
 from hdpd.peers.book import Address, Book, KnownPeer
+from hdpd.peers.tries import Try, shown
 from hdpd.wire.messages import ResetCode
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ HIGHER_KEY_DELAY_S = 0.7
 # A session that ends sooner was refused in effect, so the next one is not begun at once.
 LASTING_S = 30.0
 LAN_HEAD_START_S = 0.25
+# Where plain dialling works it has done so by then, also when the higher key has to dial.
+UNANSWERED_S = 0.9
 
 
 @dataclass(slots=True)
@@ -47,7 +50,11 @@ class _Target:
 
 
 class Dialler:
-    """Owns the attempts. `wanted` says whether a peer should be connected that is not."""
+    """Owns the attempts. `wanted` says whether a peer should be connected that is not.
+
+    `on_unanswered` is called when an attempt has not succeeded after a moment, `on_tried` with what
+    came of each address.
+    """
 
     def __init__(
         self,
@@ -60,6 +67,8 @@ class Dialler:
         self._book = book
         self._wanted = wanted
         self._on_session = on_session
+        self.on_unanswered: Callable[[PeerId, Topic], None] = lambda peer_id, topic: None
+        self.on_tried: Callable[[PeerId, Try], None] = lambda peer_id, what: None
         self._targets: dict[PeerId, _Target] = {}
         # Half of the places each, so that made-up peers never keep friends waiting.
         self._places_of_friends = asyncio.Semaphore(MAX_DIALS // 2)
@@ -190,8 +199,12 @@ class Dialler:
         }
         failure: HdpdError = TimedOut("it has told no address at which to reach it")
         if not attempts:
+            self.on_unanswered(peer.peer_id, topic)
             raise failure
         chosen: Session | None = None
+        unanswered = self._loop.call_later(
+            UNANSWERED_S, lambda: self.on_unanswered(peer.peer_id, topic)
+        )
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -205,6 +218,7 @@ class Dialler:
                     if not isinstance(failure, NoCommonTopic):
                         failure = error
         finally:
+            unanswered.cancel()
             for task in attempts:
                 task.cancel()
             try:
@@ -225,12 +239,33 @@ class Dialler:
             connection = self._around.endpoint.dial(peer_id, addresses, topic)
         except ValueError as error:
             raise TimedOut(str(error)) from None
+        result = "given up for another way"
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
-                return await dial_hello(connection, self._around, peer_id)
+                session = await dial_hello(connection, self._around, peer_id)
+            result = "another address was faster"
         except TimeoutError:
+            result = "no answer"
             places = ", ".join(f"{host} port {port}" for host, port in addresses[:4])
             raise TimedOut(f"nothing answered at {places}") from None
+        except HdpdError as error:
+            result = error.message
+            raise
+        finally:
+            self._note(peer_id, addresses, result)
+        self._note(peer_id, [session.address], "connected", worked=True)
+        return session
+
+    def _note(
+        self,
+        peer_id: PeerId,
+        addresses: Sequence[Address],
+        result: str,
+        *,
+        worked: bool = False,
+    ) -> None:
+        for address in addresses:
+            self.on_tried(peer_id, Try("dial", shown(*address), time.time(), result, worked))
 
     def _common_topic(self, peer: KnownPeer, attempt: int) -> Topic:
         """Another one at each attempt: the peer may have left some, and hears no knock of those."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import secrets
 import time
@@ -17,7 +16,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery, Found
 from hdpd.discovery.records import Candidate
-from hdpd.errors import HdpdError, InvalidParams, PeerNotConnected, ProtocolError
+from hdpd.errors import (
+    HdpdError,
+    InvalidParams,
+    PeerNotConnected,
+    PeerNotFound,
+    ProtocolError,
+)
 from hdpd.identity import invites
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
@@ -25,13 +30,17 @@ from hdpd.identity.topics import SECRET_BYTES
 from hdpd.link.connection import Connection
 from hdpd.link.session import Session, Surroundings, accept_hello
 from hdpd.link.stream import Stream
+from hdpd.log import fields
 from hdpd.peers.book import Book, KnownPeer
 from hdpd.peers.book_store import save_book
+from hdpd.peers.describe import Descriptions
 from hdpd.peers.dialler import Dialler
+from hdpd.peers.gossip import Gossip
 from hdpd.peers.naming import resolve_peer
 from hdpd.peers.topics import Emit, Topics
-from hdpd.log import fields
-from hdpd.wire.messages import Announce, Request, ResetCode
+from hdpd.peers.traversal import Traversal
+from hdpd.peers.tries import Tries
+from hdpd.wire.messages import Announce, Observed, Request, ResetCode
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +51,8 @@ TIE_S = 5.0  # two connections that began within it were dialled by both sides a
 HOLD_S = 600.0  # after `peers.disconnect` the peer is left alone so long
 INVITE_LIFETIME_S = 7 * 24 * 3600
 SAVE_INTERVAL_S = 5.0
+SHORTEN_INTERVAL_S = 20.0  # how often a shorter path is looked for
+REDIAL_S = 3.5  # a silent session may come back by itself; after so long a new one is dialled, too
 
 
 class Peers:
@@ -58,7 +69,8 @@ class Peers:
     ) -> None:
         self.on_connected: Callable[[Session], None] = lambda session: None
         self.on_disconnected: Callable[[PeerId], None] = lambda peer_id: None
-        self.discovery: Discovery | None = None
+        self.on_observed: Callable[[PeerId, str, str, int], None] = lambda *claim: None
+        self._discovery: Discovery | None = None
         self._around = around
         self._topics = topics
         self._book = book
@@ -67,17 +79,47 @@ class Peers:
         self._emit = emit
         self._sessions: dict[PeerId, list[Session]] = {}
         self._held_until: dict[PeerId, float] = {}  # one entry for each `disconnect` by the owner
-        self._dialler = Dialler(around, book, self._is_wanted, self._add)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._tries = Tries()
+        self._gossip = Gossip(self.connected, self._spawn)
+        self.traversal = Traversal(
+            around,
+            book,
+            self,
+            self._tries,
+            self._gossip,
+            self._may_connect,
+            self._add,
+            self._spawn,
+        )
+        self._dialler = Dialler(around, book, self._is_wanted, self._add)
+        self._dialler.on_unanswered = self.traversal.propose
+        self._dialler.on_tried = self._tries.note
+        self._descriptions = Descriptions(
+            around, topics, self._dialler, self.traversal, self._tries, candidates
+        )
+
+    @property
+    def discovery(self) -> Discovery | None:
+        """What announces us; without it, nobody is told where we are."""
+        return self._discovery
+
+    @discovery.setter
+    def discovery(self, discovery: Discovery) -> None:
+        self._discovery = self.traversal.discovery = discovery
+        discovery.on_punch = self.traversal.requested
 
     def start(self) -> None:
         """Dials everybody who is known."""
         self._dialler.wake_all()
         self._spawn(self._save_regularly())
+        self._spawn(self._shorten_paths())
 
     async def close(self) -> None:
         await self._dialler.close()
+        self.traversal.close()
+        self._gossip.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -90,6 +132,12 @@ class Peers:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _shorten_paths(self) -> None:
+        while True:
+            await asyncio.sleep(SHORTEN_INTERVAL_S)
+            for session in self.connected():
+                self.traversal.shorten(session)
+
     async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_INTERVAL_S)
@@ -100,20 +148,31 @@ class Peers:
     def found(self, found: Found) -> None:
         """Somebody is said to be at one of our topics."""
         addresses = [(each.host, each.port) for each in found.candidates]
-        is_new = self._book.found(
-            found.peer_id, found.topic_id, found.found_by, addresses, time.time()
-        )
+        session = self.get(found.peer_id)
+        # What a connected peer says of itself is no gossip.
+        found_by = "known" if session and found.found_by == "gossip" else found.found_by
+        is_new = self._book.found(found.peer_id, found.topic_id, found_by, addresses, time.time())
         peer = self._book.get(found.peer_id)
         assert peer is not None
+        if found.record is not None:
+            self._gossip.heard(found.topic_id, found.peer_id, found.record)
+            self.traversal.situation(found.peer_id).told(found.candidates)
+        if is_new:
+            self.traversal.situation_changed(found.peer_id)
+        if session is not None and session.is_silent:
+            self.traversal.recover(session)
         if is_new:
             self._emit("peer.found", self._describe(peer))
         if self._is_wanted(peer):
             self._dialler.wake(peer.peer_id)
 
     def _is_wanted(self, peer: KnownPeer) -> bool:
+        sessions = self._sessions.get(peer.peer_id, ())
+        return all(session.is_silent for session in sessions) and self._may_connect(peer)
+
+    def _may_connect(self, peer: KnownPeer) -> bool:
         return (
-            peer.peer_id not in self._sessions
-            and not peer.blocked
+            not peer.blocked
             and self._held_until.get(peer.peer_id, 0.0) < self._loop.time()
             and any(topic.public_id in peer.topics for topic in self._topics.current())
         )
@@ -141,9 +200,12 @@ class Peers:
         self._book.connected(session.peer_id, session.address, session.topics, time.time())
         session.on_closed = self._closed
         session.on_topics = self._topics_changed_with
+        session.on_path = self._path_changed
+        session.on_silent = self._silent
         others = self._sessions.setdefault(session.peer_id, [])
         others.append(session)
         self._dialler.connected(session.peer_id)
+        self.traversal.connected(session)
         if len(others) > MAX_SESSIONS_OF_A_PEER:
             others[0].close(ResetCode.DUPLICATE)
         if len(others) > 1:
@@ -159,6 +221,9 @@ class Peers:
         self._emit("peer.connected", self._describe_id(session.peer_id))
         self.on_connected(session)
         self._spawn(self._announce_to(session))
+        self._spawn(self._tell_observed(session))
+        self._gossip.connected_with(session)
+        self.traversal.shorten(session)
         if session.offered != self._topics.current():
             # A topic was joined or left during the hello.
             self._spawn(self._renew_topics(session))
@@ -195,6 +260,7 @@ class Peers:
             extra=fields(peer=(session.name, session.peer_id.text)),
         )
         self._emit("peer.disconnected", self._describe_id(session.peer_id))
+        self.traversal.disconnected(session.peer_id)
         self.on_disconnected(session.peer_id)
         self._look_after(session)
 
@@ -206,6 +272,31 @@ class Peers:
         else:
             self._dialler.forget(session.peer_id)
 
+    def _silent(self, session: Session) -> None:
+        """The peer does not answer any more: its path broke, or it is gone. Called each second."""
+        self.traversal.recover(session)
+        if session.silence > REDIAL_S and self.get(session.peer_id) is session:
+            self._dialler.wake(session.peer_id, at_once=True)
+
+    def _path_changed(self, session: Session) -> None:
+        """The session goes on at another address of the peer."""
+        self._dialler.connected(session.peer_id)
+        self._book.connected(session.peer_id, session.address, session.topics, time.time())
+        self._emit("peer.changed", self._describe_id(session.peer_id))
+        self._spawn(self._tell_observed(session))
+
+    async def _tell_observed(self, session: Session) -> None:
+        host, port = session.address
+        if "%" not in host:
+            with contextlib.suppress(HdpdError):
+                await session.ask(Observed(host, port))
+
+    async def answer_observed(self, session: Session, request: Request, stream: Stream) -> None:
+        """The peer says at which address it sees us."""
+        assert isinstance(request, Observed)
+        self.on_observed(session.peer_id, session.address[0], request.host, request.port)
+        await stream.send_message({"ok": True}, end=True)
+
     # Topics and the network change.
 
     def topics_changed(self) -> None:
@@ -214,6 +305,7 @@ class Peers:
         self._around.endpoint.gate.set_topics(current)
         if self.discovery is not None:
             self.discovery.set_topics(current)
+        self._gossip.forget_topics_but(topic.public_id for topic in current)
         for session in self.connected():
             self._spawn(self._renew_topics(session))
         self._dialler.wake_all()
@@ -230,6 +322,7 @@ class Peers:
         self._book.connected(session.peer_id, session.address, session.topics, time.time())
         self._emit("peer.changed", self._describe_id(session.peer_id))
         self._spawn(self._announce_to(session))
+        self._gossip.connected_with(session)
 
     def candidates_changed(self) -> None:
         """We can be reached elsewhere: tells the peers and whoever looks for us."""
@@ -237,6 +330,8 @@ class Peers:
             self.discovery.candidates_changed()
         for session in self.connected():
             self._spawn(self._announce_to(session))
+        self.traversal.situation_changed()
+        self._dialler.wake_all()
 
     def network_changed(self) -> None:
         """Interfaces or addresses changed: prove the paths, tell the peers, try the others."""
@@ -244,7 +339,9 @@ class Peers:
         if self.discovery is not None:
             self.discovery.candidates_changed()
             self._spawn(self.discovery.network_changed())
+        self.traversal.situation_changed()
         for session in self.connected():
+            session.ping_now()
             self._spawn(self._announce_to(session))
         self._dialler.wake_all()
 
@@ -263,7 +360,9 @@ class Peers:
         for blob in request.records:
             try:
                 if self.discovery is not None:
-                    self.discovery.receive_gossip(blob, session.topics)
+                    record = self.discovery.receive_gossip(blob, session.topics)
+                    if record.peer_id != session.peer_id:
+                        self._gossip.told_by(record.topic_id, record.peer_id, session.peer_id)
             except ProtocolError as error:
                 log.debug("a record from %s was dropped: %s", session.name, error)
         await stream.send_message({"ok": True}, end=True)
@@ -301,45 +400,18 @@ class Peers:
         return self._describe(peer) if peer else {"id": peer_id.text, "name": name_of(peer_id)}
 
     def _describe(self, peer: KnownPeer) -> dict[str, object]:
-        session = self.get(peer.peer_id)
-        error = self._dialler.last_error(peer.peer_id)
-        described: dict[str, object] = {
-            "id": peer.peer_id.text,
-            "name": name_of(peer.peer_id),
-            "state": self._state(peer, session),
-            "address": None,
-            "path": None,
-            "found_by": list(peer.found_by),
-            "topics": self._topics.names_of(frozenset(peer.topics)),
-            "rtt": None,
-            "connected_since": None,
-            "last_connected": peer.last_connected or None,
-            "error": None if error is None else {"code": error.code, "message": error.message},
-        }
-        if session is not None:
-            host, port = session.address
-            described |= {
-                "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-                "path": self._path_kind(host),
-                "topics": self._topics.names_of(session.topics),
-                "rtt": session.rtt or None,
-                "connected_since": time.time() - (self._loop.time() - session.since),
-                "error": None,
-            }
-        return described
+        return self._descriptions.describe(peer, self.get(peer.peer_id))
 
-    def _state(self, peer: KnownPeer, session: Session | None) -> str:
-        if peer.blocked:
-            return "blocked"
-        if session is not None:
-            return "connected"
-        return "connecting" if self._dialler.is_dialling(peer.peer_id) else "known"
+    def explain(self, peer_id: PeerId) -> dict[str, object]:
+        """What `peers.list` says of it, with everything that was tried, and what could be changed.
 
-    def _path_kind(self, host: str) -> str:
-        if self._around.endpoint.is_on_link(host):
-            return "lan"
-        ip = ipaddress.ip_address(host.partition("%")[0])
-        return "ipv6" if ip.version == 6 else "direct"
+        Raises:
+            PeerNotFound: it is not known.
+        """
+        peer = self._book.get(peer_id)
+        if peer is None:
+            raise PeerNotFound(f"no peer with the id {peer_id.text} is known")
+        return self._descriptions.explain(peer, self.get(peer_id))
 
     async def invite(self) -> str:
         """A code that brings its reader to a new private topic, where we wait."""
@@ -390,6 +462,7 @@ class Peers:
         """Ends the session; the peer is not let in again until it is unblocked."""
         self._book.block(peer_id, True, time.time())
         self._dialler.forget(peer_id)
+        self.traversal.forget(peer_id)
         self._close_sessions(peer_id)
         await save_book(self._database, self._book)
 

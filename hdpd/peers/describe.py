@@ -1,0 +1,166 @@
+"""What the control interface shows of a peer, and why one is reached the way it is, or not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from hdpd.discovery.records import Candidate, NatKind
+from hdpd.errors import HdpdError, NoCommonTopic
+from hdpd.identity.names import name_of
+from hdpd.link.session import Session, Surroundings
+from hdpd.peers.book import KnownPeer
+from hdpd.peers.dialler import Dialler
+from hdpd.peers.topics import Topics
+from hdpd.peers.traversal import Traversal
+from hdpd.peers.tries import Tries, shown
+
+_OWN_NAT = {
+    "unknown": "what stands between this machine and the internet is not known yet",
+    "none": "this machine has a public address",
+    "easy": "the router here has an easy NAT",
+    "hard": "the router here has a hard NAT: each destination sees another port",
+}
+_FORWARD = (
+    "let the router here forward a UDP port to this machine: switch on UPnP, NAT-PMP or PCP in it, "
+    "or forward the port by hand"
+)
+_WITH_FRIEND = "it is enough that one of you two does it: ask your friend, too"
+_IPV6 = "with IPv6 on both sides no NAT is in the way"
+
+
+class Descriptions:
+    """Describes peers as `peers.list` and `peers.explain` do; `candidates` are our addresses."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        topics: Topics,
+        dialler: Dialler,
+        traversal: Traversal,
+        tries: Tries,
+        candidates: Callable[[], Sequence[Candidate]],
+    ) -> None:
+        self._around = around
+        self._topics = topics
+        self._dialler = dialler
+        self._traversal = traversal
+        self._tries = tries
+        self._candidates = candidates
+        self._loop = asyncio.get_running_loop()
+
+    def describe(self, peer: KnownPeer, session: Session | None) -> dict[str, object]:
+        error = self._error(peer)
+        described: dict[str, object] = {
+            "id": peer.peer_id.text,
+            "name": name_of(peer.peer_id),
+            "state": self._state(peer, session),
+            "address": None,
+            "path": None,
+            "found_by": list(peer.found_by),
+            "topics": self._topics.names_of(frozenset(peer.topics)),
+            "rtt": None,
+            "connected_since": None,
+            "last_connected": peer.last_connected or None,
+            "error": None if error is None else {"code": error.code, "message": error.message},
+        }
+        if session is not None:
+            described |= {
+                "address": shown(*session.address),
+                "path": self._path_kind(peer, session),
+                "topics": self._topics.names_of(session.topics),
+                "rtt": session.rtt or None,
+                "connected_since": time.time() - (self._loop.time() - session.since),
+                "error": None,
+            }
+        return described
+
+    def _error(self, peer: KnownPeer) -> HdpdError | None:
+        """A punch knows more about the reason than a dial to which nobody answered."""
+        dialled = self._dialler.last_error(peer.peer_id)
+        if isinstance(dialled, NoCommonTopic):
+            return dialled
+        return self._traversal.situation(peer.peer_id).error or dialled
+
+    def _state(self, peer: KnownPeer, session: Session | None) -> str:
+        if peer.blocked:
+            return "blocked"
+        if session is not None:
+            return "connected"
+        busy = self._dialler.is_dialling(peer.peer_id) or self._traversal.is_punching(peer.peer_id)
+        return "connecting" if busy else "known"
+
+    def _path_kind(self, peer: KnownPeer, session: Session) -> str:
+        host, port = session.address
+        if self._around.endpoint.is_on_link(host):
+            return "lan"
+        if ":" in host:
+            return "ipv6"
+        if (host, port) in self._traversal.situation(peer.peer_id).mapped:
+            return "mapped"
+        if self._traversal.owes_punch(session):
+            return "punched"
+        is_mapped = any(each.kind == "mapped" for each in self._candidates())
+        if not session.dialled_by_us and is_mapped and self._traversal.own_nat() != "none":
+            return "mapped"  # nobody comes in uninvited but by the port that the router forwards
+        return "direct"
+
+    def explain(self, peer: KnownPeer, session: Session | None) -> dict[str, object]:
+        """The same, with all that was tried, the reason in words, and what could be changed."""
+        own_nat = self._traversal.own_nat()
+        peer_nat = self._traversal.situation(peer.peer_id).peer_nat
+        described = self.describe(peer, session)
+        tries = [
+            {
+                "kind": each.kind,
+                "address": each.address,
+                "time": each.time,
+                "result": each.result,
+                "worked": each.worked,
+            }
+            for each in self._tries.of(peer.peer_id)
+        ]
+        return described | {
+            "own_nat": own_nat,
+            "peer_nat": peer_nat,
+            "reason": self._reason(peer, session, own_nat),
+            "advice": [] if session or peer.blocked else self._advice(peer, own_nat, peer_nat),
+            "tries": tries,
+        }
+
+    def _reason(self, peer: KnownPeer, session: Session | None, own_nat: NatKind) -> str:
+        name = name_of(peer.peer_id)
+        if peer.blocked:
+            return f"{name} is blocked here"
+        if session is not None:
+            return {
+                "lan": f"{name} is on the same network",
+                "ipv6": f"{name} is reached by IPv6, which needs no NAT",
+                "mapped": f"{name} is reached through a port that a router forwards",
+                "punched": f"{name} is reached through a hole punched in both routers",
+                "direct": f"{name} is reached directly",
+            }[self._path_kind(peer, session)]
+        error = self._error(peer)
+        if error is not None:
+            return f"{name} is {error.message}" if _is_verdict(error) else error.message
+        if not self._tries.of(peer.peer_id):
+            return f"{name} was not tried yet; {_OWN_NAT[own_nat]}"
+        return f"{name} is being tried; {_OWN_NAT[own_nat]}"
+
+    def _advice(self, peer: KnownPeer, own_nat: NatKind, peer_nat: NatKind | None) -> list[str]:
+        error = self._error(peer)
+        if isinstance(error, NoCommonTopic):
+            return ["meet at the same topic: `hdpctl topics join NAME` on both sides"]
+        if own_nat == peer_nat == "hard":
+            return [_FORWARD, _WITH_FRIEND, _IPV6]
+        if peer_nat is None:
+            return [
+                "is hdpd running there, at the same topic? It has not answered any request",
+                "does it reach the same broker, or a peer that both of you are connected with?",
+            ]
+        return [_FORWARD, _WITH_FRIEND, "does a firewall drop UDP, here or there?"]
+
+
+def _is_verdict(error: HdpdError) -> bool:
+    return error.code == "not_reachable"
