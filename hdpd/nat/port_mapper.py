@@ -16,6 +16,7 @@ from hdpd.config import HostPort
 from hdpd.errors import HdpdError
 from hdpd.nat.gateway import Granted, PcpWay, PmpWay, Way
 from hdpd.nat.report import MappingState, PortMapping
+from hdpd.nat.routes import DefaultRoute
 from hdpd.nat.scopes import is_public
 from hdpd.nat.upnp import UpnpWay
 from hdpd.nat.watch import Network
@@ -47,36 +48,33 @@ class PortMapper:
         """
         wanted = self._wanted(network, hosts)
         for door in self._doors:
-            if (door.own, door.gateway) in wanted:
-                wanted.remove((door.own, door.gateway))
+            if (door.own, door.route) in wanted:
+                wanted.remove((door.own, door.route))
                 door.try_now()
             else:
                 door.stop()
         self._doors = [door for door in self._doors if not door.stopped]
-        ipv4 = next((each for each in wanted if ":" not in each[0]), None) or next(
-            ((door.own, door.gateway) for door in self._doors if ":" not in door.own), None
-        )
-        for own, gateway in wanted:
-            ways: list[Way] = [PcpWay(own, gateway, self._nonce)]
+        for own, route in wanted:
+            assert route.gateway is not None
+            ways: list[Way] = [PcpWay(own, route.gateway, self._nonce)]
             if ":" not in own:
-                ways.append(PmpWay(own, gateway))
-            if ipv4 is not None:
-                ways.append(UpnpWay(own, gateway=ipv4[1], search_from=ipv4[0]))
-            self._doors.append(_Door(own, gateway, port, ways, self._on_change))
+                ways.append(PmpWay(own, route.gateway))
+            ways.append(UpnpWay(own, route.gateway, route.interface))
+            self._doors.append(_Door(own, route, port, ways, self._on_change))
 
     @staticmethod
-    def _wanted(network: Network, hosts: Sequence[str]) -> list[tuple[str, str]]:
-        """Our addresses that are behind a router which could map them, each with the router."""
-        wanted: list[tuple[str, str]] = []
+    def _wanted(network: Network, hosts: Sequence[str]) -> list[tuple[str, DefaultRoute]]:
+        """Our addresses that are behind a router which could map them, each with the way there."""
+        wanted: list[tuple[str, DefaultRoute]] = []
         route = network.route(4)
         if route is not None and route.gateway is not None:
             own = _source_towards(route.gateway)
             if own in hosts and not is_public(own):
-                wanted.append((own, route.gateway))
+                wanted.append((own, route))
         route = network.route(6)
         if route is not None and route.gateway is not None:
             public = [each for each in hosts if ":" in each and is_public(each)]
-            wanted += [(own, route.gateway) for own in public[:MAX_IPV6]]
+            wanted += [(own, route) for own in public[:MAX_IPV6]]
         return wanted
 
     async def close(self) -> None:
@@ -91,13 +89,13 @@ class _Door:
     def __init__(
         self,
         own: str,
-        gateway: str,
+        route: DefaultRoute,
         port: int,
         ways: Sequence[Way],
         on_change: Callable[[], None],
     ) -> None:
         self.own = own
-        self.gateway = gateway
+        self.route = route
         self.stopped = False
         self._port = port
         self._ways = ways

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+from xml.sax.saxutils import escape
 
 import msgspec
 
@@ -25,7 +27,8 @@ from hdpd.nat.gateway import LIFETIME_S, Granted
 from hdpd.nat.report import MappingProtocol
 from hdpd.nat.upnp_jobs import Job, Outcome
 
-SSDP = HostPort("239.255.255.250", 1900)
+SSDP_V4 = HostPort("239.255.255.250", 1900)
+SSDP_V6 = HostPort("ff02::c", 1900)
 DEVICE = "urn:schemas-upnp-org:device:InternetGatewayDevice:{version}"
 # Seconds between the questions; a device answers at any time within MX seconds.
 SEARCH_S = (0.3, 0.7, 1.2)
@@ -36,22 +39,21 @@ MAX_OUTCOME_BYTES = 16 * 1024
 
 
 class UpnpWay:
-    """UPnP IGD, version 1 or 2, at the gateway; for IPv6 it opens the firewall."""
+    """UPnP IGD, version 1 or 2, at the gateway; for IPv6 it opens the firewall, which gateways do
+    only for the address that asks it.
+    """
 
     protocol: MappingProtocol = "upnp"
 
-    def __init__(self, own: str, gateway: str, search_from: str) -> None:
-        """`search_from` is our IPv4 address on the LAN of the gateway, whose IPv4 address or IPv6
-        address `gateway` is.
-        """
+    def __init__(self, own: str, gateway: str, interface: str) -> None:
         self._own = own
-        self._search_from = search_from
         self._gateway = gateway
+        self._interface = interface
         self._location: str | None = None
-        self._mapped: Job | None = None
+        self._mapped: Outcome | None = None
 
     async def is_spoken(self) -> bool:
-        self._location = await find_gateway(self._search_from, self._gateway)
+        self._location = await find_gateway(self._own, self._gateway, self._interface)
         return self._location is not None
 
     async def map(self, port: int, suggested: HostPort | None) -> Granted:
@@ -59,36 +61,45 @@ class UpnpWay:
             raise TimedOut("the router does not answer")
         assert self._location is not None
         wanted = suggested.port if suggested else port
-        job = Job("map", self._location, self._own, port, wanted, LIFETIME_S)
-        outcome = await _run_child(job, CHILD_S)
+        outcome = await _run_child(Job(self._location, self._own, port, wanted, LIFETIME_S))
         if outcome.error is not None:
             raise ProtocolError(outcome.error)
         external = HostPort(str(parse_ip(outcome.host)), check_port(outcome.port))
-        self._mapped = msgspec.structs.replace(
-            job, operation="unmap", external_port=external.port, pinhole=outcome.pinhole
-        )
+        self._mapped = outcome
         # A mapping without an end, where the router knows no other, is looked after all the same.
         return Granted(external, outcome.lifetime or LIFETIME_S)
 
     async def unmap(self) -> None:
-        if self._mapped is not None:
-            with contextlib.suppress(ProtocolError, TimedOut):
-                await _run_child(self._mapped, UNMAP_S)
+        mapped = self._mapped
+        if mapped is None or self._location is None:
+            return
+        if urlsplit(mapped.control_url).hostname != urlsplit(self._location).hostname:
+            return
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(UNMAP_S):
+                await _call(mapped.control_url, unmap_request(mapped))
 
 
 class _Search(asyncio.DatagramProtocol):
-    def __init__(self, gateway: str) -> None:
+    def __init__(self, own: str, gateway: str) -> None:
         self.found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._own = own
         self._gateway = gateway
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        location = parse_search_answer(data)
         # Whoever answers must be the gateway itself, and say where on it: nobody else on the LAN
         # can make us fetch things.
-        if location is None or addr[0] != self._gateway or self.found.done():
+        location = parse_search_answer(data)
+        if location is None or self.found.done() or not self._is_gateway(addr[0]):
             return
         if urlsplit(location).hostname == addr[0]:
             self.found.set_result(location)
+
+    def _is_gateway(self, host: str) -> bool:
+        """By IPv6 the route has the gateway's link-local address, and it answers with another."""
+        if ":" not in host:
+            return host == self._gateway
+        return ipaddress.ip_address(host) in ipaddress.ip_network(f"{self._own}/64", strict=False)
 
 
 def parse_search_answer(datagram: bytes) -> str | None:
@@ -103,25 +114,23 @@ def parse_search_answer(datagram: bytes) -> str | None:
     return None
 
 
-async def find_gateway(own: str, gateway: str) -> str | None:
-    """Where the description of the UPnP device at `gateway` is, asked from our address `own`; None
-    when it does not answer within 2.2 s.
+async def find_gateway(own: str, gateway: str, interface: str) -> str | None:
+    """Where the description of the UPnP device at `gateway` is, asked from our address `own` on
+    `interface`; None when it does not answer within 2.2 s.
     """
-    loop = asyncio.get_running_loop()
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    group = SSDP_V6 if ":" in own else SSDP_V4
     try:
-        opened.setblocking(False)
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 2)
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
-        opened.bind((own, 0))
+        opened, target = _multicast_socket(own, group, interface)
     except OSError:
-        opened.close()
         return None
-    transport, search = await loop.create_datagram_endpoint(lambda: _Search(gateway), sock=opened)
+    loop = asyncio.get_running_loop()
+    transport, search = await loop.create_datagram_endpoint(
+        lambda: _Search(own, gateway), sock=opened
+    )
     try:
         for pause in SEARCH_S:
             for version in (1, 2):
-                transport.sendto(_search_request(version), (SSDP.host, SSDP.port))
+                transport.sendto(_search_request(group, version), target)
             done, _ = await asyncio.wait([search.found], timeout=pause)
             if done:
                 return search.found.result()
@@ -131,17 +140,82 @@ async def find_gateway(own: str, gateway: str) -> str | None:
         transport.close()
 
 
-def _search_request(version: int) -> bytes:
+def _multicast_socket(
+    own: str, group: HostPort, interface: str
+) -> tuple[socket.socket, tuple[str, int] | tuple[str, int, int, int]]:
+    """A socket on our address whose multicasts leave there, and the group's address; OSError."""
+    is_ipv6 = ":" in own
+    opened = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        opened.setblocking(False)
+        opened.bind((own, 0))
+        if not is_ipv6:
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 2)
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
+            return opened, (group.host, group.port)
+        index = socket.if_nametoindex(interface)
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+    except OSError:
+        opened.close()
+        raise
+    return opened, (group.host, group.port, 0, index)
+
+
+def _search_request(group: HostPort, version: int) -> bytes:
     return (
         "M-SEARCH * HTTP/1.1\r\n"
-        f"HOST: {SSDP}\r\n"
+        f"HOST: {group}\r\n"
         'MAN: "ssdp:discover"\r\n'
         f"MX: {MX}\r\n"
         f"ST: {DEVICE.format(version=version)}\r\n\r\n"
     ).encode()
 
 
-async def _run_child(job: Job, timeout: float) -> Outcome:
+def unmap_request(mapped: Outcome) -> bytes:
+    """The HTTP request that ends a mapping. It is written here, in full, because at the end of the
+    program there is no time to start another one.
+    """
+    if mapped.pinhole is None:
+        name = "DeletePortMapping"
+        arguments = (
+            "<NewRemoteHost></NewRemoteHost>"
+            f"<NewExternalPort>{mapped.port}</NewExternalPort><NewProtocol>UDP</NewProtocol>"
+        )
+    else:
+        name, arguments = "DeletePinhole", f"<UniqueID>{mapped.pinhole}</UniqueID>"
+    service = escape(mapped.service, {'"': "&quot;", "\r": "", "\n": ""})
+    body = (
+        '<?xml version="1.0"?>'
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" '
+        's:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>'
+        f'<u:{name} xmlns:u="{service}">{arguments}</u:{name}></s:Body></s:Envelope>'
+    ).encode()
+    url = urlsplit(mapped.control_url)
+    target = url.path + (f"?{url.query}" if url.query else "")
+    head = (
+        f"POST {quote(target, safe='/?&=%')} HTTP/1.1\r\n"
+        f"Host: {url.netloc}\r\n"
+        'Content-Type: text/xml; charset="utf-8"\r\n'
+        f'SOAPAction: "{service}#{name}"\r\n'
+        f"Content-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def _call(url: str, request: bytes) -> None:
+    """Sends the request and waits for the beginning of the answer, whatever it is."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+    try:
+        writer.write(request)
+        await writer.drain()
+        await reader.read(12)
+    finally:
+        writer.close()
+
+
+async def _run_child(job: Job) -> Outcome:
     """What `hdpd.nat.upnp_child` says about the job; raises TimedOut, ProtocolError."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -157,7 +231,7 @@ async def _run_child(job: Job, timeout: float) -> Outcome:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(CHILD_S):
             process.stdin.write(msgspec.json.encode(job))
             process.stdin.close()
             answer = await process.stdout.readline()

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import sys
-from collections.abc import Iterator
-from datetime import timedelta
-from ipaddress import IPv6Address
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +19,6 @@ from async_upnp_client.client import UpnpAction, UpnpDevice
 from async_upnp_client.client_factory import UpnpFactory
 from async_upnp_client.const import HttpRequest, HttpResponse
 from async_upnp_client.exceptions import UpnpActionError, UpnpCommunicationError, UpnpError
-from async_upnp_client.profiles.igd import IgdDevice
 
 from hdpd.nat.upnp_jobs import Job, Outcome
 
@@ -34,6 +31,8 @@ MAX_MEMORY_BYTES = 1024**3  # of addresses, 60 MB of which are used: a huge answ
 _CONFLICT = {718, 724, 727, 729}
 _ONLY_PERMANENT = 725
 _CONNECTIONS = ("WANIPConnection:2", "WANIPConnection:1", "WANPPPConnection:1")
+_FIREWALLS = ("WANIPv6FirewallControl:1",)
+_UDP = 17
 
 
 class OneHostRequester(AiohttpRequester):
@@ -55,38 +54,42 @@ async def do(job: Job) -> Outcome:
         factory = UpnpFactory(OneHostRequester(job.location), non_strict=True)
         device = await factory.async_create_device(job.location)
         if ":" in job.own:
-            return await _pinhole(IgdDevice(device, None), job)
+            return await _pinhole(device, job)
         return await _mapping(device, job)
     except (UpnpError, TimeoutError, ValueError, KeyError) as error:
         return Outcome(error=_words(error))
 
 
-async def _pinhole(gateway: IgdDevice, job: Job) -> Outcome:
-    if job.operation == "unmap":
-        if job.pinhole is not None:
-            await gateway.async_delete_pinhole(job.pinhole)
-        return Outcome()
-    pinhole = await gateway.async_add_pinhole(
-        IPv6Address("::"), 0, IPv6Address(job.own), job.port, 17, timedelta(seconds=job.lifetime)
+async def _pinhole(device: UpnpDevice, job: Job) -> Outcome:
+    add = _action(device, "AddPinhole", _FIREWALLS)
+    result = await add.async_call(
+        RemoteHost=ANY_HOST,
+        RemotePort=0,
+        InternalClient=job.own,
+        InternalPort=job.port,
+        Protocol=_UDP,
+        LeaseTime=job.lifetime,
     )
-    if pinhole is None:
-        return Outcome(error="it cannot open its IPv6 firewall")
-    return Outcome(job.own, job.port, job.lifetime, pinhole)
+    pinhole = int(result["UniqueID"])
+    return _outcome(add, job.own, job.port, job.lifetime, pinhole)
+
+
+def _outcome(
+    action: UpnpAction, host: str, port: int, lifetime: int, pinhole: int | None = None
+) -> Outcome:
+    service = action.service
+    return Outcome(host, port, lifetime, service.control_url, service.service_type, pinhole)
 
 
 async def _mapping(device: UpnpDevice, job: Job) -> Outcome:
     """Not by the library's profile, which names 0.0.0.0 as remote host: routers want nothing."""
-    if job.operation == "unmap":
-        await _action(device, "DeletePortMapping").async_call(
-            NewRemoteHost=ANY_HOST, NewExternalPort=job.external_port, NewProtocol="UDP"
-        )
-        return Outcome()
-    status = await _action(device, "GetExternalIPAddress").async_call()
+    status = await _action(device, "GetExternalIPAddress", _CONNECTIONS).async_call()
     host = str(status["NewExternalIPAddress"] or "")
     if not host:
         return Outcome(error="it has no external address")
-    port, lifetime = await _add_mapping(_action(device, "AddPortMapping"), job)
-    return Outcome(host, port, lifetime)
+    add = _action(device, "AddPortMapping", _CONNECTIONS)
+    port, lifetime = await _add_mapping(add, job)
+    return _outcome(add, host, port, lifetime)
 
 
 async def _add_mapping(add: UpnpAction, job: Job) -> tuple[int, int]:
@@ -123,13 +126,13 @@ def _ports(job: Job) -> Iterator[int]:
     return iter([job.external_port, *(20_000 + (job.port * n) % 40_000 for n in (7, 11))])
 
 
-def _action(device: UpnpDevice, name: str) -> UpnpAction:
-    """An action of the connection to the internet; raises UpnpError when there is none."""
-    for kind in _CONNECTIONS:
+def _action(device: UpnpDevice, name: str, kinds: Iterable[str]) -> UpnpAction:
+    """An action of the first of these services; raises UpnpError when there is none."""
+    for kind in kinds:
         for service in device.all_services:
             if service.service_type.endswith(kind) and service.has_action(name):
                 return service.action(name)
-    raise UpnpError("it has no connection that maps ports")
+    raise UpnpError("it offers no such thing")
 
 
 def _words(error: Exception) -> str:

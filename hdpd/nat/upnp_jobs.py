@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Map UDP `port` of `own`, or end that. `location` is the URL of the gateway's description,
-    `lifetime` is in seconds, `pinhole` what an earlier outcome said.
+    """Map UDP `port` of `own` for `lifetime` seconds, at `external_port` if that is free.
+
+    `location` is the URL of the gateway's description.
     """
 
-    operation: Literal["map", "unmap"]
     location: str
     own: str
     port: int
     external_port: int
     lifetime: int
-    pinhole: int | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The external address, for `lifetime` seconds (0: without an end), or why there is none."""
+    """The external address, for `lifetime` seconds (0: without an end), or why there is none.
+
+    `control_url` and `service` take the call that ends it; `pinhole` is what that call names where
+    it is a hole in the IPv6 firewall.
+    """
 
     host: str = ""
     port: int = 0
     lifetime: int = 0
+    control_url: str = ""
+    service: str = ""
     pinhole: int | None = None
     error: str | None = None

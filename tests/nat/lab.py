@@ -149,7 +149,8 @@ SITES = {
     "hard-mapped": Kind(nat="hard", mapping=("natpmp", "upnp")),
     "ipv6": Kind(ipv4=False, ipv6=True),
     "dual": Kind(nat="hard", ipv6=True),
-    "dual-mapped": Kind(nat="hard", ipv6=True, mapping=("natpmp", "upnp")),
+    "dual-pmp": Kind(nat="hard", ipv6=True, mapping=("natpmp",)),
+    "dual-upnp": Kind(nat="hard", ipv6=True, mapping=("upnp",)),
     "full-cone": Kind(nat="full-cone"),
     "restricted": Kind(nat="restricted"),
     "no-udp": Kind(udp=False),
@@ -242,6 +243,8 @@ class Site:
 
     def _firewall(self) -> str:
         udp = "" if self.kind.udp else 'meta l4proto udp oifname "wan" drop\n'
+        # miniupnpd speaks PCP over IPv6 even where it was told not to.
+        pcp = "" if "natpmp" in self.kind.mapping else "udp dport 5351 drop"
         # The chains of miniupnpd's are there also when it is not.
         return f"""
             table inet filter {{
@@ -249,6 +252,10 @@ class Site:
                 chain miniupnpd {{ }}
                 chain prerouting_miniupnpd {{ }}
                 chain postrouting_miniupnpd {{ }}
+                chain input {{
+                    type filter hook input priority 0;
+                    {pcp}
+                }}
                 chain forward {{
                     type filter hook forward priority 0; policy {self._policy};
                     {udp}
