@@ -18,7 +18,7 @@ from hdpd.discovery.discovery import Discovery, Found
 from hdpd.discovery.mqtt import SUBTOPIC_PREFIX
 from hdpd.discovery.records import RECORD_BYTES, Candidate, open_record
 from hdpd.errors import ProtocolError
-from hdpd.identity.keys import Identity
+from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
 from tests.mosquitto import Mosquitto, broker, needs_mosquitto
 
@@ -26,6 +26,7 @@ __all__ = ["broker"]
 
 PARTY = Topic.from_master("party", os.urandom(32))
 CHOIR = Topic.from_master("choir", os.urandom(32))
+TELLER = PeerId(b"t" * 32)
 WAIT_SECONDS = 15.0
 
 
@@ -203,10 +204,10 @@ async def test_gossip_counts_for_common_topics_and_once() -> None:
     anna.discovery.set_topics([PARTY, CHOIR])
     blob = bert.discovery.own_record(PARTY)
     with pytest.raises(ProtocolError):
-        anna.discovery.receive_gossip(blob, [CHOIR.public_id, b"unknown"])
+        anna.discovery.receive_gossip(blob, [CHOIR.public_id, b"unknown"], TELLER)
     assert anna.found == []
     for _ in range(2):
-        anna.discovery.receive_gossip(blob, [CHOIR.public_id, PARTY.public_id])
+        anna.discovery.receive_gossip(blob, [CHOIR.public_id, PARTY.public_id], TELLER)
     assert [found.found_by for found in anna.found] == ["gossip"]
-    anna.discovery.receive_gossip(anna.discovery.own_record(PARTY), [PARTY.public_id])
+    anna.discovery.receive_gossip(anna.discovery.own_record(PARTY), [PARTY.public_id], TELLER)
     assert len(anna.found) == 1

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from hdpd.discovery.records import Candidate, Record, open_record, seal
+from hdpd.discovery.records import Candidate, PunchPart, Record, open_record, seal
 from hdpd.discovery.slots import open_slots
 from hdpd.errors import InviteExpired, InviteInvalid, ProtocolError, TopicInvalid
 from hdpd.identity.invites import Invite, parse
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic, derive_master, new_name, normalise
+from hdpd.nat.packets import PacketCodec, PunchKeys
 from hdpd.wire.codec import encode
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -113,3 +114,38 @@ def test_invites(vector: dict[str, Any]) -> None:
 def test_invites_that_are_mistyped(vector: dict[str, Any]) -> None:
     with pytest.raises(InviteInvalid):
         parse(vector["code"], 0)
+
+
+def test_a_punch_request() -> None:
+    vector = load("punch")
+    topic = topic_of(vector["topic"])
+    author = Identity.from_seed(bytes.fromhex(vector["seed"]))
+    target = Identity.from_seed(bytes.fromhex(vector["target_seed"]))
+    nonces = bytes.fromhex(vector["nonce"]), bytes.fromhex(vector["answers"])
+    record = Record(
+        purpose="punch",
+        topic_id=topic.public_id,
+        peer_id=author.peer_id,
+        exchange_public=author.exchange_public,
+        candidates=tuple(Candidate(*candidate) for candidate in vector["candidates"]),
+        seq=vector["seq"],
+        time=vector["time"],
+        punch=PunchPart(target.peer_id, *nonces, vector["nat"]),
+    )
+    sealed = bytes.fromhex(vector["sealed"])
+    assert encode(record.to_wire()).hex() == vector["body"]
+    assert seal(record, author, topic, bytes.fromhex(vector["seal_nonce"])) == sealed
+    assert open_record(sealed, topic, vector["time"]) == record
+
+
+def test_punch_packets() -> None:
+    vector = load("punch")
+    topic_id = topic_of(vector["topic"]).public_id
+    author = Identity.from_seed(bytes.fromhex(vector["seed"]))
+    target = Identity.from_seed(bytes.fromhex(vector["target_seed"]))
+    nonces = bytes.fromhex(vector["nonce"]), bytes.fromhex(vector["answers"])
+    keys = PunchKeys.derive(author, target.peer_id, target.exchange_public, topic_id, nonces)
+    assert (keys.tag.hex(), keys.key.hex()) == (vector["tag"], vector["key"])
+    codec = PacketCodec(keys)
+    assert codec.ping(bytes.fromhex(vector["ping_nonce"])).hex() == vector["ping"]
+    assert codec.pong(bytes.fromhex(vector["pong_nonce"])).hex() == vector["pong"]

@@ -31,7 +31,7 @@ from hdpd.errors import ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
 
-FoundBy = Literal["mqtt", "mdns", "gossip"]
+FoundBy = Literal["mqtt", "mdns", "gossip", "known"]
 
 # A schedule that cannot be met now is looked at again no sooner than this.
 _MIN_WAIT_SECONDS: Final = 0.01
@@ -162,13 +162,15 @@ class Discovery:
         self._mqtt.publish(topic, blob)
         return True
 
-    def receive_gossip(self, blob: bytes, topic_ids: Collection[bytes]) -> Record:
-        """Takes and returns a record that a peer passed on, for a topic in common with that peer.
+    def receive_gossip(self, blob: bytes, topic_ids: Collection[bytes], teller: PeerId) -> Record:
+        """Takes and returns a record that a peer told, for a topic in common with that peer; what
+        it tells of itself is no gossip.
 
         Raises ProtocolError when it can be opened with none of them.
         """
         record = self.open_any(blob, topic_ids)
-        self._take(record, blob, self._topics[record.topic_id], "gossip")
+        found_by: FoundBy = "known" if record.peer_id == teller else "gossip"
+        self._take(record, blob, self._topics[record.topic_id], found_by)
         return record
 
     def open_any(self, blob: bytes, topic_ids: Collection[bytes]) -> Record:

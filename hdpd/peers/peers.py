@@ -149,9 +149,9 @@ class Peers:
         """Somebody is said to be at one of our topics."""
         addresses = [(each.host, each.port) for each in found.candidates]
         session = self.get(found.peer_id)
-        # What a connected peer says of itself is no gossip.
-        found_by = "known" if session and found.found_by == "gossip" else found.found_by
-        is_new = self._book.found(found.peer_id, found.topic_id, found_by, addresses, time.time())
+        is_new = self._book.found(
+            found.peer_id, found.topic_id, found.found_by, addresses, time.time()
+        )
         peer = self._book.get(found.peer_id)
         assert peer is not None
         if found.record is not None:
@@ -360,7 +360,7 @@ class Peers:
         for blob in request.records:
             try:
                 if self.discovery is not None:
-                    record = self.discovery.receive_gossip(blob, session.topics)
+                    record = self.discovery.receive_gossip(blob, session.topics, session.peer_id)
                     if record.peer_id != session.peer_id:
                         self._gossip.told_by(record.topic_id, record.peer_id, session.peer_id)
             except ProtocolError as error:

@@ -222,7 +222,7 @@ class Traversal:
         if record.punch is None:
             raise ProtocolError("a rendezvous is about a punch request")
         if record.punch.target == self._around.identity.peer_id:
-            self.discovery.receive_gossip(request.record, session.topics)
+            self.discovery.receive_gossip(request.record, session.topics, session.peer_id)
         else:
             await self._carry(session, record, request)
         await stream.send_message({"ok": True}, end=True)

@@ -71,7 +71,7 @@ def test_a_common_peer_is_as_good_as_a_broker(internet: Internet) -> None:
     second = internet.daemon(internet.site("easy").host(), "--topic", "b").start()
     middle.start()
     for one in (first, second):
-        wait_for("the first two pairs", lambda: one.connected(), within=20)  # noqa: B023
+        wait_for("the first two pairs", one.connected, within=20)
     internet.stop_broker()
     time.sleep(2)
     # Only now do the two have a topic in common, of which they can learn from the third only.
