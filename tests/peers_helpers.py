@@ -62,7 +62,7 @@ class House:
 
     async def start_discovery(self) -> None:
         """Records of its own and those that peers tell; neither broker nor mDNS."""
-        self.peers.discovery = Discovery(
+        discovery = Discovery(
             self.identity,
             self.candidates,
             itertools.count(1).__next__,
@@ -70,8 +70,9 @@ class House:
             (),
             mdns=False,
         )
-        await self.peers.discovery.start(self.port)
-        self.peers.discovery.set_topics(self.topics.current())
+        self.peers.discovery = discovery
+        await discovery.start(self.port)
+        discovery.set_topics(self.topics.current())
         self.handlers["announce"] = self.peers.answer_announce
 
     async def close(self) -> None:

@@ -39,14 +39,12 @@ def test_kill_9_in_the_middle(lab: Lab, victim: str) -> None:
     b.ctl("download", f"{a.name}/media/film")
     crashes = 0
     for fraction in (0.2, 0.4, 0.6, 0.8):
-        wait_for(
-            f"{fraction:.0%}",
-            lambda goal=fraction * SIZE: (
-                entry(b)["done_bytes"] >= goal or entry(b)["state"] == "done"
-            ),
-            within=60,
-            poll=0.005,
-        )
+        goal = fraction * SIZE
+
+        def reached(goal: float = goal) -> bool:
+            return bool(entry(b)["done_bytes"] >= goal or entry(b)["state"] == "done")
+
+        wait_for(f"{fraction:.0%}", reached, within=60, poll=0.005)
         if entry(b)["state"] == "done":
             break
         crashes += 1
