@@ -155,6 +155,9 @@ class FakePeers:
         ids = [*self.sessions, *(self.known if all else ())]
         return [{"id": i.text, "name": name_of(i)} for i in ids]
 
+    def explain(self, peer: PeerId) -> Json:
+        return {"id": peer.text, "name": name_of(peer), "reason": "it is on the same network"}
+
     def get(self, peer: PeerId) -> FakeSession | None:
         return self.sessions.get(peer)
 

@@ -2,6 +2,7 @@
 
 A realm is a network with its own addresses; a NAT stands between its inner realm and an outer one.
 A packet that is for nobody in a realm goes to the realm's NAT, is translated and goes on outside.
+A short-lived one gets through the NATs of its sender, and nowhere beyond them.
 """
 
 from __future__ import annotations
@@ -59,22 +60,27 @@ class Realm:
         self.gateway = gateway
         self.nodes: dict[str, Node] = {}
 
-    def send(self, source: Address, destination: Address, data: bytes) -> None:
+    def send(
+        self, source: Address, destination: Address, data: bytes, *, short: bool = False
+    ) -> None:
         """Delivers after a while, or loses it."""
         internet = self.internet
         if internet.random.random() < internet.loss:
             return
-        internet.at(
-            internet.now + internet.delay * (0.8 + 0.4 * internet.random.random()),
-            lambda: self.route(source, destination, data),
-        )
+        # What leaves opens the own NATs at once; the way beyond them takes time.
+        self.route(source, destination, data, short=short)
 
-    def route(self, source: Address, destination: Address, data: bytes) -> None:
+    def route(
+        self, source: Address, destination: Address, data: bytes, *, short: bool = False
+    ) -> None:
         node = self.nodes.get(destination[0])
         if node is not None:
-            node.receive(source, destination, data)
+            internet = self.internet
+            if not short or self.gateway is not None:
+                delay = internet.delay * (0.8 + 0.4 * internet.random.random())
+                internet.at(internet.now + delay, lambda: node.receive(source, destination, data))
         elif self.gateway is not None:
-            self.gateway.outbound(source, destination, data)
+            self.gateway.outbound(source, destination, data, short=short)
 
 
 @dataclass
@@ -95,8 +101,12 @@ class Nat:
         filtering: Behaviour,
         *,
         hairpin: bool = False,
+        remembers_strangers: bool = False,
         timeout: float = 30.0,
     ) -> None:
+        """One that `remembers_strangers` keeps in mind who sent to which port uninvited, and gives
+        its own side another port towards them, as Linux does where the router accepts packets.
+        """
         self.inside = Realm(outside.internet, self)
         self.outer = outer
         self.mapping = mapping
@@ -104,6 +114,7 @@ class Nat:
         self._outside = outside
         self._hairpin = hairpin
         self._timeout = timeout
+        self._strangers: set[tuple[int, Address]] | None = set() if remembers_strangers else None
         self._internet = outside.internet
         self._ports: dict[tuple[object, ...], int] = {}
         self._mappings: dict[int, _Mapping] = {}
@@ -137,12 +148,14 @@ class Nat:
             if port not in self._mappings:
                 return port
 
-    def outbound(self, source: Address, destination: Address, data: bytes) -> None:
+    def outbound(
+        self, source: Address, destination: Address, data: bytes, *, short: bool = False
+    ) -> None:
         if destination[0] == self.outer and not self._hairpin:
             return
         forwarded = self._answered_by(source, destination)
         if forwarded is not None:
-            self._outside.route((self.outer, forwarded), destination, data)
+            self._outside.route((self.outer, forwarded), destination, data, short=short)
             return
         key: tuple[object, ...] = (source,)
         if self.mapping != "independent":
@@ -150,13 +163,16 @@ class Nat:
         if self.mapping == "port":
             key += (destination[1],)
         port = self._ports.get(key)
+        if self._strangers and (port, destination) in self._strangers:
+            key = (source, destination)
+            port = self._ports.get(key)
         if port is None or not self._is_alive(port):
             port = self._ports[key] = self._new_port()
             self._mappings[port] = _Mapping(source, self._internet.now)
         mapping = self._mappings[port]
         mapping.last_used = self._internet.now
         mapping.contacted.add(destination)
-        self._outside.route((self.outer, port), destination, data)
+        self._outside.route((self.outer, port), destination, data, short=short)
 
     def _is_alive(self, port: int) -> bool:
         mapping = self._mappings.get(port)
@@ -165,12 +181,18 @@ class Nat:
     def receive(self, source: Address, destination: Address, data: bytes) -> None:
         mapping = self._mappings.get(destination[1])
         if mapping is None or not self._is_alive(destination[1]):
+            self._remember(destination[1], source)
             return
         if destination[1] in self._forwarded:
             mapping.contacted.add(source)
         elif not passes(self.filtering, mapping.contacted, source):
+            self._remember(destination[1], source)
             return
         self.inside.route(source, mapping.inner, data)
+
+    def _remember(self, port: int, stranger: Address) -> None:
+        if self._strangers is not None:
+            self._strangers.add((port, stranger))
 
 
 def passes(filtering: Behaviour, contacted: set[Address], source: Address) -> bool:
@@ -193,9 +215,9 @@ class Host:
         self._contacted: dict[int, set[Address]] = {}
         realm.nodes[host] = self
 
-    def send(self, port: int, destination: Address, data: bytes) -> None:
+    def send(self, port: int, destination: Address, data: bytes, *, short: bool = False) -> None:
         self._contacted.setdefault(port, set()).add(destination)
-        self.realm.send((self.host, port), destination, data)
+        self.realm.send((self.host, port), destination, data, short=short)
 
     def receive(self, source: Address, destination: Address, data: bytes) -> None:
         contacted = self._contacted.get(destination[1], set())

@@ -51,7 +51,7 @@ def peers(session: Session, everyone: bool) -> None:
                 show.words(peer.get("topics")),
                 f"{rtt * 1000:.1f}" if isinstance(rtt, (int, float)) else "",
                 show.moment(peer.get("connected_since")),
-                str(peer.get("error") or ""),
+                _reason(peer.get("error")),
             )
         )
     if not rows and show.on_terminal():
@@ -124,3 +124,8 @@ def _do(session: Session, method: str, peer: str) -> None:
     result = session.client.call(method, {"peer": peer})
     if session.json:
         show.json_document(result)
+
+
+def _reason(error: object) -> str:
+    """Why a peer is not connected, in words."""
+    return str(error.get("message") or "") if isinstance(error, dict) else ""
