@@ -84,7 +84,13 @@ ONE_CALL: list[tuple[list[str], str, dict[str, Any], dict[str, Any], str]] = [
     ),
     (["token", "revoke", "1"], "tokens.revoke", {"id": "1"}, {}, ""),
     (["login-link"], "tokens.login_link", {}, {"url": "http://h/#code=1"}, "http://h/#code=1\n"),
-    (["topics"], "topics.list", {}, {"topics": [{"name": "party", "peers": 2}]}, "party\t2\n"),
+    (
+        ["topics"],
+        "topics.list",
+        {},
+        {"topics": [{"name": "party", "peers": 2}]},
+        "party\t2\thdpctl\n",
+    ),
     (["token", "ls"], "tokens.list", {}, {"tokens": [{"id": "1", "role": "r"}]}, "1\tr\t-\t-\n"),
 ]
 
@@ -135,7 +141,9 @@ def test_lists_on_a_terminal_have_headers_and_no_markup(
 ) -> None:
     monkeypatch.setattr(show, "on_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
-    hdpd.answers["peers.list"] = {"peers": [{**PEER, "error": "[red]\x1b[2Jboo"}]}
+    hdpd.answers["peers.list"] = {
+        "peers": [{**PEER, "error": {"code": "x", "message": "[red]\x1b[2Jboo"}}]
+    }
     hdpd.answers["shares.list"] = {"shares": [SHARE, {**SHARE, "state": "away"}]}
     printed = hdpd.run("peers").stdout
     assert "found by" in printed

@@ -152,6 +152,7 @@ async def test_a_share_is_scanned_listed_searched_and_read(tmp_path: Path, music
             "skipped": 0,
             "skipped_first": [],
             "error": None,
+            "configured": True,
         }
         assert await running.paths() == ["M"]
         assert await running.paths(b"M") == ["Björk", "empty", "list.txt"]

@@ -32,13 +32,13 @@ def shares(ctx: click.Context) -> None:
 def list_shares(session: Session) -> None:
     """Show the shares and how far their index is (also: ls).
 
-    Piped, each line has name, state, files, bytes, skipped, scanned at, path, error; separated by
-    tabs.
+    Piped, each line has name, state, files, bytes, skipped, scanned at, path, error, and whether it
+    is from the settings or from hdpctl; separated by tabs.
     """
     result = session.client.call("shares.list")
     if session.json:
         return show.json_document(result)
-    headers = ("share", "state", "files", "size", "skipped", "scanned", "path", "error")
+    headers = ("share", "state", "files", "size", "skipped", "scanned", "path", "error", "from")
     return show.table(headers, map(_row, result.get("shares") or []))
 
 
@@ -55,6 +55,7 @@ def _row(share: dict[str, Any]) -> tuple[str, ...]:
         show.moment(share.get("scanned_at")),
         str(share.get("path") or ""),
         str(share.get("error") or ""),
+        "settings" if share.get("configured") else "hdpctl",
     )
 
 

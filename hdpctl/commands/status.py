@@ -58,6 +58,7 @@ def describe(of: dict[str, Any], now: float) -> list[str]:
         ("version", version),
         ("UDP ports", show.words(of.get("udp_ports"))),
         ("control", show.words(of.get("controls"))),
+        ("settings", _settings(of.get("configuration"))),
         ("addresses", show.words(of.get("addresses"))),
         ("NAT", _nat(of.get("nat"))),
         ("QUIC", str(of.get("quic_engine") or "")),
@@ -77,6 +78,18 @@ def _nat(nat: object) -> str:
     return str(nat or "")
 
 
+def _settings(configuration: object) -> str:
+    """The files in force, and what of them is not."""
+    if not isinstance(configuration, dict):
+        return ""
+    parts = [show.words(configuration.get("files")) or "no file"]
+    if refused := configuration.get("refused"):
+        parts.append(f"NOT USED as they are now: {refused}")
+    if waiting := configuration.get("restart_needed"):
+        parts.append(f"waiting for a restart: {show.words(waiting)}")
+    return "; ".join(parts)
+
+
 def _peers(peers: list[dict[str, Any]]) -> str:
     states = Counter(peer.get("state") for peer in peers)
     names = show.PeerNames(peers)
@@ -91,7 +104,12 @@ def _peers(peers: list[dict[str, Any]]) -> str:
 def _topics(topics: list[dict[str, Any]]) -> str:
     if not topics:
         return "none; `hdpctl topics join NAME` meets people at one"
-    return ", ".join(f"{t.get('name')} ({_peer_count(t.get('peers'))})" for t in topics)
+    return ", ".join(f"{t.get('name')} ({_peer_count(t.get('peers'))}{_origin(t)})" for t in topics)
+
+
+def _origin(item: dict[str, Any]) -> str:
+    """Where a topic or share comes from: what is in the settings is removed there only."""
+    return ", in the settings" if item.get("configured") else ""
 
 
 def _peer_count(peers: object) -> str:
@@ -104,6 +122,8 @@ def _index(shares: list[dict[str, Any]]) -> str:
     text = (
         f"{show.counted(len(shares), 'share')}, {show.counted(files, 'file')}, {show.size(total)}"
     )
+    if configured := sum(1 for share in shares if share.get("configured")):
+        text += f" ({configured} in the settings)"
     states = Counter(share.get("state") for share in shares if share.get("state") != "ready")
     return "; ".join([text, *(f"{count} {state}" for state, count in states.items())])
 

@@ -33,8 +33,9 @@ def list_topics(session: Session) -> None:
     for topic in result.get("topics") or []:
         peers = topic.get("peers")
         count = len(peers) if isinstance(peers, list) else peers
-        rows.append((str(topic.get("name") or ""), str(count or 0)))
-    return show.table(("topic", "peers"), rows)
+        origin = "settings" if topic.get("configured") else "hdpctl"
+        rows.append((str(topic.get("name") or ""), str(count or 0), origin))
+    return show.table(("topic", "peers", "from"), rows)
 
 
 @topics.command(epilog=examples('hdpctl topics join "place to meet"', "hdpctl topics join --new"))

@@ -226,7 +226,8 @@ class Name(Result):
 
 class ShareInfo(Result):
     """searchable: whether the search index is complete. skipped: unreadable entries, of which
-    skipped_first says more about some.
+    skipped_first says more about some. configured: it is in the configuration, and can only be
+    removed there.
     """
 
     name: str
@@ -240,6 +241,7 @@ class ShareInfo(Result):
     skipped_first: list[str]
     scanned_at: float | None
     error: str | None
+    configured: bool
 
 
 class Shares(Result):

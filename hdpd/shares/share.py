@@ -100,6 +100,7 @@ class Share:
             "skipped_first": list(self._reasons),
             "scanned_at": counts.scanned_at,
             "error": self._error,
+            "configured": self.configured,
         }
 
     def rescan(self) -> None:
