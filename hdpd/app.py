@@ -28,15 +28,15 @@ from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.session import Handler, Session, Surroundings
-from hdpd.nat.nat import Nat
 from hdpd.log import set_level
+from hdpd.nat.nat import Nat
 from hdpd.notify import Notifier
 from hdpd.peers.book_store import load_book
 from hdpd.peers.peers import Peers
 from hdpd.peers.record_numbers import RecordNumbers
 from hdpd.peers.topics import Topics
-from hdpd.shares.shares import Shares
 from hdpd.reload import Apply, Reloader
+from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.transfers.downloads import Downloads
 from hdpd.transfers.uploads import Uploads
@@ -76,8 +76,8 @@ class App:
         self, config: Config, directory: StateDirectory, read_config: Callable[[], Config]
     ) -> None:
         self.stopped = asyncio.Event()
-        self._config = config
         self._reloader = Reloader(config, read_config, self._appliers())
+        self._config = config
         self._directory = directory
         self._identity = directory.identity()
         self._started = time.time()
@@ -91,9 +91,9 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.shutdown)
-
         # What is to be read again has only just been read; without a handler it would be the end.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
         self._state = Database(config.state_dir / "state.db", "state", durable=True)
         async with self._notifier.extending():
             await self._state.open()
@@ -135,10 +135,10 @@ class App:
         await self.nat.start()
         closing.push_async_callback(self.nat.close)
         self._watch()
-        self._notifier.ready(self._status())
         # The end of a terminal is the end of what was started there.
         hung_up = self.shutdown if sys.stderr.isatty() else self._begin_reload
         loop.add_signal_handler(signal.SIGHUP, hung_up)
+        self._notifier.ready(self._status())
         log.info("ready: %s, UDP port %s", name_of(self._identity.peer_id), self._endpoint.ports)
         self._show_login_link()
 
@@ -166,7 +166,6 @@ class App:
         """Asks `run` to end."""
         self.stopped.set()
 
-    # Parts.
     # The configuration.
 
     def _appliers(self) -> Mapping[str, Apply]:
@@ -196,6 +195,7 @@ class App:
         outcome = await self._reloader.reload()
         self._notifier.ready(f"{outcome}; {self._status()}")
 
+    # Parts.
 
     def _open_endpoint(self) -> None:
         config = self._config
