@@ -63,7 +63,7 @@ deb:
 	debian/make-deb
 
 .PHONY: test-appliance
-test-appliance: deb
+test-appliance: .venv/stamp deb
 	tests/appliance/run
 
 .PHONY: lock
