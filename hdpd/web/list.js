@@ -58,6 +58,7 @@ export class VirtualList {
     if (this.#items.length && !shown.has(key(this.#items[this.#active]))) this.#place(this.#active, shown);
     for (const [id, row] of this.#rows) if (!shown.has(id)) row.element.remove();
     this.#rows = shown;
+    this.#arrange([...shown.values()].sort((a, b) => a.index - b.index));
     const shift = this.scroller.scrollTop - offset;
     for (const row of shown.values()) {
       row.element.style.transform = `translateY(${row.index * this.#height + shift}px)`;
@@ -73,8 +74,6 @@ export class VirtualList {
       const element = h("div", { class: "list-row", role: "row", tabindex: "-1" });
       element.style.height = `${this.#height}px`;
       row = { element, update: this.#options.make(element) };
-      element.addEventListener("dblclick", () => getSelection()?.removeAllRanges());
-      this.body.append(element);
     }
     row.index = index;
     row.item = item;
@@ -82,6 +81,17 @@ export class VirtualList {
     row.element.setAttribute("aria-rowindex", String(index + (this.#options.header ? 2 : 1)));
     row.update(item, index);
     shown.set(id, row);
+  }
+
+  // Screen readers go by the order of the elements, not by where they are drawn.
+  #arrange(rows) {
+    const focused = document.activeElement;
+    let next = this.body.firstChild;
+    for (const { element } of rows) {
+      if (element === next) next = next.nextSibling;
+      else this.body.insertBefore(element, next);
+    }
+    if (focused !== document.activeElement && this.body.contains(focused)) focused.focus({ preventScroll: true });
   }
 
   get #height() {
@@ -121,7 +131,9 @@ export class VirtualList {
     this.#active = Math.max(0, Math.min(index, this.#items.length - 1));
     this.scrollTo(this.#active);
     this.draw();
-    this.#rows.get(this.#options.key(this.#items[this.#active]))?.element.focus({ preventScroll: true });
+    const element = this.#rows.get(this.#options.key(this.#items[this.#active])).element;
+    element.focus({ preventScroll: true });
+    element.scrollIntoView({ block: "nearest" }); // what the list itself is in may scroll, too
   }
 
   #focused(event) {

@@ -144,7 +144,7 @@ function networkFacts(info) {
   const add = (good, title, text) => rows.push(h("div", { class: "net-row" }, h("span", { class: `dot ${good === null ? "off" : good ? "" : "wait"}` }), h("div", {}, h("h3", {}, title), h("p", { class: "soft small wrap" }, text))));
   const { discovery } = info;
   const { nat } = store;
-  if (nat) add(nat.online ? nat.udp_works !== false && nat.mapping !== "hard" : null, "Internet", visible(nat.sentence));
+  if (nat) add(nat.udp_works && nat.mapping !== "hard" ? true : nat.udp_works === null ? null : false, "Internet", visible(nat.sentence));
   add(info.addresses.length > 0, "Addresses", info.addresses.length ? visible(info.addresses.join(", ")) : "none: this machine has no network at the moment");
   add(true, "UDP port", info.udp_ports.join(", "));
   for (const server of discovery.mqtt || []) add(server.connected === true, `Broker ${visible(server.server || server.url || "")}`, server.connected ? "connected" : visible(server.error || "not connected"));

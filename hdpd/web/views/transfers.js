@@ -245,11 +245,11 @@ export function showTransfers({ page, view, parts, signal }) {
 
   // Places are those in sight; the queue also holds what the filter hides, and what is not seen.
   function drop(row, places) {
-    const inSight = list.items.filter(isOpen);
-    const order = [...store.downloads.values()].filter(isOpen);
-    const at = inSight.findIndex((each) => each.id === row.id);
+    const inSight = list.items.filter(isOpen).map((each) => each.id);
+    const order = [...store.downloads.values()].filter(isOpen).map((each) => each.id);
+    const at = inSight.indexOf(row.id);
     const target = inSight[Math.max(0, Math.min(inSight.length - 1, at + places))];
-    const steps = order.indexOf(target) - order.findIndex((each) => each.id === row.id);
+    const steps = order.indexOf(target) - order.indexOf(row.id);
     if (steps === 0) return;
     if (target === order[0]) move(row, "top");
     else if (target === order.at(-1)) move(row, "bottom");

@@ -1,0 +1,1 @@
+"""The control page in a real browser, against real daemons."""

@@ -1,0 +1,84 @@
+"""The page when hdpd is restarted under it, and a directory of 100,000 entries."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.web.conftest import World, make_world, meet
+
+ENTRIES = 100_000
+
+
+@pytest.fixture(scope="module")
+def big_world() -> Iterator[World]:
+    root = Path(tempfile.mkdtemp(prefix="hdp-"))
+    world = make_world(root)
+    try:
+        directory = world.friend.share / "many"
+        directory.mkdir()
+        for number in range(ENTRIES):
+            (directory / f"entry {number:06d}.txt").touch()
+        meet(world)
+        yield world
+    finally:
+        try:
+            world.lab.close()
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def test_a_directory_of_100_000_entries_scrolls(browser: Browser, big_world: World) -> None:
+    page = big_world.open(browser, big_world.browse("media/many"))
+    expect(page.get_by_role("status").first).to_contain_text("100,000 items", timeout=30_000)
+    scroller = page.locator(".list-scroller")
+    drawn = scroller.evaluate(
+        """async scroller => {
+            const times = [];
+            const frame = () => new Promise(requestAnimationFrame);
+            for (let step = 1; step <= 60; step += 1) {
+                scroller.scrollTop = scroller.scrollHeight * step / 60;
+                const start = performance.now();
+                await frame();
+                await frame();
+                times.push(performance.now() - start);
+            }
+            return times.sort((a, b) => a - b)[30];
+        }"""
+    )
+    assert drawn < 120, f"two frames took {drawn:.0f} ms"
+    expect(page.locator(".list-row", has_text="entry 099999")).to_be_visible()
+    assert page.locator(".list-row").count() < 80
+    page.keyboard.press("Tab")
+    page.get_by_role("searchbox").fill("054321")
+    expect(page.locator(".list-row")).to_have_count(1)
+    page.context.close()
+
+
+@pytest.mark.parametrize("view", ["#/peers", "#/transfers", "#/status", "#/sharing", "directory"])
+def test_every_view_recovers_after_a_restart(browser: Browser, big_world: World, view: str) -> None:
+    address = big_world.browse("media") if view == "directory" else view
+    content = {
+        "#/peers": big_world.friend.name,
+        "#/transfers": "Nothing to download",
+        "#/status": "ready: ",
+        "#/sharing": "media",
+        "directory": "many",
+    }[view]
+    page = big_world.open(browser, address)
+    expect(page.locator("#view")).to_contain_text(content)
+    big_world.own.stop()
+    expect(page.locator(".offline")).to_contain_text("Not connected")
+    big_world.own.start()
+    expect(page.locator(".offline")).to_be_hidden(timeout=20_000)
+    expect(page.locator("#view")).to_contain_text(content, timeout=20_000)
+    # What happens from now on is shown, too.
+    big_world.rpc("topics.join", name=f"after {view}")
+    page.goto(f"{big_world.url}/#/sharing")
+    expect(page.locator("#view")).to_contain_text(f"after {view}")
+    page.context.close()
