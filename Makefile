@@ -13,7 +13,7 @@ DOWNLOADS ?=
 ARGS ?=
 
 # Programs from Debian that some tests drive; without one of them its tests are skipped.
-DEBIAN_TEST_PACKAGES := mosquitto chromium
+DEBIAN_TEST_PACKAGES := mosquitto chromium nftables iproute2 miniupnpd miniupnpd-nftables
 PYTEST_ARGS ?=
 
 # A value as one word of the shell, whatever is in it.
@@ -24,6 +24,7 @@ help:
 	@echo 'make run TOPIC="place to meet" SHARE=~/media   run hdpd here, in the foreground'
 	@echo '         (also DOWNLOADS=DIR, and ARGS="--no-mdns --port 0" for any flags of hdpd)'
 	@echo 'make test     run the tests (PYTEST_ARGS="-k name" for some of them)'
+	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
 	@echo 'make bench    measure transfers on this machine'
@@ -44,6 +45,15 @@ run: .venv/stamp
 test: .venv/stamp
 	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
 	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+# Kinds of homes for the matrix, see tests/nat/lab.py; empty for all.
+KINDS ?=
+
+.PHONY: test-nat
+test-nat: .venv/stamp
+	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
+	$(BIN)/python -m tests.nat.matrix $(KINDS)
+	$(BIN)/pytest -m '' tests/nat $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .venv/stamp

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.nat.lab import PATH, Internet, missing
+from tests.nat.lab import Internet, missing, program_path
 
+HERE = Path(__file__).parent
 needs_laboratory = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 needs_miniupnpd = pytest.mark.skipif(
-    shutil.which("miniupnpd", path=PATH) is None,
+    program_path("miniupnpd") is None,
     reason="needs miniupnpd; run `sudo make test-nat`, which installs it",
 )
+quick = pytest.mark.quick
+"""Tests of the laboratory that `make test` runs, too."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what takes minutes, so that it is run by `make test-nat` only."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("quick") is None:
+            item.add_marker(pytest.mark.laboratory)
 
 
 @pytest.fixture

@@ -44,9 +44,16 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "needs root to make network namespaces; run `sudo make test-nat`"
     for program in PROGRAMS:
-        if shutil.which(program, path=PATH) is None:
+        if program_path(program) is None:
             return f"needs {program}; run `sudo make test-nat`, which installs it"
+    if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
+        return "this kernel or container gives out no network namespaces"
     return None
+
+
+def program_path(name: str) -> str | None:
+    """Where a program is, or None; those of root are found by others as well."""
+    return shutil.which(name, path=PATH)
 
 
 def run(*command: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002
@@ -91,7 +98,7 @@ class Namespace:
         run(*self.command("nft", "-f", "-"), input=rules)
 
     def sysctl(self, name: str, value: int) -> None:
-        self.run("sysctl", "-qw", f"{name}={value}")
+        self.run("sh", "-c", f"echo {value} >/proc/sys/{name.replace('.', '/')}")
 
     def forward(self) -> None:
         """Makes it a router."""
@@ -144,6 +151,7 @@ SITES = {
     "hard": Kind(nat="hard"),
     "carrier": Kind(carrier="easy"),
     "hard-carrier": Kind(carrier="hard"),
+    "carrier-pmp": Kind(carrier="easy", mapping=("natpmp",)),
     "upnp": Kind(mapping=("upnp",)),
     "pmp": Kind(mapping=("natpmp",)),
     "hard-mapped": Kind(nat="hard", mapping=("natpmp", "upnp")),
@@ -206,7 +214,9 @@ class Site:
         upstream, wan, gateway = internet.core, self.public, "203.0.113.1"
         if self.kind.carrier is not None:
             upstream = self.carrier = self.carrier or self._make_carrier(self.kind.carrier)
-            wan, gateway = f"100.64.0.{next(self.customers)}", "100.64.0.1"
+            # miniupnpd maps no ports on addresses of the range for carriers (RFC 6598).
+            network = "11.64.0" if self.kind.mapping else "100.64.0"
+            wan, gateway = f"{network}.{next(self.customers)}", "100.64.0.1"
             internet.wire(upstream, f"s{number}", self.router, "wan")
             upstream.ip(f"route add {wan}/32 dev s{number}")
         else:
@@ -289,7 +299,7 @@ class Site:
         return f'oifname "wan" meta nfproto ipv4 {_NAT_RULES[self.kind.nat][0]}'
 
     def _start_miniupnpd(self) -> None:
-        program = shutil.which("miniupnpd", path=PATH)
+        program = program_path("miniupnpd")
         assert program, "miniupnpd is not installed"
         flags = {name: name in self.kind.mapping for name in ("natpmp", "upnp")}
         settings = [
@@ -439,6 +449,7 @@ class Internet:
 
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="hdn-")))
     topic: str = "laboratory"
+    quiet: bool = False  # otherwise the logs are printed at the end, for a test that fails
 
     def __post_init__(self) -> None:
         self.prefix = f"hdn{os.getpid()}.{next(_numbers)}"
@@ -527,7 +538,7 @@ class Internet:
         for daemon in self._daemons:
             if daemon.process is not None and daemon.process.poll() is None:
                 daemon.kill()
-            if daemon.log_path.exists():  # shown when the test fails
+            if not self.quiet and daemon.log_path.exists():
                 print(f"--- {daemon.label} ({daemon.host.site.name})\n{daemon.log()[-6000:]}")
         for namespace in self._namespaces:
             namespace.close()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.nat.conftest import needs_laboratory
+from tests.nat.conftest import needs_laboratory, quick
 from tests.nat.lab import STUN, Host, Internet
 
 # Prints the port that each server saw, or nothing; from one socket.
@@ -35,7 +35,13 @@ def seen(host: Host) -> list[tuple[str, int]]:
 @needs_laboratory
 @pytest.mark.parametrize(
     ("kind", "same_port"),
-    [("public", True), ("easy", True), ("carrier", True), ("hard", False), ("hard-carrier", False)],
+    [
+        ("public", True),
+        pytest.param("easy", True, marks=quick),
+        ("carrier", True),
+        pytest.param("hard", False, marks=quick),
+        ("hard-carrier", False),
+    ],
 )
 def test_a_nat_maps_as_its_name_says(internet: Internet, kind: str, same_port: bool) -> None:
     site = internet.site(kind)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Daemon, wait_for
-from tests.nat.conftest import needs_laboratory, needs_miniupnpd
+from tests.nat.conftest import needs_laboratory, needs_miniupnpd, quick
 from tests.nat.lab import STUN, Internet, Site
 
 pytestmark = needs_laboratory
@@ -46,7 +46,7 @@ def mapped(found: dict[str, Any], *, ipv6: bool = False) -> list[tuple[str, str]
         ("public", "none", "none", "public address of its own"),
         ("full-cone", "easy", "none", "easy to get through"),
         ("restricted", "easy", "address", "easy to get through"),
-        ("easy", "easy", "port", "easy to get through"),
+        pytest.param("easy", "easy", "port", "easy to get through", marks=quick),
         ("hard", "hard", "port", "hard to get through"),
         ("carrier", "easy", "port", "easy to get through"),
         ("hard-carrier", "hard", "port", "hard to get through"),
@@ -95,7 +95,12 @@ def test_one_dead_server_of_two_and_none_at_all(internet: Internet) -> None:
 
 @needs_miniupnpd
 @pytest.mark.parametrize(
-    ("kind", "protocol"), [("upnp", "upnp"), ("pmp", "pcp"), ("hard-mapped", "pcp")]
+    ("kind", "protocol"),
+    [
+        ("upnp", "upnp"),
+        ("pmp", "pcp"),
+        pytest.param("hard-mapped", "pcp", marks=quick),
+    ],
 )
 def test_the_port_is_mapped_and_the_mapping_removed_at_stop(
     internet: Internet, kind: str, protocol: str
