@@ -3,6 +3,10 @@
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
+# Whether the packages could be built for arm64: all but these, which are plain Python, have wheels.
+RESOLVE_ARM64 = $(UV) pip install --quiet --dry-run --target build/arm64 --require-hashes \
+	--python-version 3.11 --python-platform aarch64-manylinux_2_28 --only-binary :all: \
+	--no-binary jsonrpcserver --no-binary oslash --no-binary sdnotify
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
@@ -84,6 +88,7 @@ lock:
 		$(LOCK) --constraints requirements.lock \
 			--output-file debian/locks/$$name.txt debian/locks/$$name.in || exit; \
 	done
+	for name in hdpd hdpctl; do $(RESOLVE_ARM64) -r debian/locks/$$name.txt || exit; done
 
 .PHONY: clean
 clean:

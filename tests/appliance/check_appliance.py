@@ -76,6 +76,11 @@ def finish_long_download(nas: Machine, friend: Machine) -> None:
     assert ours == friend.run("sha256sum </srv/films/long.bin")
 
 
+def test_lintian_finds_nothing_that_is_not_explained() -> None:
+    found = host("lintian", "-I", "--pedantic", *map(str, PACKAGES))
+    assert found.removeprefix("running with root privileges is not recommended!\n") == ""
+
+
 def test_it_is_installed_started_and_enabled(nas: Machine) -> None:
     assert nas.run("systemctl is-enabled hdpd.service hdpd.socket").split() == ["enabled"] * 2
     wait_active(nas, 10)
