@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.appliance.conftest import PACKAGES, WORK, install
+from tests.appliance.conftest import PACKAGES, ROOT, WORK, install
 from tests.appliance.machine import Machine, host, wait_for
 
 READY_SECONDS = 3.0
@@ -250,6 +250,11 @@ def test_the_doctor_finds_only_what_is_missing_here(nas: Machine) -> None:
     nas.run("rm /etc/hdpd/hdpd.toml.d/home.toml; systemctl reload hdpd")
 
 
+def test_the_test_that_comes_with_the_package_passes(nas: Machine) -> None:
+    host("cp", str(ROOT / "debian" / "tests" / "service"), str(nas.root / "root"))
+    nas.run("/root/service")
+
+
 def test_the_manual_and_completion_are_there(nas: Machine, friend: Machine) -> None:
     for page in ("hdpd", "hdpctl", "hdpd.toml"):
         assert "SEE ALSO" in nas.run(f"man {page} | cat")
@@ -311,6 +316,7 @@ def test_removal_keeps_the_state_and_purge_the_downloads(nas: Machine) -> None:
     packages = [WORK / package.name.replace("0.1.0", "0.1.1") for package in PACKAGES]
     install(nas, *packages)
     wait_active(nas, 20)
+    nas.run("echo 'log_level = \"info\"' >/etc/hdpd/hdpd.toml.d/own.toml")
     nas.run("DEBIAN_FRONTEND=noninteractive apt-get purge --yes hdpd")
     nas.run("test -e /var/lib/hdpd/identity.key && test ! -e /etc/hdpd")
     nas.run("test -s /var/lib/hdpd/downloads/long.bin && test ! -e /var/lib/hdpd/index.db")
