@@ -30,6 +30,7 @@ from tests.e2e.harness import Daemon, wait_for
 PROGRAMS = ("ip", "nft", "mosquitto")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 BROKER_PORT = 1883
+READY_S = 60.0
 # Two operators, each with an IPv4 and an IPv6 address; documentation addresses (RFC 5737, 3849).
 BROKER = "203.0.113.1"
 BROKER_V6 = "2001:db8:ffff::1"
@@ -429,6 +430,12 @@ class NatDaemon(Daemon):
     def __init__(self, root: Path, host: Host, name: str, flags: tuple[str, ...]) -> None:
         super().__init__(root, name, flags)
         self.host = host
+
+    def start(self) -> Self:
+        """Starts it and waits, longer than elsewhere: a full laboratory fills small machines."""
+        self.launch()
+        wait_for(f"{self.label} to be ready", self._is_ready, within=READY_S, poll=0.05)
+        return self
 
     @property
     def command(self) -> list[str]:
