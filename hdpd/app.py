@@ -220,9 +220,10 @@ class App:
             "ls": self.shares.answer_ls,  # type: ignore[dict-item]  # each takes its own request
             "search": self.shares.answer_search,  # type: ignore[dict-item]
             "read": self.uploads.answer_read,  # type: ignore[dict-item]
-            "announce": lambda *request: self.peers.answer_announce(*request),  # noqa: PLW0108
-            "observed": lambda *request: self.peers.answer_observed(*request),  # noqa: PLW0108
-            "rendezvous": lambda *request: self.peers.traversal.answer_rendezvous(*request),
+            # The peers are made later, with these handlers in hand.
+            "announce": lambda *asked: self.peers.answer_announce(*asked),  # noqa: PLW0108
+            "observed": lambda *asked: self.peers.answer_observed(*asked),  # noqa: PLW0108
+            "rendezvous": lambda *asked: self.peers.traversal.answer_rendezvous(*asked),  # noqa: PLW0108
         }
 
     def _wire(self) -> None:

@@ -307,8 +307,14 @@ class FakeApp:
     def info(self) -> Json:
         return {"name": "MellowChinchilla", "version": "0"}
 
+    async def examine(self) -> Json:
+        return {"findings": [{"check": "clock", "state": "ok", "text": "set", "advice": None}]}
+
     def shutdown(self) -> None:
         self.stopped.set()
+
+    async def examine(self) -> Json:
+        return {"checks": []}
 
 
 @dataclass

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.harness import wait_for
+from tests.e2e.harness import Daemon, wait_for
 from tests.nat.conftest import needs_laboratory
 from tests.nat.lab import Internet, NatDaemon
 
@@ -18,7 +18,7 @@ BACK_S = 10.0
 SIZE = 64 * 1024 * 1024
 
 
-def peer_of(daemon: NatDaemon, other: str) -> dict[str, Any]:
+def peer_of(daemon: Daemon, other: str) -> dict[str, Any]:
     peers = json.loads(daemon.ctl("peers", "--all", "--json"))["peers"]
     found: list[dict[str, Any]] = [peer for peer in peers if peer["id"] == other]
     return found[0] if found else {}
