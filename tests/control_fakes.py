@@ -313,9 +313,6 @@ class FakeApp:
     def shutdown(self) -> None:
         self.stopped.set()
 
-    async def examine(self) -> Json:
-        return {"checks": []}
-
 
 @dataclass
 class Daemon:
