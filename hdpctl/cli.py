@@ -44,6 +44,7 @@ COMMANDS = {
     "shares": ("shares", "shares"),
     "token": ("access", "token"),
     "login-link": ("access", "login_link"),
+    "login": ("login", "login"),
     "events": ("raw", "events"),
     "rpc": ("raw", "rpc"),
 }
@@ -187,7 +188,7 @@ def cli(ctx: click.Context, server: Server | None, token: str | None) -> None:
     PEER is a peer's name, its id, or the start of one that no other peer has.
 
     Without --server: /run/hdpd/hdpd.sock, then $XDG_RUNTIME_DIR/hdpd.sock, then
-    http://127.0.0.1:3030.
+    http://127.0.0.1:3030, then where `hdpctl login` has logged in last.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)

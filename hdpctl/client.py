@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ PAGE_ENTRIES = 1000
 REUSE_WITHIN_S = 2.0
 REUSE_AT_MOST_S = 15.0
 
+SESSION_COOKIE = re.compile(r"hdpd_session_\d+=([^;]+)")
+
 Json = dict[str, Any]
 Call = tuple[str, Mapping[str, Any]]
 
@@ -30,7 +33,7 @@ class Client:
 
     def __init__(self, route: Route, token: str | None) -> None:
         self._route = route
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._token = token
         self._connection: _RoutedConnection | None = None
         self._opened_at = self._used_at = 0.0
 
@@ -39,6 +42,16 @@ class Client:
         if self._connection:
             self._connection.close()
             self._connection = None
+
+    def log_in(self, code: str) -> str:
+        """Trade the code of a login link for the token of a new session."""
+        headers = {"Content-Type": "application/json"}
+        response = self._exchange("POST", "/login", json.dumps({"code": code}), headers, None)
+        raw = self._read(response)
+        cookie = SESSION_COOKIE.match(response.headers.get("Set-Cookie") or "")
+        if response.status != 200 or cookie is None:
+            raise self._refusal(response.status, raw)
+        return cookie[1]
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Json:
         """Call `method` with parameters by name and return its result object.
@@ -82,9 +95,7 @@ class Client:
         The response is a 200, a 206, or a 416 for the caller to explain. There is no time limit:
         the file may wait long for an upload slot at the peer.
         """
-        headers = dict(self._headers)
-        if byte_range:
-            headers["Range"] = byte_range
+        headers = {"Range": byte_range} if byte_range else {}
         url = f"/files/{quote(peer, safe='')}/{quote(path)}"
         response = self._exchange("GET", url, None, headers, None)
         if response.status in (200, 206, 416):
@@ -95,7 +106,7 @@ class Client:
         # Not escaped: many long names still fit into one request. What is no valid Unicode, only
         # `hdpctl rpc` can hold, and hdpd refuses it.
         body = json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass")
-        headers = {**self._headers, "Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
         response = self._exchange("POST", "/rpc", body, headers, CALL_TIMEOUT_S)
         raw = self._read(response)
         try:
@@ -110,14 +121,17 @@ class Client:
         self,
         verb: str,
         path: str,
-        body: bytes | None,
+        body: bytes | str | None,
         headers: Mapping[str, str],
         timeout_s: float | None,
     ) -> HTTPResponse:
         try:
             connection = self._connected()
             connection.sock.settimeout(timeout_s)
-            connection.request(verb, self._route.server.url_path(path), body, headers)
+            server = self._route.server
+            if token := self._token or server.token:
+                headers = {**headers, "Authorization": f"Bearer {token}"}
+            connection.request(verb, server.url_path(path), body, headers)
             return connection.getresponse()
         except (OSError, HTTPException) as error:
             raise self._lost(error) from error
@@ -172,9 +186,6 @@ class _RoutedConnection(HTTPConnection):
         sock = self._route.connect()
         server = self._route.server
         self.host, self.port = server.host, server.port or self.default_port
-        if server.scheme == "https":
-            context = ssl.create_default_context()
-            sock = context.wrap_socket(sock, server_hostname=server.host)
         self.sock = sock
 
 

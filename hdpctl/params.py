@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from hdpctl.logins import Logins
 from hdpctl.server import Route, Server, parse_server, usual_servers
 from hdpctl.text import from_bytes
 
@@ -37,7 +38,11 @@ class Session:
     @cached_property
     def route(self) -> Route:
         """The way to hdpd, shared by calls and streams."""
-        return Route([self.server] if self.server else usual_servers(os.environ))
+        logins = Logins(os.environ)
+        if self.server:
+            return Route([logins.apply(self.server)])
+        servers = [logins.apply(server) for server in usual_servers(os.environ)]
+        return Route([*servers, *(s for s in logins.servers() if s not in servers)])
 
     @cached_property
     def client(self) -> Client:

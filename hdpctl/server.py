@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from hdpctl.errors import ConnectError
@@ -16,12 +16,17 @@ DEFAULT_PORT = 3030
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One address of hdpd. `path` is the socket's path for `unix`, else the URL's path prefix."""
+    """One address of hdpd. `path` is the socket's path for `unix`, else the URL's path prefix.
+
+    `token` and `fingerprint` (of its certificate) are what a login has stored.
+    """
 
     scheme: str
     path: str
     host: str = "localhost"
     port: int = 0
+    token: str = field(default="", compare=False, repr=False)
+    fingerprint: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.scheme == "unix":
@@ -41,10 +46,23 @@ class Server:
         return path if self.scheme == "unix" else self.path + path
 
     def connect(self) -> socket.socket:
-        """Open a socket to this address, without TLS.
+        """Open a socket to this address, with TLS where it is wanted.
 
-        Raises OSError.
+        Raises OSError, ssl.SSLError among them.
         """
+        sock = self.connect_plainly()
+        if self.scheme != "https":
+            return sock
+        from hdpctl.tls import wrap  # noqa: PLC0415 - few need it, and it takes time
+
+        try:
+            return wrap(sock, self.host, self.fingerprint)
+        except OSError:
+            sock.close()
+            raise
+
+    def connect_plainly(self) -> socket.socket:
+        """Open a socket to this address, without TLS; raises OSError."""
         if self.scheme != "unix":
             sock = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT_S)
             # A machine that went away is noticed although some answers may take for ever.
@@ -142,6 +160,8 @@ class Route:
 def _reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such socket"
+    if reason := getattr(error, "verify_message", None):
+        return f"its certificate is not trusted ({reason}); `hdpctl login URL` can trust it"
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens there"
     if isinstance(error, PermissionError):
