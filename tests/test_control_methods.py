@@ -31,6 +31,8 @@ async def test_calls_reach_the_parts(tmp_path: Path) -> None:
         id_, text = peer_id(9), peer_id(9).text
         name = name_of(id_)
         assert await daemon.call("daemon.info") == {"name": "MellowChinchilla", "version": "0"}
+        found = await daemon.call("daemon.doctor")
+        assert [finding["check"] for finding in found["findings"]] == ["clock"]
         assert (await daemon.call("peers.list", all=True))["peers"] == [{"id": text, "name": name}]
         assert await daemon.call("peers.list") == {"peers": []}
         assert await daemon.call("peers.connect", code="c") == {"peer": peer_id(1).text}
