@@ -153,7 +153,8 @@ class FakePeers:
 
     def list(self, all: bool) -> list[Json]:  # noqa: A002
         ids = [*self.sessions, *(self.known if all else ())]
-        return [{"id": i.text, "name": name_of(i)} for i in ids]
+        state = {True: "connected", False: "known"}
+        return [{"id": i.text, "name": name_of(i), "state": state[i in self.sessions]} for i in ids]
 
     def explain(self, peer: PeerId) -> Json:
         return {"id": peer.text, "name": name_of(peer), "reason": "it is on the same network"}
@@ -215,7 +216,8 @@ class FakeShares:
         raise RuntimeError("secret detail")
 
     def list(self) -> list[Json]:
-        return [{"name": name, "path": path} for name, path in self.added.items()]
+        counts = {"files": 1, "bytes": 5}
+        return [{"name": name, "path": path, **counts} for name, path in self.added.items()]
 
     async def list_files(
         self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
@@ -305,7 +307,7 @@ class FakeApp:
         self.stopped = asyncio.Event()
 
     def info(self) -> Json:
-        return {"name": "MellowChinchilla", "version": "0"}
+        return {"name": "MellowChinchilla", "version": "0", "started": 1.0}
 
     async def examine(self) -> Json:
         return {"findings": [{"check": "clock", "state": "ok", "text": "set", "advice": None}]}

@@ -52,11 +52,16 @@ export class VirtualList {
     const offset = this.#offset();
     const first = Math.max(0, Math.floor(offset / this.#height) - AHEAD);
     const last = Math.min(this.#items.length, Math.ceil((offset + view) / this.#height) + AHEAD);
-    const shown = new Map();
-    for (let index = first; index < last; index += 1) this.#place(index, shown);
+    const wanted = new Map();
+    for (let index = first; index < last; index += 1) wanted.set(key(this.#items[index]), index);
     // The row with the focus stays, or the keyboard would lose its place.
-    if (this.#items.length && !shown.has(key(this.#items[this.#active]))) this.#place(this.#active, shown);
-    for (const [id, row] of this.#rows) if (!shown.has(id)) row.element.remove();
+    if (this.#items.length) wanted.set(key(this.#items[this.#active]), this.#active);
+    // Rows that went out of sight are used again, which is quicker than making new ones.
+    const free = [];
+    for (const [id, row] of this.#rows) if (!wanted.has(id)) free.push(row);
+    const shown = new Map();
+    for (const [id, index] of wanted) this.#place(id, index, shown, free);
+    for (const row of free) row.element.remove();
     this.#rows = shown;
     this.#arrange([...shown.values()].sort((a, b) => a.index - b.index));
     const shift = this.scroller.scrollTop - offset;
@@ -66,10 +71,9 @@ export class VirtualList {
     }
   }
 
-  #place(index, shown) {
+  #place(id, index, shown, free) {
     const item = this.#items[index];
-    const id = this.#options.key(item);
-    let row = this.#rows.get(id);
+    let row = this.#rows.get(id) || free.pop();
     if (!row) {
       const element = h("div", { class: "list-row", role: "row", tabindex: "-1" });
       element.style.height = `${this.#height}px`;

@@ -1,4 +1,8 @@
-"""A browser, and friends who share things: one lab for each module, as starting takes seconds."""
+"""A browser, and friends who share things.
+
+Starting takes seconds, so one lab serves all modules that are marked as a group of xdist, and the
+browser one module: Playwright's event loop must not meet that of other tests.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +109,7 @@ def meet(world: World) -> None:
     world.friend.wait_scanned()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     """Two daemons that are connected, and what a friend shares."""
     if CHROMIUM is None:

@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from hdpd.control.page import DIRECTORY
 from tests.web.conftest import DESKTOP, PHONE, World
 
+pytestmark = pytest.mark.xdist_group("web")
+
 AXE = "axe-core@4"
 MAX_PAGE_BYTES = 200_000
 VIEWS = ["login", "#/peers", "#/search", "#/transfers", "#/sharing", "#/status", "browse"]
