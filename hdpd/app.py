@@ -231,6 +231,7 @@ class App:
         self.topics.count_peers = self.peers.peers_at
         self.peers.traversal.start(self.nat)
         self.peers.on_observed = self.nat.observed
+        self.peers.on_woken = self.nat.network_changed
 
         def connected(session: Session) -> None:
             self.downloads.peer_connected(session)

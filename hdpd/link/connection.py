@@ -33,6 +33,8 @@ MAX_UNSENT_BYTES = 8 * 1024 * 1024
 # While one side's first flight is built qh3 may raise and recover by itself (see `_poll`).
 MAX_HANDSHAKE_ERRORS = 50
 STREAM_CREDIT_TIMEOUT_S = 30.0
+# A timer that is farther away is the idle timeout, and no retransmission.
+MAX_HURRY_S = 8.0
 PATH_ALIVE_S = 2.0  # heard so lately, a path on the local network is not given up for a longer one
 
 
@@ -69,7 +71,6 @@ class Connection:
         self.probes: PathProbes | None = None
         self.ended: HdpdError | None = None
         self.close_code: int | None = None
-        self.last_received = 0.0  # when a datagram came
         self.last_data = 0.0  # when something came on a stream
         self.established = False  # set by the session after the hello
         self.on_handshake: Callable[[], None] = lambda: None
@@ -95,7 +96,7 @@ class Connection:
         self._timer_at = float("inf")
         self._transmit_scheduled = False
         self._handshake_errors = 0
-        self._path_heard = 0.0  # when a datagram came on `path`
+        self.path_heard = 0.0  # when a datagram came on `path`, or it was found
         self._loop = asyncio.get_running_loop()
 
     # Datagrams and time.
@@ -105,12 +106,11 @@ class Connection:
         if self.ended:
             return
         if path == self.path:
-            self._path_heard = now
+            self.path_heard = now
         elif self._racing:
             self.path = path
         elif not self._is_worse(path, now):
             self.probe(path, now)
-        self.last_received = now
         self._racing = ()
         try:
             self._engine.receive_batch(data, segment_bytes, now)
@@ -220,7 +220,7 @@ class Connection:
         Packets that the peer sent before it came over to the better path do not move us back.
         """
         return (
-            now - self._path_heard < PATH_ALIVE_S
+            now - self.path_heard < PATH_ALIVE_S
             and self._endpoint.is_on_link(self.path.host)
             and not self._endpoint.is_on_link(path.host)
         )
@@ -240,16 +240,33 @@ class Connection:
         for answer in reply.datagrams:
             self._endpoint.send([answer], path)
         if reply.moved:
-            log.info("the path moved from %s to %s:%d", self.path.host, path.host, path.port)
-            self.path = path
-            self._path_heard = now
-            self.last_received = now
-            self.on_path()
-            if self.datagram_bytes > self._endpoint.datagram_bytes_for(path.host):
-                # The new path may not carry such large datagrams, and neither library can go back.
-                self.close(ResetCode.OK, lost("the network changed"))
-            else:
-                self.ping(0)
+            self.move(path, now)
+
+    def move(self, path: Path, now: float) -> None:
+        """Goes on at `path`, of which the caller has proof that it leads to the peer."""
+        if self.ended or path == self.path:
+            return
+        log.info("the path moved from %s to %s:%d", self.path.host, path.host, path.port)
+        self.path = path
+        self.path_heard = now
+        self.on_path()
+        if self.datagram_bytes > self._endpoint.datagram_bytes_for(path.host):
+            # The new path may not carry such large datagrams, and neither library can go back.
+            self.close(ResetCode.OK, lost("the network changed"))
+        else:
+            self._hurry(now)
+            self.ping(0)
+
+    def _hurry(self, now: float) -> None:
+        """Lets the engine try again at once what it has sent in vain: while the old path was dead
+        its timer has backed off to seconds (RFC 9002, section 6.2.1), which the new one would wait.
+        """
+        try:
+            when = self._engine.timer()
+            if when is not None and now < when < now + MAX_HURRY_S:
+                self._engine.handle_timer(when)
+        except Exception as error:
+            self._engine_failed("handling a timer", error)
 
     # Streams.
 

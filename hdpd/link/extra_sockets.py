@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import resource
 from collections.abc import Callable
 
 from hdpd.link.sockets import UdpSocket
@@ -12,6 +13,8 @@ from hdpd.link.sockets import UdpSocket
 log = logging.getLogger(__name__)
 
 MAX_SOCKETS = 600  # two birthday runs, and what came of earlier ones; each is one open file
+# Sessions of users start programs with 1024, of which shared files shall not be short meanwhile.
+WANTED_FILES = 4096
 
 
 class ExtraSockets:
@@ -25,6 +28,7 @@ class ExtraSockets:
         self._held: set[UdpSocket] = set()
         self._released: set[UdpSocket] = set()
         self._loop = asyncio.get_running_loop()
+        _raise_file_limit()
 
     def __contains__(self, opened: UdpSocket) -> bool:
         return opened in self._held or opened in self._released
@@ -66,3 +70,11 @@ class ExtraSockets:
         self._loop.remove_reader(opened.fileno())
         self._loop.remove_writer(opened.fileno())
         opened.close()
+
+
+def _raise_file_limit() -> None:
+    """Lets this process open more files, as far as the hard limit goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < WANTED_FILES:
+        allowed = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -50,8 +50,8 @@ PROOF_TIMEOUT_S = 15.0
 # that, so that a session whose path broke is back within 10 s.
 KEEP_ALIVE_S = 5.0
 # While a ping is unanswered the next one follows sooner; after so long the path seems broken.
-UNANSWERED_PING_S = 1.0
-SILENT_S = 2.0
+UNANSWERED_PING_S = 0.5
+SILENT_S = 1.5
 SILENT_RTTS = 4.0  # and longer on slow links
 # An answer that pauses so long may be on its way to an address that is not ours any more.
 STALL_S = 0.8
@@ -286,13 +286,17 @@ class Session:
 
     @property
     def _was_answered(self) -> bool:
-        """Whether anything has come since the first ping of which that was not known."""
+        """Whether anything has come on the path since the first ping of which that is not known."""
         since = self._unanswered_since
-        return since is None or self._connection.last_received >= since
+        return since is None or self._connection.path_heard >= since
 
     def probe(self, path: Path) -> None:
         """Asks whether the peer can be reached on `path`; the session moves there when it can."""
         self._connection.probe(path, self._loop.time())
+
+    def move(self, path: Path) -> None:
+        """Goes on at `path`: a punch has proved that the peer is there."""
+        self._connection.move(path, self._loop.time())
 
     def ping_now(self) -> None:
         """Finds out soon whether the peer is still there."""

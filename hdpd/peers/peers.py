@@ -52,6 +52,8 @@ HOLD_S = 600.0  # after `peers.disconnect` the peer is left alone so long
 INVITE_LIFETIME_S = 7 * 24 * 3600
 SAVE_INTERVAL_S = 5.0
 SHORTEN_INTERVAL_S = 20.0  # how often a shorter path is looked for
+SLEEP_CHECK_S = 1.0
+SLEPT_S = 2.0
 REDIAL_S = 3.5  # a silent session may come back by itself; after so long a new one is dialled, too
 
 
@@ -70,6 +72,7 @@ class Peers:
         self.on_connected: Callable[[Session], None] = lambda session: None
         self.on_disconnected: Callable[[PeerId], None] = lambda peer_id: None
         self.on_observed: Callable[[PeerId, str, str, int], None] = lambda *claim: None
+        self.on_woken: Callable[[], None] = lambda: None
         self._discovery: Discovery | None = None
         self._around = around
         self._topics = topics
@@ -115,6 +118,7 @@ class Peers:
         self._dialler.wake_all()
         self._spawn(self._save_regularly())
         self._spawn(self._shorten_paths())
+        self._spawn(self._watch_sleep())
 
     async def close(self) -> None:
         await self._dialler.close()
@@ -137,6 +141,20 @@ class Peers:
             await asyncio.sleep(SHORTEN_INTERVAL_S)
             for session in self.connected():
                 self.traversal.shorten(session)
+
+    async def _watch_sleep(self) -> None:
+        """After the machine slept, sessions, paths and addresses are likely others; the clock of
+        the event loop stood still meanwhile and would let them wait.
+        """
+        asleep = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        while True:
+            await asyncio.sleep(SLEEP_CHECK_S)
+            now = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+            if now - asleep > SLEPT_S:
+                log.info("the machine slept for %d s", now - asleep)
+                self.on_woken()
+                self.network_changed()
+            asleep = now
 
     async def _save_regularly(self) -> None:
         while True:

@@ -42,7 +42,7 @@ MAX_REST_S: Final = 300.0
 MAX_SITUATIONS: Final = 2000  # about 1 KB each, as many as the book has peers; the oldest goes
 MUTUAL_PEERS: Final = 3  # how many are asked to carry a request
 REVIVE_S: Final = 1.0  # a session that was silent gets so long to come back on a new way
-PROBE_GAP_S: Final = 0.25  # between probes of one session; see link/paths.py
+PROBE_GAP_S: Final = 0.5  # between probes of one session, which leaves room for those of link/
 # Requests that one peer may have us carry: a burst, and then so many a second.
 CARRY_BURST: Final = 20.0
 CARRY_PER_S: Final = 2.0
@@ -266,7 +266,7 @@ class Traversal:
         session = self._sessions.get(peer_id)
         is_near = self._around.endpoint.is_on_link(path.host)
         if session is not None and (session.is_silent or is_near):
-            session.probe(path)
+            session.move(path)
         if self._around.identity.peer_id < peer_id:
             self._spawn(self._dial(running, path))
 

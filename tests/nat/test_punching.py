@@ -88,17 +88,29 @@ def test_a_common_peer_is_as_good_as_a_broker(internet: Internet) -> None:
 def test_a_transfer_survives_routers_that_forget(internet: Internet) -> None:
     a, b = connected_pair(internet, "easy", "easy")
     film = make_file(a)
+    # About ten seconds for the file, so that there is a middle of it.
+    a.host.site.router.run(
+        *("tc", "qdisc", "add", "dev", "wan", "root", "tbf"),
+        *("rate", "50mbit", "burst", "64kb", "latency", "50ms"),
+    )
     b.ctl("download", f"{a.name}/media/film")
-    wait_for("the first bytes", lambda: any(b.downloads.rglob("*.part*")) or done(b), within=20)
+    wait_for("the first bytes", lambda: progress(b)["done_bytes"] > 0, within=20)
     a.host.site.forget_mappings()
     b.host.site.forget_mappings()
+    assert progress(b)["state"] == "downloading"
+    before = progress(b)["done_bytes"]
+    wait_for("the download to go on", lambda: progress(b)["done_bytes"] > before, within=BACK_S)
     wait_for("the download to be done", lambda: done(b), within=60)
     assert (b.downloads / "film").read_bytes() == film.read_bytes()
 
 
+def progress(daemon: NatDaemon) -> dict[str, Any]:
+    downloads: list[dict[str, Any]] = json.loads(daemon.ctl("queue", "--json"))["downloads"]
+    return downloads[0]
+
+
 def done(daemon: NatDaemon) -> bool:
-    downloads = json.loads(daemon.ctl("queue", "--json"))["downloads"]
-    return bool(downloads) and downloads[0]["state"] == "done"
+    return bool(progress(daemon)["state"] == "done")
 
 
 def answers(daemon: NatDaemon, other: NatDaemon) -> bool:
