@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from hdpd.control.document import FILE, document
+from hdpctl.cli import cli
+from hdpd.control.document import FILE, HDPCTL_FILE, document, method_list
 from hdpd.control.methods import METHODS
 from hdpd.control.openrpc import discover
 from hdpd.wire.messages import SORT_KEYS
@@ -30,8 +32,11 @@ def test_all_promised_methods_are_there() -> None:
     assert set(PROMISED.split()) <= set(METHODS)
 
 
-def test_docs_rpc_md_is_up_to_date() -> None:
+def test_docs_rpc_md_and_the_help_of_hdpctl_are_up_to_date() -> None:
     assert FILE.read_text() == document(), "run `python -m hdpd.control.document`"
+    assert HDPCTL_FILE.read_text() == method_list(), "run `python -m hdpd.control.document`"
+    shown = CliRunner().invoke(cli, ["rpc", "--help"]).output
+    assert all(line in shown for line in method_list().splitlines())
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from hdpctl import show
 from hdpctl.params import Session, examples, json_option, pass_session, word
+
+# Made from hdpd's table of methods; a newer hdpd may have more.
+METHODS = "\b\nMethods, their parameters, and the role that a token needs:\n" + "\n".join(
+    f"  {line}" for line in (Path(__file__).parents[1] / "methods.txt").read_text().splitlines()
+)
 
 
 @click.command(
@@ -51,7 +57,8 @@ def describe(event: dict[str, Any]) -> str:
 
 
 @click.command(
-    epilog=examples(
+    epilog=f"{METHODS}\n\n"
+    + examples(
         "hdpctl rpc daemon.info",
         'hdpctl rpc files.list \'{"peer": "self", "path": "Films"}\'',
         "hdpctl rpc rpc.discover | jq -r '.methods[].name'",

@@ -1,4 +1,6 @@
-"""Writes docs/rpc.md from the table of methods: `python -m hdpd.control.document`."""
+"""Writes docs/rpc.md, and the list in `hdpctl rpc --help`, from the table of methods:
+`python -m hdpd.control.document`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,8 @@ from hdpd.control.openrpc import discover
 from hdpd.errors import HdpdError, StartError
 
 FILE = Path(__file__).parents[2] / "docs" / "rpc.md"
+# A copy, as hdpctl imports nothing of hdpd.
+HDPCTL_FILE = Path(__file__).parents[2] / "hdpctl" / "methods.txt"
 
 PROSE = f"""\
 # The control interface
@@ -108,6 +112,14 @@ def document() -> str:
     return "\n".join(lines) + "\n"
 
 
+def method_list() -> str:
+    """The text of hdpctl/methods.txt: a line for each method, with its parameters and role."""
+    return "".join(
+        f"{method.name} {{{', '.join(method.params.__struct_fields__)}}} ({method.role.word})\n"
+        for method in METHODS.values()
+    )
+
+
 def _schemas() -> dict[str, Any]:
     components: Any = discover(METHODS.values())["components"]
     return dict(components["schemas"])
@@ -192,3 +204,4 @@ def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     FILE.write_text(document())
+    HDPCTL_FILE.write_text(method_list())

@@ -12,7 +12,7 @@ import { showPeers } from "./views/peers.js";
 import { showSearch } from "./views/search.js";
 import { showSharing } from "./views/sharing.js";
 import { showStatus } from "./views/status.js";
-import { showTransfers } from "./views/transfers.js";
+import { isOpen, showTransfers } from "./views/transfers.js";
 
 const VIEWS = [
   ["peers", "Peers", "peers"],
@@ -116,7 +116,7 @@ function drawFrame() {
     setCount("peers", connected, plural(connected, "connected peer"));
   });
   store.on(["downloads"], () => {
-    const open = [...store.downloads.values()].filter((row) => row.state !== "done").length;
+    const open = [...store.downloads.values()].filter(isOpen).length;
     setCount("transfers", open, plural(open, "unfinished download"));
   });
   store.on(["rates"], () => {

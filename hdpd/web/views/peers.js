@@ -2,7 +2,7 @@
 
 import { connectForm, invite } from "../actions.js";
 import { avatar } from "../avatar.js";
-import { attempt, confirmed, copy, openMenu } from "../dialogs.js";
+import { attempt, confirmed, copy, openDialog, openMenu } from "../dialogs.js";
 import { button, empty, fill, h, icon, iconButton } from "../dom.js";
 import { rpc } from "../rpc.js";
 import { store } from "../store.js";
@@ -119,12 +119,30 @@ function row(peer) {
 
 function moreButton(peer) {
   const anchor = iconButton(`More about ${visible(peer.name)}`, "more", () => openMenu(anchor, [
+    ["How it is reached", "status", () => explain(peer)],
     ["Copy the peer id", "copy", () => copy(peer.id, "Peer id")],
     store.may("admin") && peer.state === "connected" && ["Disconnect for now", "close", () => attempt(() => rpc.call("peers.disconnect", { peer: peer.id }))],
     store.may("admin") && peer.state !== "blocked" && ["Block", "block", () => block(peer), { class: "danger" }],
     store.may("admin") && peer.state === "blocked" && ["Unblock", "check", () => change(peer, "peers.unblock")],
   ]), { "aria-haspopup": "menu" });
   return anchor;
+}
+
+async function explain(peer) {
+  const found = await attempt(() => rpc.call("peers.explain", { peer: peer.id }));
+  if (!found) return;
+  openDialog(visible(peer.name), [
+    h("p", {}, visible(found.reason)),
+    found.advice.length ? h("ul", { class: "stack notice" }, found.advice.map((text) => h("li", {}, visible(text)))) : null,
+    found.tries.length ? h("ul", { class: "rows small" }, found.tries.slice(-12).map((one) => h(
+      "li",
+      { class: "row-item" },
+      h("span", { class: `dot ${one.worked ? "" : "off"}` }),
+      h("div", { class: "names" }, h("span", { class: "mono" }, one.address || ""), h("span", { class: "soft" }, visible(one.result))),
+      h("span", { class: "spacer" }),
+      h("span", { class: "soft" }, ago(one.time)),
+    ))) : null,
+  ].filter(Boolean));
 }
 
 async function block(peer) {
