@@ -148,7 +148,7 @@ class FakeWay:
         return Granted(EXTERNAL, 3600)
 
     async def unmap(self) -> None:
-        self.unmapped += 1
+        self.unmapped += bool(self.mapped)
 
 
 ROUTE = DefaultRoute("eth0", "192.168.1.1", 0, 4)

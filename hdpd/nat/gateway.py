@@ -43,7 +43,9 @@ class Way(Protocol):
         """Maps or renews; raises ProtocolError or TimedOut."""
 
     async def unmap(self) -> None:
-        """Ends what `map` made, as far as that succeeds within a second."""
+        """Ends what `map` made, as far as that succeeds within two seconds, and all else that was
+        begun; nothing where nothing was.
+        """
 
 
 class _Answers(asyncio.DatagramProtocol):
@@ -126,25 +128,28 @@ class PcpWay:
             return False
 
     async def map(self, port: int, suggested: HostPort | None) -> Granted:
-        self._port = port
         unspecified = HostPort("::" if ":" in self._own else "0.0.0.0", port)  # noqa: S104
         request = pcp.map_request(
             self._nonce, self._own, port, suggested or unspecified, LIFETIME_S
         )
-        mapping = await self._ask(request)
+        mapping = await self._ask(request, port)
+        self._port = port
         return Granted(mapping.external, mapping.lifetime)
 
     async def unmap(self) -> None:
+        if not self._port:
+            return
         anything = HostPort("::" if ":" in self._own else "0.0.0.0", 0)  # noqa: S104
+        request = pcp.map_request(self._nonce, self._own, self._port, anything, 0)
         with contextlib.suppress(ProtocolError, TimedOut):
-            await self._ask(pcp.map_request(self._nonce, self._own, self._port, anything, 0))
+            await self._ask(request, self._port)
 
-    async def _ask(self, request: bytes) -> pcp.PcpMapping:
+    async def _ask(self, request: bytes, port: int) -> pcp.PcpMapping:
         return await _ask(
             self._own,
             self._server,
             request,
-            lambda datagram: pcp.parse_map_answer(datagram, self._nonce, self._port),
+            lambda datagram: pcp.parse_map_answer(datagram, self._nonce, port),
         )
 
 
@@ -168,15 +173,17 @@ class PmpWay:
         return True
 
     async def map(self, port: int, suggested: HostPort | None) -> Granted:
-        self._port = port
         host = await self._external_address()
         wanted = suggested.port if suggested else port
-        mapping = await self._ask(natpmp.map_request(port, wanted, LIFETIME_S))
+        mapping = await self._ask(natpmp.map_request(port, wanted, LIFETIME_S), port)
+        self._port = port
         return Granted(HostPort(host, mapping.external_port), mapping.lifetime)
 
     async def unmap(self) -> None:
+        if not self._port:
+            return
         with contextlib.suppress(ProtocolError, TimedOut):
-            await self._ask(natpmp.map_request(self._port, 0, 0))
+            await self._ask(natpmp.map_request(self._port, 0, 0), self._port)
 
     async def _external_address(self) -> str:
         return await _ask(
@@ -186,10 +193,10 @@ class PmpWay:
             natpmp.parse_address_answer,
         )
 
-    async def _ask(self, request: bytes) -> natpmp.PmpMapping:
+    async def _ask(self, request: bytes, port: int) -> natpmp.PmpMapping:
         return await _ask(
             self._own,
             self._server,
             request,
-            lambda datagram: natpmp.parse_map_answer(datagram, self._port),
+            lambda datagram: natpmp.parse_map_answer(datagram, port),
         )

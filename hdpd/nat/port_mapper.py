@@ -121,9 +121,8 @@ class _Door:
     async def close(self) -> None:
         self.stop()
         await asyncio.gather(self._task, return_exceptions=True)
-        if self._mapped is not None:
-            async with asyncio.timeout(UNMAP_S):
-                await self._mapped.unmap()
+        async with asyncio.timeout(UNMAP_S):
+            await asyncio.gather(*(way.unmap() for way in self._ways))
 
     async def _run(self) -> None:
         while True:

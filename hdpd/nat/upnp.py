@@ -1,7 +1,7 @@
 """UPnP: finds the internet gateway on the LAN and lets a child process talk with it.
 
-The library for UPnP, with the HTTP client that it brings, would double what hdpd keeps in memory
-for a few calls an hour; and XML from whatever is on the LAN is better read elsewhere.
+The library for UPnP, with the HTTP client that it brings, would keep 10 MB in memory for two calls
+an hour; and XML from whatever is on the LAN is better read elsewhere.
 """
 
 from __future__ import annotations
@@ -9,23 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import os
-import signal
 import socket
-import sys
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 from xml.sax.saxutils import escape
 
-import msgspec
-
-import hdpd
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError, TimedOut
 from hdpd.identity.addresses import check_port, parse_ip
 from hdpd.nat.gateway import LIFETIME_S, Granted
 from hdpd.nat.report import MappingProtocol
 from hdpd.nat.upnp_jobs import Job, Outcome
+from hdpd.nat.upnp_process import Child
 
 SSDP_V4 = HostPort("239.255.255.250", 1900)
 SSDP_V6 = HostPort("ff02::c", 1900)
@@ -33,9 +27,8 @@ DEVICE = "urn:schemas-upnp-org:device:InternetGatewayDevice:{version}"
 # Seconds between the questions; a device answers at any time within MX seconds.
 SEARCH_S = (0.3, 0.7, 1.2)
 MX = 1
-CHILD_S = 10.0
+IDLE_S = 5.0  # a process that was started and then not needed is ended
 UNMAP_S = 1.5
-MAX_OUTCOME_BYTES = 16 * 1024
 
 
 class UpnpWay:
@@ -51,9 +44,15 @@ class UpnpWay:
         self._interface = interface
         self._location: str | None = None
         self._mapped: Outcome | None = None
+        self._child: Child | None = None  # started and not used yet
+        self._closing: asyncio.Future[None] | None = None
 
     async def is_spoken(self) -> bool:
         self._location = await find_gateway(self._own, self._gateway, self._interface)
+        if self._location is not None and self._child is None:
+            # It needs a second to load the library, in which the other protocols may stay silent.
+            self._child = Child()
+            asyncio.get_running_loop().call_later(IDLE_S, self._stop, self._child)
         return self._location is not None
 
     async def map(self, port: int, suggested: HostPort | None) -> Granted:
@@ -61,7 +60,8 @@ class UpnpWay:
             raise TimedOut("the router does not answer")
         assert self._location is not None
         wanted = suggested.port if suggested else port
-        outcome = await _run_child(Job(self._location, self._own, port, wanted, LIFETIME_S))
+        child, self._child = self._child or Child(), None
+        outcome = await child.run(Job(self._location, self._own, port, wanted, LIFETIME_S))
         if outcome.error is not None:
             raise ProtocolError(outcome.error)
         external = HostPort(str(parse_ip(outcome.host)), check_port(outcome.port))
@@ -70,6 +70,8 @@ class UpnpWay:
         return Granted(external, outcome.lifetime or LIFETIME_S)
 
     async def unmap(self) -> None:
+        if self._child is not None:
+            await self._child.close()
         mapped = self._mapped
         if mapped is None or self._location is None:
             return
@@ -78,6 +80,11 @@ class UpnpWay:
         with contextlib.suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(UNMAP_S):
                 await _call(mapped.control_url, unmap_request(mapped))
+
+    def _stop(self, child: Child) -> None:
+        if self._child is child:
+            self._child = None
+            self._closing = asyncio.ensure_future(child.close())
 
 
 class _Search(asyncio.DatagramProtocol):
@@ -213,43 +220,3 @@ async def _call(url: str, request: bytes) -> None:
         await reader.read(12)
     finally:
         writer.close()
-
-
-async def _run_child(job: Job) -> Outcome:
-    """What `hdpd.nat.upnp_child` says about the job; raises TimedOut, ProtocolError."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "hdpd.nat.upnp_child"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=_environment(),
-            limit=MAX_OUTCOME_BYTES,
-        )
-    except OSError as error:
-        raise ProtocolError(f"no process can be started: {error.strerror}") from None
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(CHILD_S):
-            process.stdin.write(msgspec.json.encode(job))
-            process.stdin.close()
-            answer = await process.stdout.readline()
-        return msgspec.json.decode(answer, type=Outcome)
-    except TimeoutError:
-        raise TimedOut("the router does not answer in time") from None
-    except (msgspec.DecodeError, ValueError):
-        raise ProtocolError("the router's answers make no sense") from None
-    finally:
-        if process.returncode is None:
-            # Not `process.kill`, which may collect the exit status before asyncio does.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, and where this hdpd is, which need not be installed."""
-    home = str(Path(hdpd.__file__).parent.parent)
-    path = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
