@@ -65,7 +65,9 @@ async def test_slow_lane_gets_more_threads_but_not_all(gates: Gates) -> None:
     threads.close()
 
 
-async def test_quick_lane_has_one_thread() -> None:
+async def test_quick_lane_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a busy machine any call may seem slow.
+    monkeypatch.setattr("hdpd.transfers.disk_threads.SLOW_SECONDS", 60.0)
     threads = DiskThreads()
     calls = [threads.run("quick", threading.get_ident) for _ in range(50)]
     assert len(set(await asyncio.gather(*calls))) == 1
