@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import logging
 import os
 import threading
 import time
@@ -55,17 +54,6 @@ def pytest_collection_finish() -> None:
     """Exempts everything imported from garbage collection, so that one per test is cheap."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """What a test configures of logging does not show in the next one."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    for handler in [each for each in root.handlers if each not in handlers]:
-        root.removeHandler(handler)
 
 
 @pytest.hookimpl(tryfirst=True)
