@@ -11,6 +11,7 @@ from pathlib import Path
 
 RELEASE_FILE = Path("/etc/os-release")
 BOOT_SECONDS = 60.0
+COMMAND_SECONDS = 600.0  # debootstrap takes a fifth of it on a machine that has nothing else to do
 # What an ordinary Debian has and a minimal one lacks, as far as the checks use it.
 PACKAGES = "systemd,systemd-sysv,dbus,python3,man-db,bash-completion,acl,libpam-systemd"
 # What a container of its own has not, or what only takes time.
@@ -22,7 +23,13 @@ MASKED = ("systemd-resolved", "systemd-networkd", "apt-daily.timer", "apt-daily-
 def host(*command: str, check: bool = True) -> str:
     """Runs a command on this machine; returns what it wrote, or fails with all of it."""
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
     )
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}")
