@@ -48,7 +48,7 @@ run: .venv/stamp
 .PHONY: test
 test: .venv/stamp
 	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
-	$(BIN)/pytest -n auto --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # Kinds of homes for the matrix, see tests/nat/lab.py; empty for all.
 KINDS ?=

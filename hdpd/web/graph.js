@@ -38,5 +38,6 @@ export function graph(seconds, height) {
     return top / 1.12;
   }
 
+  draw([]);
   return { element: drawing, draw };
 }

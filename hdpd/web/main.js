@@ -129,8 +129,8 @@ function drawFrame() {
 
 function start() {
   drawFrame();
-  addEventListener("hashchange", show);
   let shown = false;
+  addEventListener("hashchange", () => shown && rpc.state !== "unauthorized" && show());
   store.on(["loaded"], () => {
     if (shown) return;
     shown = true;
@@ -145,6 +145,9 @@ rpc.addEventListener("state", () => {
   document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
   showLogin(app, "");
 });
+
+// A login link that is opened where the page is open already changes nothing but the fragment.
+addEventListener("hashchange", () => location.hash.startsWith("#code=") && location.reload());
 
 async function boot() {
   const code = new URLSearchParams(location.hash.slice(1)).get("code");

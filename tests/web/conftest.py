@@ -1,7 +1,7 @@
 """A browser, and friends who share things.
 
-Starting takes seconds, so one lab serves all modules that are marked as a group of xdist, and the
-browser one module: Playwright's event loop must not meet that of other tests.
+Starting takes seconds, so one lab serves all modules, and a browser each module: Playwright's event
+loop must not meet that of other tests.
 """
 
 from __future__ import annotations
@@ -73,6 +73,13 @@ class World:
     def rpc(self, method: str, **parameters: Any) -> Any:
         """Calls a method of `own` as its owner."""
         return call(self.own.socket, method, parameters)
+
+    def clear_queue(self) -> None:
+        """Leaves no download of an earlier test."""
+        for method in ("downloads.cancel", "downloads.clear"):
+            ids = [row["id"] for row in self.rpc("downloads.list")["downloads"]]
+            if ids:
+                self.rpc(method, ids=ids)
 
     def link(self) -> str:
         url: str = self.rpc("tokens.login_link")["url"]

@@ -14,8 +14,6 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from hdpd.control.page import DIRECTORY
 from tests.web.conftest import DESKTOP, PHONE, World
 
-pytestmark = pytest.mark.xdist_group("web")
-
 AXE = "axe-core@4"
 MAX_PAGE_BYTES = 200_000
 VIEWS = ["login", "#/peers", "#/search", "#/transfers", "#/sharing", "#/status", "browse"]
@@ -92,6 +90,7 @@ def test_axe_finds_nothing_serious(
     size: ViewportSize,
     scheme: Literal["light", "dark"],
 ) -> None:
+    world.clear_queue()
     world.rpc("downloads.add", peer=world.friend.peer_id, path="media/Films/poster.png")
     world.rpc("downloads.add", peer=world.friend.peer_id, path="media/not there")
     found: list[str] = []

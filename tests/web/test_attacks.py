@@ -12,8 +12,6 @@ from playwright.sync_api import Browser, Error, Page
 
 from tests.web.conftest import CHROMIUM, CHROMIUM_ARGUMENTS, World
 
-pytestmark = pytest.mark.xdist_group("web")
-
 # Everything that a page may try against another origin, each answering what it came to.
 ATTACK = """async ([target, file]) => {
     const cookies = {credentials: 'include'};

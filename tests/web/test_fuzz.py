@@ -18,8 +18,6 @@ from hdpd.control.methods import METHODS
 from tests.e2e.harness import Daemon, Lab
 from tests.web.calls import call, post
 
-pytestmark = pytest.mark.xdist_group("fuzz")
-
 INTERNAL_ERROR = -32603
 # What would end the test, or takes a second each time, for a scrypt or to look at the machine.
 LEFT_OUT = {"daemon.shutdown", "daemon.doctor", "topics.join", "peers.invite"}

@@ -12,11 +12,10 @@ from tests.e2e.harness import wait_for
 from tests.web.conftest import BIDI, DESKTOP, PHONE, SCRIPT, World
 from tests.web.film import SECONDS
 
-pytestmark = pytest.mark.xdist_group("web")
-
 
 @pytest.fixture
 def page(browser: Browser, world: World) -> Iterator[Page]:
+    world.clear_queue()
     page = world.open(browser)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -12,8 +12,6 @@ from playwright.sync_api import Browser, expect
 
 from tests.web.conftest import World, make_world, meet
 
-pytestmark = pytest.mark.xdist_group("web-restart")
-
 ENTRIES = 100_000
 
 
