@@ -29,6 +29,7 @@ help:
 	@echo '         (also DOWNLOADS=DIR, and ARGS="--no-mdns --port 0" for any flags of hdpd)'
 	@echo 'make test     run the tests (PYTEST_ARGS="-k name" for some of them)'
 	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
+	@echo 'make test-page  drive the control page in a real browser'
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
 	@echo 'make bench    measure transfers on this machine'
