@@ -7,6 +7,7 @@ start: what is found out later is announced when it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -29,6 +30,8 @@ from hdpd.nat.watch import NetworkWatch
 Emit = Callable[[str, dict[str, object]], None]
 
 log = logging.getLogger(__name__)
+
+FIRST_REPORT_S = 1.5
 
 
 class Nat:
@@ -57,6 +60,7 @@ class Nat:
         self._mapper = PortMapper(nonce, self._update) if config.port_mapping else None
         self._loop = asyncio.get_running_loop()
         self._report = NatReport()
+        self._reported = asyncio.Event()  # what can be known at once is known
         self._candidates: tuple[Candidate, ...] = ()
         self._look()
 
@@ -86,7 +90,13 @@ class Nat:
         return self._stun.hops
 
     async def candidates_of(self, opened: UdpSocket) -> tuple[Candidate, ...]:
-        """Where a new socket of ours can be reached; takes half a second at most."""
+        """Where a new socket of ours can be reached; takes 2.5 s at most, and mostly a round trip.
+
+        Waits for the first report: without it the peer would be told too little to punch.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_REPORT_S):
+                await self._reported.wait()
         hosts = [each.host for each in self._local_candidates()]
         own = [Candidate(host, opened.port, "local") for host in dict.fromkeys(hosts)]
         mapped = [each for each in self._candidates if each.kind == "mapped"]
@@ -170,6 +180,8 @@ class Nat:
             port_mappings=mappings,
             stun=tuple(findings.answers),
         )
+        if self._report.mapping != "unknown" or self._stun.asked or not self._config.stun_servers:
+            self._reported.set()
 
     def _udp_works(self) -> bool | None:
         if self._stun.findings.observations:

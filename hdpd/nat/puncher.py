@@ -43,7 +43,7 @@ class Surveyor(Protocol):
         """With how many hops to live a packet passes our NATs, and gets little further."""
 
     async def candidates_of(self, opened: UdpSocket) -> tuple[Candidate, ...]:
-        """Where a new socket of ours can be reached; takes half a second at most."""
+        """Where a new socket of ours can be reached; takes 2.5 s at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ minutes, real ones 30 s), so that what was announced stays true, and a change is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 
@@ -26,7 +27,8 @@ KEEP_ALIVE_S = 25.0
 # Where there is no mapping to keep alive, only a change of the address is looked for.
 LOOK_S = 60.0
 SURVEY_S = 20 * 60.0
-OTHER_SOCKET_S = 0.5
+# For the socket of a punch, which is in a hurry.
+OTHER_SOCKET_S, OTHER_SOCKET_SERVERS = 1.0, 2
 FIRST_RETRY_S, LAST_RETRY_S = 4.0, 60.0
 
 
@@ -69,8 +71,8 @@ class StunWatch:
         self._look_again.set()
 
     async def ask_through(self, opened: UdpSocket) -> HostPort | None:
-        """The public IPv4 address of another socket of ours, as the fastest server sees it."""
-        seen = self.findings.seen(4)
+        """The public IPv4 address of another socket of ours, as the quicker server sees it."""
+        seen = self.findings.seen(4)[:OTHER_SOCKET_SERVERS]
         if not seen:
             return None
 
@@ -80,13 +82,19 @@ class StunWatch:
                 self._endpoint.send([datagram], path)
 
         client = self._others[opened] = StunClient(send)
+        asking = [asyncio.ensure_future(client.ask(each.by)) for each in seen]
         try:
-            async with asyncio.timeout(OTHER_SOCKET_S):
-                return (await client.ask(seen[0].by)).answer.mapped
-        except (HdpdError, TimeoutError):
+            for first in asyncio.as_completed(asking, timeout=OTHER_SOCKET_S):
+                with contextlib.suppress(HdpdError):
+                    return (await first).answer.mapped
+        except TimeoutError:
             return None
         finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
             del self._others[opened]
+        return None
 
     # Datagrams.
 
