@@ -46,15 +46,16 @@ class Reloader:
                 new = await asyncio.to_thread(self._read)
             except ConfigError as error:
                 return self._refuse(error)
-            self._read_at = time.time()
-            self._refused = None
+            read_at = time.time()
             changed = changed_fields(self.config, new)
-            self._waiting = [KEYS[field] for field in changed if field not in self._appliers]
             done = [field for field in changed if field in self._appliers]
             for field in done:
                 await self._take_over(field, new)
             files = new.config_files
             self.config = dataclasses.replace(self.config, config_files=files)
+            # Told only now, when what can be taken over has been.
+            self._read_at, self._refused = read_at, None
+            self._waiting = [KEYS[field] for field in changed if field not in self._appliers]
             return self._say([KEYS[field] for field in done])
 
     async def _take_over(self, field: str, new: Config) -> None:

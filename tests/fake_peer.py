@@ -86,13 +86,13 @@ class FakeStream:
             raise ProtocolError("bytes where a message should be")
         return item
 
-    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes:
+    async def receive_chunks(self, limit: int, timeout: float = 30.0) -> list[bytes]:
         data = self._rest or await self._next(timeout)
         assert isinstance(data, bytes)
         self._budget -= len(data) - len(self._rest)
         assert self._budget >= 0, "the asker asked for less than it reads"
         data, self._rest = data[:limit], data[limit:]
-        return data
+        return [data]
 
     def lose(self) -> None:
         """Ends the stream as a lost connection does."""

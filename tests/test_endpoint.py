@@ -8,6 +8,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -155,18 +156,18 @@ async def test_a_library_that_raises_in_the_handshake_may_recover(
     failures = 3
     send = Engine.datagrams_to_send
 
-    def fail_at_first(self: Engine, now: float) -> list[bytes]:
+    def fail_at_first(self: Engine, now: float, most: int) -> list[bytes]:
         nonlocal failures
         if failures:
             failures -= 1
             raise RuntimeError("packet builder capacity exhausted")
-        return send(self, now)
+        return send(self, now, most)
 
     accept = server.endpoint.engines.accept
 
     def accept_failing(cid: bytes, datagram_bytes: int) -> Engine:
         engine = accept(cid, datagram_bytes)
-        monkeypatch.setattr(engine, "datagrams_to_send", lambda now: fail_at_first(engine, now))
+        monkeypatch.setattr(engine, "datagrams_to_send", partial(fail_at_first, engine))
         return engine
 
     monkeypatch.setattr(server.endpoint.engines, "accept", accept_failing)

@@ -16,6 +16,7 @@ from hdpd.link.engine import (
     EngineFactory,
     EngineName,
 )
+from hdpd.link.qh3_bulk import BulkCore, gather
 from hdpd.link.session import Session
 from hdpd.link.stream import Stream
 from hdpd.wire.messages import Announce, Request, ResetCode
@@ -169,8 +170,13 @@ async def test_the_private_members_that_the_engine_uses_exist(engine: EngineName
     async with pair((engine, engine)) as (_, server, near, _):
         connection = connection_of(near)._engine._connection
         if engine == "qh3":
-            assert callable(connection._core.poll_transmit)
+            assert isinstance(connection._core, BulkCore)  # it was put there after the handshake
             assert connection._core.poll_transmit(0.0) is None
+            assert connection._core.next_event() is None
+            connection._core.stream_data.append(("stream_data", 0, b"x", False))
+            connection._drain_core()
+            assert connection.next_event() is None, "stream data is kept back"
+            connection._core.stream_data.clear()
         else:
             with await near.call(REQUEST, budget=1000) as stream:
                 sender = connection._streams[stream.id].sender
@@ -215,3 +221,14 @@ async def test_a_peer_that_leaves_out_the_beginning_costs_little(
                     expected = MAX_STREAM_WINDOW  # it has one window for both directions
                 assert granted == expected
                 assert engine._connection._remote_max_data <= MAX_CONNECTION_WINDOW
+
+
+def test_stream_data_is_gathered_by_stream() -> None:
+    data = [
+        ("stream_data", 0, b"a", False),
+        ("stream_data", 4, b"x", False),
+        ("stream_data", 0, b"b", True),
+        ("stream_data", 4, b"y", False),
+    ]
+    assert gather(data) == {0: ([b"a", b"b"], True), 4: ([b"x", b"y"], False)}
+    assert data == []

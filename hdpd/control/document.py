@@ -145,9 +145,11 @@ def _errors() -> Iterator[str]:
 
 def _kinds(base: type[HdpdError]) -> Iterator[type[HdpdError]]:
     for kind in base.__subclasses__():
-        if kind is not StartError:  # nobody can call what did not start
+        if kind is StartError:  # nobody can call what did not start
+            continue
+        if "code" in vars(kind):  # else it never leaves hdpd
             yield kind
-            yield from _kinds(kind)
+        yield from _kinds(kind)
 
 
 def _anchor(name: str) -> str:

@@ -10,10 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Literal, Protocol
 
 from hdpd.identity.keys import Certificate
 from hdpd.link.demux import CID_BYTES
+from hdpd.link.qh3_bulk import BulkCore, gather
+from hdpd.link.sockets import MAX_SEGMENTS
 from hdpd.wire.codec import MAX_FRAME_BYTES
 
 EngineName = Literal["qh3", "aioquic"]
@@ -34,6 +39,7 @@ REQUEST_WINDOW = 2 * MAX_FRAME_BYTES  # of a stream that the peer opens
 # Both libraries log to "quic", qh3 a warning for each connection that a peer closes.
 logging.getLogger("quic").setLevel(logging.ERROR)
 
+_first = itemgetter(0)
 _PEER_ADDRESS = ("192.0.2.1", 3031)
 _ED25519 = 0x0807  # TLS SignatureScheme, RFC 8446 section 4.2.3
 _CERT_NONE = 0  # the key is checked against the expected peer id after the handshake instead
@@ -154,6 +160,7 @@ class Engine:
         self.name = name
         self._connection = connection
         self._is_qh3 = name == "qh3"
+        self._bulk: BulkCore | None = None  # of qh3, once the handshake is over
         self._data_event = events.StreamDataReceived
         self._handlers: dict[type, Callable[[Events, Any], None]] = {
             events.HandshakeCompleted: lambda on, e: on.handshake_completed(),
@@ -187,6 +194,10 @@ class Engine:
 
     def receive_batch(self, buffer: bytes, segment_bytes: int, now: float) -> None:
         """Like `receive`, for datagrams that the kernel has joined (UDP_GRO)."""
+        if self._bulk is not None:
+            self._bulk.receive_gro_buffer(buffer, segment_bytes, _PEER_ADDRESS, now)
+            self._connection._drain_core()
+            return
         if self._is_qh3:
             self._connection.receive_gro_buffer(buffer, segment_bytes, _PEER_ADDRESS, now)
             return
@@ -195,12 +206,13 @@ class Engine:
                 buffer[start : start + segment_bytes], _PEER_ADDRESS, now
             )
 
-    def datagrams_to_send(self, now: float) -> list[bytes]:
+    def datagrams_to_send(self, now: float, most: int = MAX_SEGMENTS) -> list[bytes]:
+        """The next datagrams; fewer than `most` when there are no more now. aioquic gives all."""
         if self._is_qh3:
-            return self._poll_qh3(now)
+            return self._poll_qh3(now, most)
         return [datagram for datagram, _ in self._connection.datagrams_to_send(now)]
 
-    def _poll_qh3(self, now: float) -> list[bytes]:
+    def _poll_qh3(self, now: float, most: int) -> list[bytes]:
         """What `datagrams_to_send` does, without a log call, a wrapper and a tuple for each
         datagram: a sixth of the cost of sending. tests/test_engine.py fails when this moves.
         """
@@ -208,10 +220,9 @@ class Engine:
         datagrams: list[bytes] = []
         if core is None:
             return datagrams
-        poll = core.poll_transmit
+        transmits = iter(partial(core.poll_transmit, now), None)
         try:
-            while (transmit := poll(now)) is not None:
-                datagrams.append(transmit[0])
+            datagrams.extend(map(_first, islice(transmits, most)))
         except RuntimeError:
             # What was made before it failed is good; should the failure last, it comes again.
             if not datagrams:
@@ -231,6 +242,10 @@ class Engine:
         There is one data event for each datagram, so the data of a stream is gathered and handed
         over once.
         """
+        if self._bulk is not None and self._bulk.stream_data:
+            # Ahead of the other events: after one that ends a stream, it has no more data.
+            for stream_id, (received, end) in gather(self._bulk.stream_data).items():
+                on.stream_data_received(stream_id, received, end)
         next_event, data_event = self._connection.next_event, self._data_event
         gathered: dict[int, list[bytes]] = {}
         while (event := next_event()) is not None:
@@ -249,6 +264,8 @@ class Engine:
                 _hand_over(gathered, on)
                 handler(on, event)
         _hand_over(gathered, on)
+        if self._is_qh3 and self._bulk is None and self._connection._handshake_complete:
+            self._bulk = self._connection._core = BulkCore(self._connection._core)
 
     def has_stream_credit(self) -> bool:
         """Whether a stream may be opened now: in qh3, opening without credit ends the connection's

@@ -30,8 +30,8 @@ _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 BUFFER_BYTES = 8 * 1024 * 1024
 # Of one UDP message that is cut into segments. A little more is possible, but beyond the device's
 # gso_max_size (65,536 with all headers) the kernel cuts it up early and the receiver gets pieces.
-_MAX_MESSAGE_BYTES = 65_400
-_MAX_SEGMENTS = 64
+MAX_MESSAGE_BYTES = 65_400
+MAX_SEGMENTS = 64
 _MAX_RECEIVE_BYTES = 65_535
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4) * 2
 # Datagrams that the kernel would not take yet; beyond it they are dropped, as a router would.
@@ -182,18 +182,15 @@ def _runs(datagrams: Sequence[bytes]) -> Iterator[tuple[int, int]]:
     """Cuts a sequence into what one UDP_SEGMENT message can carry: equal sizes, the last one of a
     run may be shorter.
     """
-    start, count = 0, len(datagrams)
+    sizes = list(map(len, datagrams))
+    start, count = 0, len(sizes)
     while start < count:
-        size = len(datagrams[start])
-        most = min(_MAX_SEGMENTS, max(1, _MAX_MESSAGE_BYTES // max(1, size)))
-        end = start + 1
-        while end < count and end - start < most:
-            length = len(datagrams[end])
-            if length > size:
-                break
-            end += 1
-            if length < size:
-                break
+        size = sizes[start]
+        most = min(MAX_SEGMENTS, max(1, MAX_MESSAGE_BYTES // max(1, size)))
+        end = min(start + most, count)
+        if sizes[start:end].count(size) < end - start:
+            other = next(at for at in range(start, end) if sizes[at] != size)
+            end = other + 1 if sizes[other] < size else other
         yield start, end
         start = end
 

@@ -139,20 +139,23 @@ class Stream:
 
     async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes:
         """1 to `limit` raw bytes: all that has come. Raises like `receive`."""
+        return b"".join(await self.receive_chunks(limit, timeout))
+
+    async def receive_chunks(self, limit: int, timeout: float = 30.0) -> list[bytes]:
+        """1 to `limit` raw bytes in the pieces in which they came. Raises like `receive`."""
         if len(self._reader):
-            return self._reader.take(limit)
+            return [self._reader.take(limit)]
         while not self._chunks:
             await self._more(timeout)
-        chunks = self._chunks
         if self._buffered <= limit:
-            taken = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
-        else:
-            taken = self._take_some(limit)
-        self._buffered -= len(taken)
-        return taken
+            taken = list(self._chunks)
+            self._chunks.clear()
+            self._buffered = 0
+            return taken
+        self._buffered -= limit
+        return self._take_some(limit)
 
-    def _take_some(self, limit: int) -> bytes:
+    def _take_some(self, limit: int) -> list[bytes]:
         pieces: list[bytes] = []
         while limit:
             chunk = self._chunks.popleft()
@@ -161,7 +164,7 @@ class Stream:
                 chunk = chunk[:limit]
             pieces.append(chunk)
             limit -= len(chunk)
-        return b"".join(pieces)
+        return pieces
 
     async def _more(self, timeout: float) -> None:
         if self._error is not None:

@@ -14,30 +14,31 @@ from hdpd.transfers.ranges import Window
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = 2  # one may sync while the other writes; more would only wait for the same disk
-
 
 class Disk:
-    """The download directory's worker threads, and the window of bytes on their way to it."""
+    """The download directory's worker threads, and the window of bytes on their way to it.
+
+    One thread writes: two of them would only burn time over the lock of the same file or directory.
+    Another one waits for syncs, so that writing goes on meanwhile.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.window = Window()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="downloads")
-        self._syncing = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="downloads-write")
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="downloads-sync")
         self._waiting: set[Callable[[], None]] = set()
 
     def submit(
         self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs
     ) -> asyncio.Future[T]:
-        """Runs `function` in a worker thread."""
+        """Runs `function` in the thread that writes."""
         call = functools.partial(function, *arguments, **options)
-        return asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return asyncio.get_running_loop().run_in_executor(self._writer, call)
 
     async def sync(self, function: Callable[[], T]) -> T:
-        """Like `submit`, for what waits for the disk: one at a time, so that others can write."""
-        async with self._syncing:
-            return await self.submit(function)
+        """Like `submit`, for what waits for the disk."""
+        return await asyncio.get_running_loop().run_in_executor(self._syncer, function)
 
     def give(self, cost: int) -> None:
         """Gives room in the window back and wakes those who wait for some."""
@@ -52,4 +53,5 @@ class Disk:
 
     def close(self) -> None:
         """Ends the threads after what they were given; does not wait for a disk that hangs."""
-        self._threads.shutdown(wait=False)
+        self._writer.shutdown(wait=False)
+        self._syncer.shutdown(wait=False)

@@ -17,7 +17,7 @@ from hdpd.wire import fields
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Read, ReadStarted, Request, ResetCode, raise_if_error, read_ended
 
-CHUNK_BYTES = 1024 * 1024
+MOST_BYTES = 1024 * 1024
 ANSWER_SECONDS = 30.0
 QUEUE_SECONDS = 60.0  # who waits is told its place every 15 s; four times nothing is a dead peer
 MAX_QUEUED_FRAMES = 4000  # some 15 hours; then the question is asked anew
@@ -29,7 +29,7 @@ class Stream(Protocol):
 
     async def receive(self, timeout: float = ...) -> Message: ...
 
-    async def receive_bytes(self, limit: int, timeout: float = ...) -> bytes: ...
+    async def receive_chunks(self, limit: int, timeout: float = ...) -> list[bytes]: ...
 
     def reset(self, code: ResetCode) -> None: ...
 
@@ -64,15 +64,15 @@ class AskAgain(HdpdError):
 
 @dataclass(slots=True)
 class RemoteRead:
-    """An answered read: `started` says what the file is, `chunk` gives its bytes."""
+    """An answered read: `started` says what the file is, `chunks` gives its bytes."""
 
     stream: Stream
     started: ReadStarted
     missing: int
     on_bytes: Callable[[int], None]
 
-    async def chunk(self) -> bytes:
-        """The next bytes, at most CHUNK_BYTES; empty when all have come and are verified.
+    async def chunks(self) -> list[bytes]:
+        """The next bytes, at most MOST_BYTES; empty when all have come and are verified.
 
         Raises:
             FileChanged: the validator after the bytes is another one.
@@ -80,20 +80,21 @@ class RemoteRead:
         """
         if not self.missing:
             await self._verify()
-            return b""
-        data = await self.stream.receive_bytes(min(self.missing, CHUNK_BYTES), ANSWER_SECONDS)
-        if not data:
+            return []
+        chunks = await self.stream.receive_chunks(min(self.missing, MOST_BYTES), ANSWER_SECONDS)
+        size = sum(map(len, chunks))
+        if not size:
             raise ProtocolError("the peer ended a file early")
-        self.missing -= len(data)
-        self.on_bytes(len(data))
-        return data
+        self.missing -= size
+        self.on_bytes(size)
+        return chunks
 
     async def all(self) -> bytes:
         """All bytes at once, verified; for a read of modest length."""
-        chunks = []
-        while chunk := await self.chunk():
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        all_chunks: list[bytes] = []
+        while chunks := await self.chunks():
+            all_chunks += chunks
+        return all_chunks[0] if len(all_chunks) == 1 else b"".join(all_chunks)
 
     async def _verify(self) -> None:
         end = await self.stream.receive(ANSWER_SECONDS)

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from hdpd.errors import DiskFull, HdpdError, StorageError
 from hdpd.transfers.directories import Components
@@ -87,7 +88,7 @@ class Finisher:
         complete = [i for i, ending in enumerate(batch) if isinstance(ending.step, Complete)]
         if complete:
             files = [ending.step for ending in batch if isinstance(ending.step, Complete)]
-            finished = await self._disk.submit(finish_batch, self._disk.root, files)
+            finished = await self._disk.sync(partial(finish_batch, self._disk.root, files))
             for index, result in zip(complete, finished, strict=True):
                 results[index] = result
         return results

@@ -23,7 +23,6 @@ UNKNOWN_SIZE = MIB
 """What is asked for of a file of unknown size: small ones come at once."""
 
 WRITE_BYTES = MIB  # one trip to a worker thread, 100 us, for so many bytes
-WRITE_CHUNKS = 512  # half of what one pwritev takes (IOV_MAX)
 RECORD_BYTES = 8 * MIB  # a sync and a transaction for at least so many bytes ...
 RECORD_SECONDS = 5.0  # ... or after so long on a slow line
 
@@ -100,12 +99,13 @@ class LargeFile:
         chunks: list[bytes] = []
         size, offset = 0, asked.start
         try:
-            while chunk := await read.chunk():
-                received += len(chunk)
-                self._count(len(chunk))
-                chunks.append(chunk)
-                size += len(chunk)
-                if size >= WRITE_BYTES or len(chunks) >= WRITE_CHUNKS:
+            while more := await read.chunks():
+                more_bytes = sum(map(len, more))
+                received += more_bytes
+                self._count(more_bytes)
+                chunks += more
+                size += more_bytes
+                if size >= WRITE_BYTES:
                     if write is not None:
                         await asyncio.shield(write)
                     write = self._write(chunks, offset, asked.fresh, plan)

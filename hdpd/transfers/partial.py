@@ -21,6 +21,8 @@ from hdpd.transfers.filesystem import start_writing_out, storage_error, sync_dir
 
 ZEROS = bytes(1024 * 1024)  # as long as the longest chunk that a stream hands out
 
+IOV_MAX = 1024  # buffers that one pwritev takes
+
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -72,7 +74,7 @@ class PartialFile:
         return partial
 
     def write(self, chunks: Sequence[bytes], offset: int, *, fresh: bool) -> None:
-        """Writes the chunks (each at most 1 MiB, at most 1024) one after another at `offset`.
+        """Writes the chunks (each at most 1 MiB) one after another at `offset`.
 
         `fresh` says that nothing was ever written there, so that zeros need not be either.
         """
@@ -81,13 +83,19 @@ class PartialFile:
             end = offset + sum(map(len, chunks))
             chunks, offset = (b"\0",), end - 1
         try:
-            written = os.pwritev(self._descriptor, chunks, offset)
-            length = sum(map(len, chunks))
-            if written < length:
-                self._write_rest(b"".join(chunks)[written:], offset + written)
-            start_writing_out(self._descriptor, offset, length)
+            end = offset
+            for first in range(0, len(chunks), IOV_MAX):
+                end += self._write_group(chunks[first : first + IOV_MAX], end)
+            start_writing_out(self._descriptor, offset, end - offset)
         except OSError as error:
             raise storage_error(error, "write", self._name) from None
+
+    def _write_group(self, chunks: Sequence[bytes], offset: int) -> int:
+        written = os.pwritev(self._descriptor, chunks, offset)
+        length = sum(map(len, chunks))
+        if written < length:
+            self._write_rest(b"".join(chunks)[written:], offset + written)
+        return length
 
     def _write_rest(self, data: bytes, offset: int) -> None:
         # A short write is what precedes ENOSPC.

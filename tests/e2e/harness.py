@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -13,6 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from hdpctl.client import Client
+from hdpctl.server import Route, parse_server
 
 T = TypeVar("T")
 
@@ -171,7 +173,12 @@ class Daemon:
         return message
 
     def rpc(self, method: str, **parameters: Any) -> Any:
-        return json.loads(self.ctl("rpc", method, json.dumps(parameters)))
+        """What the method answers, asked for without the cost of another process."""
+        client = Client(Route([parse_server(f"unix:{self.socket}")]), None)
+        try:
+            return client.call(method, parameters)
+        finally:
+            client.close()
 
     @property
     def name(self) -> str:
@@ -185,7 +192,7 @@ class Daemon:
 
     def connected(self) -> set[str]:
         """The ids of the connected peers."""
-        peers = json.loads(self.ctl("peers", "--json"))["peers"]
+        peers = self.rpc("peers.list")["peers"]
         return {peer["id"] for peer in peers if peer["state"] == "connected"}
 
     def wait_connected(self, *others: Daemon, within: float = CONNECTED_S) -> None:
