@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 API_VERSION = 1
 STOP_TIMEOUT_S = 4.0  # systemd and people expect a stop within 5 s
 STATUS_INTERVAL_S = 10.0
+GC_OBJECTS = 20_000  # made before the youngest are looked through; about 2 MB
 
 
 async def run(config: Config, read_config: Callable[[], Config]) -> int:
@@ -141,6 +143,10 @@ class App:
         self._notifier.ready(self._status())
         log.info("ready: %s, UDP port %s", name_of(self._identity.peer_id), self._endpoint.ports)
         self._show_login_link()
+        # What was made so far stays, and what is made from now on is mostly freed without the
+        # collector: looking through it all every 700 objects took a tenth of a transfer's time.
+        gc.freeze()
+        gc.set_threshold(GC_OBJECTS, 10, 10)
 
     def _show_login_link(self) -> None:
         """On a terminal only: a log is read by more people than the owner."""

@@ -56,6 +56,6 @@ def test_this_machine_has_a_loopback_address() -> None:
 
 def test_what_is_on_the_link() -> None:
     addresses = (LAN4, LAN6)
-    assert on_link_payload_bytes("192.168.1.77", addresses) == 1452
+    assert on_link_payload_bytes("192.168.1.77", addresses) == 1472
     assert on_link_payload_bytes("192.168.2.77", addresses) is None
     assert on_link_payload_bytes("2001:db8::77%eth0", addresses) == 1452

@@ -473,7 +473,7 @@ async def test_datagram_sizes_follow_the_route() -> None:
             InterfaceAddress("tun0", "198.51.100.1", 24, 1000),
         )
         for host, size in {
-            "192.0.2.77": 1452,
+            "192.0.2.77": 1472,
             "2001:db8::77": 1352,
             "198.51.100.77": 1200,  # smaller ones carry no QUIC
             "203.0.113.77": 1200,

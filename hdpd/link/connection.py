@@ -293,16 +293,15 @@ class Connection:
             ConnectionLost: the connection has ended.
             Busy: no stream could be opened for 30 s.
         """
-        try:
-            async with asyncio.timeout(STREAM_CREDIT_TIMEOUT_S):
-                while not self.ended and (
-                    self._own_streams >= MAX_OPEN_STREAMS or not self._engine.has_stream_credit()
-                ):
-                    waiter = self._loop.create_future()
-                    self._credit.append(waiter)
-                    await waiter
-        except TimeoutError:
-            raise Busy("the peer answers too slowly for another request") from None
+        if not self._may_open_stream():
+            try:
+                async with asyncio.timeout(STREAM_CREDIT_TIMEOUT_S):
+                    while not self.ended and not self._may_open_stream():
+                        waiter = self._loop.create_future()
+                        self._credit.append(waiter)
+                        await waiter
+            except TimeoutError:
+                raise Busy("the peer answers too slowly for another request") from None
         if self.ended:
             raise self.ended
         stream = Stream(self, self._engine.next_stream_id(), budget)
@@ -311,6 +310,9 @@ class Connection:
         # The engine counts a stream as opened by its first data; claim the id at once.
         self._engine_send(stream.id, b"", end=False)
         return stream
+
+    def _may_open_stream(self) -> bool:
+        return self._own_streams < MAX_OPEN_STREAMS and self._engine.has_stream_credit()
 
     @property
     def expects_answers(self) -> bool:

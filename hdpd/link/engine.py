@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from hdpd.identity.keys import Certificate
 from hdpd.link.demux import CID_BYTES
-from hdpd.link.qh3_bulk import BulkCore, gather
+from hdpd.link.qh3_bulk import BulkCore
 from hdpd.link.sockets import MAX_SEGMENTS
 from hdpd.wire.codec import MAX_FRAME_BYTES
 
@@ -26,8 +26,7 @@ EngineName = Literal["qh3", "aioquic"]
 ALPN = "hdp/1"
 IDLE_TIMEOUT_S = 30.0
 SAFE_DATAGRAM_BYTES = 1200  # works on every path that can carry QUIC (RFC 9000, section 14)
-# qh3 tells its peer to send at most 1472; 1452 is what an Ethernet carries over IPv6.
-LARGE_DATAGRAM_BYTES = 1452
+LARGE_DATAGRAM_BYTES = 1472  # over IPv4 on an Ethernet, and what qh3 tells its peer to send at most
 
 # Credit is given anew as data comes in order, so these do not limit a transfer below 80 MB/s at
 # 200 ms. They bound what a peer can make a library keep by leaving the beginning of a stream out,
@@ -242,9 +241,9 @@ class Engine:
         There is one data event for each datagram, so the data of a stream is gathered and handed
         over once.
         """
-        if self._bulk is not None and self._bulk.stream_data:
+        if self._bulk is not None:
             # Ahead of the other events: after one that ends a stream, it has no more data.
-            for stream_id, (received, end) in gather(self._bulk.stream_data).items():
+            for stream_id, received, end in self._bulk.take_stream_data():
                 on.stream_data_received(stream_id, received, end)
         next_event, data_event = self._connection.next_event, self._data_event
         gathered: dict[int, list[bytes]] = {}

@@ -13,7 +13,7 @@ import ifaddr
 _SIOCGIFMTU = 0x8921  # linux/sockios.h
 _DEFAULT_MTU = 1500
 _LOOPBACK_MTU = 65536  # of Linux, by way of which a machine reaches its own addresses
-_IP_AND_UDP_BYTES = 48  # of IPv6, the larger one
+_HEADER_BYTES = {4: 28, 6: 48}  # of IP and UDP together
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ def on_link_payload_bytes(host: str, addresses: tuple[InterfaceAddress, ...]) ->
     """How large a UDP payload the direct link to `host` carries; None behind a router."""
     ip = ipaddress.ip_address(host.partition("%")[0])
     if any(ip == address.ip for address in addresses):
-        return _LOOPBACK_MTU - _IP_AND_UDP_BYTES  # whichever interface the address is of
+        return _LOOPBACK_MTU - _HEADER_BYTES[ip.version]  # whichever interface has the address
     for address in addresses:
         network = address.network
         if ip.version == network.version and ip in network:
-            return address.mtu - _IP_AND_UDP_BYTES
+            return address.mtu - _HEADER_BYTES[ip.version]
     return None

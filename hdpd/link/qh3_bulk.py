@@ -16,31 +16,30 @@ class BulkCore:
 
     def __init__(self, core: Any) -> None:
         self._core = core
-        self.stream_data: list[tuple[str, int, bytes, bool]] = []
+        self._chunks: dict[int, list[bytes]] = {}
+        self._ended: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._core, name)
 
     def next_event(self) -> tuple[Any, ...] | None:
         """The next event that is not stream data."""
-        next_event, keep = self._core.next_event, self.stream_data.append
-        while (event := next_event()) is not None and event[0] == "stream_data":
-            keep(event)
-        return event  # type: ignore[no-any-return]
+        current, chunks = -1, []
+        for event in iter(self._core.next_event, None):
+            if event[0] != "stream_data":
+                return event  # type: ignore[no-any-return]
+            _, stream_id, data, end = event
+            if stream_id != current:
+                current, chunks = stream_id, self._chunks.setdefault(stream_id, [])
+            chunks.append(data)
+            if end:
+                self._ended.add(stream_id)
+        return None
 
-
-def gather(stream_data: list[tuple[str, int, bytes, bool]]) -> dict[int, tuple[list[bytes], bool]]:
-    """By stream: its chunks, and whether the last is its end. Empties `stream_data`."""
-    gathered: dict[int, tuple[list[bytes], bool]] = {}
-    chunks: list[bytes] = []
-    current = None
-    for _, stream_id, data, end in stream_data:
-        if stream_id != current:
-            current = stream_id
-            chunks = gathered[stream_id][0] if stream_id in gathered else []
-            gathered[stream_id] = chunks, False
-        chunks.append(data)
-        if end:
-            gathered[stream_id] = chunks, True
-    stream_data.clear()
-    return gathered
+    def take_stream_data(self) -> list[tuple[int, list[bytes], bool]]:
+        """What was kept back, by stream: its chunks, and whether the last is its end."""
+        if not self._chunks:
+            return []
+        taken = [(key, chunks, key in self._ended) for key, chunks in self._chunks.items()]
+        self._chunks, self._ended = {}, set()
+        return taken

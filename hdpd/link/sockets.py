@@ -62,7 +62,6 @@ class UdpSocket:
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         self._segmentation = True
-        self._buffer = bytearray(_MAX_RECEIVE_BYTES)
         self._unsent: deque[tuple[Sequence[bytes], SocketAddress]] = deque()
         self.dropped = 0
 
@@ -87,24 +86,23 @@ class UdpSocket:
 
     def receive(self, max_batches: int) -> Iterator[Received]:
         """What has arrived, until there is no more or `max_batches` were taken."""
-        buffer, view = [self._buffer], memoryview(self._buffer)
-        receive = self._socket.recvmsg_into
+        receive = self._socket.recvmsg
         for _ in range(max_batches):
             try:
-                size, ancillary, _flags, address = receive(buffer, _ANCILLARY_BYTES)
+                data, ancillary, _flags, address = receive(_MAX_RECEIVE_BYTES, _ANCILLARY_BYTES)
             except _BLOCKED:
                 return
             except OSError as error:
                 # An ICMP error for something sent earlier; QUIC has its own timers for that.
                 log.debug("receiving: %s", error)
                 continue
-            if not size:
+            if not data:
                 continue  # an empty datagram is nothing of ours
-            segment = size
-            for level, kind, data in ancillary:
+            segment = len(data)
+            for level, kind, control in ancillary:
                 if level == _SOL_UDP and kind == _UDP_GRO:
-                    segment = struct.unpack_from("i", data)[0] or size
-            yield Received(bytes(view[:size]), segment, address)
+                    segment = struct.unpack_from("i", control)[0] or segment
+            yield Received(data, segment, address)
 
     def send(self, datagrams: Sequence[bytes], address: SocketAddress) -> None:
         """Sends in order; what the kernel does not take yet waits for `flush`, bounded."""

@@ -6,9 +6,9 @@ asks for. A read that waits holds no part of the window, which others can use.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import AskAgain, RemoteRead, Session, start_read
@@ -16,7 +16,9 @@ from hdpd.transfers.ranges import KIB, Pace
 from hdpd.transfers.records import Download
 from hdpd.wire.messages import Read
 
-MAX_READS = 64  # in flight; a connection has 100 streams, and other requests need some
+T = TypeVar("T")
+
+MAX_READS = 88  # in flight; a connection has 100 streams, and other requests need some
 READ_COST = 16 * KIB  # what a read costs beside its bytes: buffers, and a place in a batch
 
 
@@ -48,22 +50,26 @@ class Asker:
         """Whether a read of `size` bytes may begin; `held_already`: the window counts it."""
         if self.reads >= (MAX_READS if self._granted else 1):
             return False
-        cost = size + READ_COST
-        if self.reads and self.pace.in_flight + cost > self.pace.limit(self._session.rtt):
+        if self.reads and not self._has_room(size):
             return False
-        if held_already or self._disk.window.allows(cost):
+        if held_already or self._disk.window.allows(size + READ_COST):
             return True
         self._disk.wake_when_room(self._changed)
         return False
+
+    def _has_room(self, size: int) -> bool:
+        """Whether the line has room for `size` bytes more under way."""
+        return self.pace.in_flight + size + READ_COST <= self.pace.limit(self._session.rtt)
 
     def reserve(self, size: int) -> None:
         """Counts a read of `size` bytes; `read` has to follow, unless everything is given up."""
         self.reads += 1
         self.pace.asked(size + READ_COST)
 
-    @contextlib.asynccontextmanager
-    async def read(self, request: Read) -> AsyncIterator[RemoteRead]:
-        """Asks, waits in line, and gives the answered read; ends the stream and the reservation."""
+    async def read(self, request: Read, use: Callable[[RemoteRead], Awaitable[T]]) -> T:
+        """Asks, waits in line, and returns what `use` makes of the answered read; ends the stream
+        and the reservation.
+        """
         missing = request.length + READ_COST
 
         def arrived(size: int) -> None:
@@ -71,6 +77,10 @@ class Asker:
             missing -= size
             self.pace.arrived(size, time.monotonic())
             self._download.received_bytes += size
+            if missing > READ_COST and self._has_room(self.pace.range_length):
+                # Not only when a read ends: they share the line, so they end at the same time, and
+                # the peer would have nothing to do until it is asked for more.
+                self._changed()
 
         def queued(position: int) -> None:
             self._wait_in_line(request, position)
@@ -83,11 +93,12 @@ class Asker:
             self._changed()
             try:
                 with read.stream:
-                    yield read
+                    result = await use(read)
             finally:
                 self._sending -= 1
             arrived_cost, missing = missing, 0
             self.pace.arrived(arrived_cost, time.monotonic())
+            return result
         finally:
             self.pace.returned(missing)
             self._leave_line(request)

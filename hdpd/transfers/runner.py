@@ -20,7 +20,7 @@ from hdpd.errors import (
 from hdpd.transfers.asking import READ_COST, Asker
 from hdpd.transfers.disk import Disk
 from hdpd.transfers.feed import Feed
-from hdpd.transfers.fetch import AskAgain, Session
+from hdpd.transfers.fetch import AskAgain, RemoteRead, Session
 from hdpd.transfers.finisher import Ending, Finisher, Step
 from hdpd.transfers.largefile import AlreadyThere, LargeFile
 from hdpd.transfers.ranges import FileRanges, Range
@@ -203,14 +203,16 @@ class Runner:
     async def _fetch_small(self, file: FileRecord, size: int) -> None:
         """Fetches a file with one read, into memory."""
         release = functools.partial(self._release, size + READ_COST)
+
+        async def take(read: RemoteRead) -> bytes:
+            file.mtime_ns = read.started.mtime_ns
+            if read.started.size != size:
+                file.size = read.started.size
+                raise FileChanged(f"its size is {file.size:,} and not as listed {size:,}")
+            return await read.all()
+
         try:
-            async with self._asker.read(Read(self._path(file), 0, size)) as read:
-                started = read.started
-                file.mtime_ns = started.mtime_ns
-                if started.size != size:
-                    file.size = started.size
-                    raise FileChanged(f"its size is {started.size:,} and not as listed {size:,}")
-                data = await read.all()
+            data = await self._asker.read(Read(self._path(file), 0, size), take)
         except HdpdError as error:
             release()
             self._try_again(file, error)
@@ -248,8 +250,7 @@ class Runner:
     async def _fetch_range(self, large: LargeFile, asked: Range, plan: FileRanges) -> None:
         request = Read(self._path(large.file), asked.start, asked.length, large.file.validator)
         try:
-            async with self._asker.read(request) as read:
-                await large.copy(read, asked, plan)
+            await self._asker.read(request, lambda read: large.copy(read, asked, plan))
         except AlreadyThere as there:
             self._end_large(large, there.finished)
         except HdpdError as error:
