@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pycddl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -319,7 +320,6 @@ def test_every_code_is_documented() -> None:
 @cache
 def grammar(rule: str) -> Callable[[bytes], bool]:
     """Whether bytes are what `rule` says."""
-    pycddl = pytest.importorskip("pycddl")
     schema = pycddl.Schema(f"start = {rule}\n" + (ROOT / "docs/protocol.cddl").read_text())
 
     def is_valid(cbor: bytes) -> bool:
