@@ -73,7 +73,9 @@ class FakeStream:
             item = self._items.get_nowait()
         else:
             try:
-                item = await asyncio.wait_for(self._items.get(), timeout)
+                # Not wait_for: it loses a cancellation when an item comes in the same moment.
+                async with asyncio.timeout(timeout):
+                    item = await self._items.get()
             except TimeoutError:
                 raise TimedOut from None
         if isinstance(item, HdpdError):

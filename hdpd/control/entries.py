@@ -9,18 +9,11 @@ from collections.abc import Sequence
 
 from hdpd.control.parameters import FilesList
 from hdpd.control.services import Json, Peers, Services, Session
-from hdpd.errors import InvalidParams, PathInvalid, PeerNotConnected, ProtocolError, TimedOut
+from hdpd.errors import InvalidParams, PathInvalid, PeerNotConnected, TimedOut
 from hdpd.identity.names import name_of
-from hdpd.wire import fields
-from hdpd.wire.messages import (
-    MAX_CURSOR_BYTES,
-    Entry,
-    EntryType,
-    Ls,
-    entries_from_wire,
-    raise_if_error,
-)
-from hdpd.wire.paths import MAX_NAME_BYTES, MAX_PATH_BYTES, RemotePath
+from hdpd.transfers.listing import ask_for_page
+from hdpd.wire.messages import MAX_CURSOR_BYTES, Entry, EntryType, Ls
+from hdpd.wire.paths import RemotePath
 
 SELF = "self"
 LIST_SECONDS = 30.0  # for a whole page; a slow link gets along with smaller pages
@@ -28,8 +21,6 @@ LIST_SECONDS = 30.0  # for a whole page; a slow link gets along with smaller pag
 # Pages of a recursive listing are shorter than asked for, as each entry may be a long path: the
 # client goes on with the cursor all the same. It keeps what one answer can cost below 9 MB.
 MAX_RECURSIVE_ENTRIES = 2000
-ENTRY_OVERHEAD_BYTES = 64  # of CBOR around the path
-ANSWER_OVERHEAD_BYTES = 64 * 1024  # frames, cursor, errors
 
 
 def connected_session(peers: Peers, text: str) -> Session:
@@ -87,7 +78,7 @@ async def list_files(services: Services, params: FilesList) -> Json:
         request = Ls(path, params.recursive, params.sort, limit, cursor)
         try:
             async with asyncio.timeout(LIST_SECONDS):
-                entries, next_cursor = await _ask(session, request)
+                entries, next_cursor = await ask_for_page(session, request, LIST_SECONDS)
         except TimeoutError:
             raise TimedOut(f"{session.name} did not send the listing in time") from None
     rows = [_list_row(path, entry) for entry in entries]
@@ -104,23 +95,3 @@ def _list_row(base: RemotePath, entry: Entry) -> Json | None:
     except PathInvalid:
         return None
     return {"name": entry.path.name.text, **entry_json(entry, path)}
-
-
-async def _ask(session: Session, request: Ls) -> tuple[list[Entry], bytes | None]:
-    longest = MAX_PATH_BYTES if request.recursive else MAX_NAME_BYTES
-    budget = ANSWER_OVERHEAD_BYTES + request.limit * (longest + ENTRY_OVERHEAD_BYTES)
-    entries: list[Entry] = []
-    with await session.call(request, budget=budget) as stream:
-        while True:
-            answer = await stream.receive(LIST_SECONDS)
-            raise_if_error(answer)
-            if "end" in answer:
-                return entries, fields.optional_bytes(answer, "cursor", MAX_CURSOR_BYTES)
-            # A name with a slash in a plain listing would be somewhere else than it says.
-            entries += [
-                entry
-                for entry in entries_from_wire(answer, "entries")
-                if request.recursive or b"/" not in entry.path.raw
-            ]
-            if len(entries) > request.limit:
-                raise ProtocolError(f"{session.name} listed more than was asked for")

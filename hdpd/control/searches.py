@@ -7,16 +7,11 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from hdpd.control.entries import (
-    ANSWER_OVERHEAD_BYTES,
-    ENTRY_OVERHEAD_BYTES,
-    SELF,
-    connected_session,
-    entry_json,
-)
+from hdpd.control.entries import SELF, connected_session, entry_json
 from hdpd.control.parameters import FilesSearch
 from hdpd.control.services import Json, Services, Session
 from hdpd.errors import Busy, HdpdError
+from hdpd.transfers.listing import ANSWER_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES
 from hdpd.wire.messages import Entry, Search, entries_from_wire, raise_if_error
 from hdpd.wire.paths import MAX_PATH_BYTES
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
 
 from hdpd.errors import LimitReached, NotADirectory, PathInvalid, ProtocolError
-from hdpd.transfers.fetch import Session
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
 from hdpd.wire import fields
+from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     MAX_CURSOR_BYTES,
     Entry,
     EntryType,
     Ls,
+    Request,
     entries_from_wire,
     raise_if_error,
 )
-from hdpd.wire.paths import MAX_PATH_BYTES, RemotePath
+from hdpd.wire.paths import MAX_NAME_BYTES, MAX_PATH_BYTES, RemotePath
 
 PAGE_ENTRIES = 2000
 """One request and one transaction; about 1 MB of memory, at worst (paths of full length) 9 MB."""
 
-PAGE_BYTES = PAGE_ENTRIES * (MAX_PATH_BYTES + 64) + MAX_CURSOR_BYTES + 4096
+ENTRY_OVERHEAD_BYTES = 64  # of CBOR around the path
+ANSWER_OVERHEAD_BYTES = 64 * 1024  # frames, cursor, errors
 
 MAX_FILES = 5_000_000
 """Of one download: five times the largest share that is planned for; about 150 bytes of state.db
@@ -31,7 +35,26 @@ each. A peer that lists without end stops here."""
 ANSWER_SECONDS = 60.0  # the peer may be busy scanning
 
 
-async def list_next_page(session: Session, download: Download, store: Store) -> None:
+class AnswerStream(Protocol):
+    """What a listing needs of the stream of an answer."""
+
+    async def receive(self, timeout: float = ...) -> Message: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class ListingSession(Protocol):
+    """What a listing needs of a session."""
+
+    async def call(self, request: Request, *, budget: int) -> AnswerStream: ...
+
+
+async def list_next_page(session: ListingSession, download: Download, store: Store) -> None:
     """Asks for one more page and stores it; `download.listed` says whether it was the last.
 
     A download of unknown type gets its type by the first page. Cancelled or failed, it can simply
@@ -45,7 +68,8 @@ async def list_next_page(session: Session, download: Download, store: Store) -> 
     files: list[FileRecord] = []
     last = await store.last_file(download)
     try:
-        entries, cursor = await _ask(session, download)
+        request = Ls(download.path, recursive=True, limit=PAGE_ENTRIES, cursor=download.cursor)
+        entries, cursor = await ask_for_page(session, request, ANSWER_SECONDS)
     except NotADirectory:
         if download.type == "directory":
             raise
@@ -70,17 +94,31 @@ async def list_next_page(session: Session, download: Download, store: Store) -> 
     await store.append(download, files)
 
 
-async def _ask(session: Session, download: Download) -> tuple[list[Entry], bytes | None]:
-    request = Ls(download.path, recursive=True, limit=PAGE_ENTRIES, cursor=download.cursor)
+async def ask_for_page(
+    session: ListingSession, request: Ls, answer_seconds: float
+) -> tuple[list[Entry], bytes | None]:
+    """One page of a peer's directory, and the cursor of the next one.
+
+    Raises:
+        ProtocolError: more entries than were asked for.
+        HdpdError: what the peer answered, or why there was no answer within `answer_seconds`.
+    """
+    longest = MAX_PATH_BYTES if request.recursive else MAX_NAME_BYTES
+    budget = ANSWER_OVERHEAD_BYTES + request.limit * (longest + ENTRY_OVERHEAD_BYTES)
     entries: list[Entry] = []
-    with await session.call(request, budget=PAGE_BYTES) as stream:
+    with await session.call(request, budget=budget) as stream:
         while True:
-            answer = await stream.receive(ANSWER_SECONDS)
+            answer = await stream.receive(answer_seconds)
             raise_if_error(answer)
             if "end" in answer:
                 return entries, fields.optional_bytes(answer, "cursor", MAX_CURSOR_BYTES)
-            entries += entries_from_wire(answer, "entries")
-            if len(entries) > PAGE_ENTRIES:
+            # A name with a slash in a plain listing would be somewhere else than it says.
+            entries += [
+                entry
+                for entry in entries_from_wire(answer, "entries")
+                if request.recursive or b"/" not in entry.path.raw
+            ]
+            if len(entries) > request.limit:
                 raise ProtocolError("the peer lists more entries than it was asked for")
 
 

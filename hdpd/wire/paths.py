@@ -16,6 +16,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 from hdpd.errors import PathInvalid
 
@@ -92,30 +93,17 @@ def _bytes_to_wire(raw: bytes) -> str | bytes:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class EntryName:
-    """One component of a path, safe to use as a file name below any directory.
-
-    Raises:
-        PathInvalid: empty, `.`, `..`, a slash or NUL inside, or over 255 bytes.
-    """
+class _Name:
+    """Bytes of the file system, as text for people and as CBOR for peers."""
 
     raw: bytes
 
-    def __post_init__(self) -> None:
-        raw = self.raw
-        if not raw or raw in {b".", b".."}:
-            raise PathInvalid(f"{text_from_bytes(raw)!r} cannot be the name of a shared file")
-        if b"/" in raw or b"\0" in raw:
-            raise PathInvalid(_FORBIDDEN_BYTES)
-        if len(raw) > MAX_NAME_BYTES:
-            raise PathInvalid(f"a name is longer than {MAX_NAME_BYTES} bytes")
-
     @classmethod
-    def from_text(cls, text: str) -> EntryName:
+    def from_text(cls, text: str) -> Self:
         return cls(bytes_from_text(text))
 
     @classmethod
-    def from_wire(cls, value: object) -> EntryName:
+    def from_wire(cls, value: object) -> Self:
         return cls(_bytes_from_wire(value))
 
     @property
@@ -130,14 +118,30 @@ class EntryName:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class RemotePath:
+class EntryName(_Name):
+    """One component of a path, safe to use as a file name below any directory.
+
+    Raises:
+        PathInvalid: empty, `.`, `..`, a slash or NUL inside, or over 255 bytes.
+    """
+
+    def __post_init__(self) -> None:
+        raw = self.raw
+        if not raw or raw in {b".", b".."}:
+            raise PathInvalid(f"{text_from_bytes(raw)!r} cannot be the name of a shared file")
+        if b"/" in raw or b"\0" in raw:
+            raise PathInvalid(_FORBIDDEN_BYTES)
+        if len(raw) > MAX_NAME_BYTES:
+            raise PathInvalid(f"a name is longer than {MAX_NAME_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RemotePath(_Name):
     """A path as a peer sees it: share name, then components; empty for the list of shares.
 
     Raises:
         PathInvalid: see `EntryName`; also when too long or too deep.
     """
-
-    raw: bytes
 
     def __post_init__(self) -> None:
         if not self.raw:
@@ -154,21 +158,6 @@ class RemotePath:
                 EntryName(component)
         if b"\0" in self.raw:
             raise PathInvalid(_FORBIDDEN_BYTES)
-
-    @classmethod
-    def from_text(cls, text: str) -> RemotePath:
-        return cls(bytes_from_text(text))
-
-    @classmethod
-    def from_wire(cls, value: object) -> RemotePath:
-        return cls(_bytes_from_wire(value))
-
-    @property
-    def text(self) -> str:
-        return text_from_bytes(self.raw)
-
-    def to_wire(self) -> str | bytes:
-        return _bytes_to_wire(self.raw)
 
     @property
     def is_root(self) -> bool:
@@ -198,6 +187,3 @@ class RemotePath:
 
     def __iter__(self) -> Iterator[EntryName]:
         return (EntryName(part) for part in self.raw.split(b"/") if part)
-
-    def __str__(self) -> str:
-        return self.text
