@@ -283,7 +283,9 @@ class Conductor:
             else:
                 await self._interrupt(download, error, session)
         finally:
-            del self._running[download.id]
+            # What is saved above lets the download begin anew already, as another task.
+            if self._running.get(download.id) is asyncio.current_task():
+                del self._running[download.id]
         self.show(download)
         self._decide_soon()
 
