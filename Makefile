@@ -71,6 +71,7 @@ types: .venv/stamp
 
 .PHONY: bench
 bench: .venv/stamp
+	@tests/debian-packages.sh rsync
 	$(BIN)/python -m tests.bench
 
 .PHONY: deb

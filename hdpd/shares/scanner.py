@@ -141,8 +141,11 @@ def forget_shares(writer: IndexWriter, roots: list[int]) -> None:
 
 
 def _send(report: Report) -> None:
-    sys.stdout.buffer.write(to_line(report))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(to_line(report))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(0)  # hdpd was killed; there is nobody to work for
 
 
 def _end_with_parent() -> None:

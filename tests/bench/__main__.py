@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tests.bench.report import Row, print_table
 from tests.bench.trees import make_small_files, make_wide_tree, random_file
+from tests.bench.yardsticks import rsync_rows
 from tests.e2e.harness import Daemon, Lab, wait_for
 
 MiB = 1024 * 1024
@@ -174,7 +175,7 @@ def _seconds(action: Callable[[], object]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller, in about a minute")
-    parser.add_argument("--only", choices=("large", "aioquic", "small", "index"))
+    parser.add_argument("--only", choices=("large", "aioquic", "small", "rsync", "index"))
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     chosen = parser.parse_args()
     quick, only = chosen.quick, chosen.only
@@ -186,6 +187,9 @@ def main() -> int:
         rows.append(large_file(chosen.directory, "aioquic", 64 if quick else 256, rounds, 30))
     if only in (None, "small"):
         rows.append(small_files(chosen.directory, 2000 if quick else 10_000, rounds, 2000))
+    if only in (None, "rsync"):
+        sizes = (256, 2000) if quick else (1024, 10_000)
+        rows.extend(rsync_rows(chosen.directory, *sizes))
     if only in (None, "index"):
         rows.extend(index(chosen.directory, 50_000 if quick else 1_000_000, rounds))
     processor = next(

@@ -8,20 +8,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. A negative `goal` is an upper limit, a positive one a lower limit."""
+    """One figure. A negative `goal` is an upper limit, a positive one a lower limit, and None says
+    that it is there to compare with.
+    """
 
     name: str
     value: float
     unit: str
-    goal: float
+    goal: float | None
     note: str
 
     @property
-    def met(self) -> bool:
-        return self.value >= self.goal if self.goal > 0 else self.value <= -self.goal
+    def met(self) -> str:
+        if self.goal is None:
+            return ""
+        met = self.value >= self.goal if self.goal > 0 else self.value <= -self.goal
+        return "yes" if met else "no"
 
     @property
     def goal_text(self) -> str:
+        if self.goal is None:
+            return ""
         return f"{'at least' if self.goal > 0 else 'at most'} {abs(self.goal):g}"
 
 
@@ -32,5 +39,5 @@ def print_table(machine: str, rows: Sequence[Row]) -> None:
     for row in rows:
         print(
             f"| {row.name} | {row.value:.3g} {row.unit} | {row.goal_text} "
-            f"| {'yes' if row.met else 'no'} | {row.note} |"
+            f"| {row.met} | {row.note} |"
         )

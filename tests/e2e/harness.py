@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hdpctl.client import Client
+from hdpctl.errors import ControlError
 from hdpctl.server import Route, parse_server
 
 T = TypeVar("T")
@@ -121,8 +122,11 @@ class Daemon:
     def _is_ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"{self.label} ended:\n{self.log()}"
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(self.socket)) == 0
+        try:
+            self.rpc("daemon.info")
+        except ControlError:
+            return False
+        return True
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
