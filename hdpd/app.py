@@ -131,8 +131,8 @@ class App:
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
 
-        await self._start_control()
         await self._start_discovery()
+        await self._start_control()  # after all that it may be asked about
         self.peers.start()
         await self.nat.start()
         closing.push_async_callback(self.nat.close)
@@ -271,7 +271,7 @@ class App:
             and CertificateFiles(*config.control_certificate),
             certificate_dir=config.state_dir,
         )
-        self._controls = await self._control.start()
+        await self._control.start()
         self._closing.push_async_callback(self._control.close)
 
     async def _start_discovery(self) -> None:
@@ -336,7 +336,7 @@ class App:
             "api_version": API_VERSION,
             "started": self._started,
             "udp_ports": self._endpoint.ports,
-            "controls": self._controls,
+            "controls": self._control.addresses,
             "tls_fingerprint": self._control.tls_fingerprint,
             "addresses": [str(HostPort(c.host, c.port)) for c in self.nat.candidates()],
             "quic_engine": self._config.quic_engine,

@@ -417,7 +417,8 @@ async def running(
     control = Control(services, events, state, addresses, hostnames, **options)
     daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)
     try:
-        daemon.addresses = await control.start()
+        await control.start()
+        daemon.addresses = control.addresses
         yield daemon
     finally:
         await control.close()

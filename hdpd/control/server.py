@@ -103,8 +103,13 @@ class Control:
         self._certificate_dir = certificate_dir
         self._serving: dict[_Server, asyncio.Task[None]] = {}
 
-    async def start(self) -> list[str]:
-        """Listens, and returns where: `http://127.0.0.1:3030`, `unix:/run/hdpd/hdpd.sock`, …
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens: `http://127.0.0.1:3030`, `unix:/run/hdpd/hdpd.sock`, …"""
+        return list(self._listeners.addresses)
+
+    async def start(self) -> None:
+        """Listens.
 
         Raises:
             StartError: an address can't be listened on, or the certificate can't be used.
@@ -120,7 +125,6 @@ class Control:
         except BaseException:
             self._listeners.close()
             raise
-        return list(self._listeners.addresses)
 
     def _certificate_files(self) -> CertificateFiles | None:
         """What TLS needs, None when no address wants it. Raises StartError."""
