@@ -194,10 +194,15 @@ def test_search_groups_hits_and_filters_them(page: Page, world: World) -> None:
 def test_the_queue_is_paused_ordered_and_cancelled(page: Page, world: World) -> None:
     page.goto(f"{world.url}/#/transfers")
     peer = world.friend.peer_id
-    paths = ["media/big.bin", "media/Films/poster.png", "media/Films/second.png"]
-    ids = [world.rpc("downloads.add", peer=peer, path=path)["id"] for path in paths]
+
+    def add(path: str) -> str:
+        identifier: str = world.rpc("downloads.add", peer=peer, path=path)["id"]
+        return identifier
+
+    ids = [add("media/big.bin")]
     big = row(page, "big.bin")
     expect(big.locator(".state")).to_contain_text("/s")
+    ids += [add("media/Films/poster.png"), add("media/Films/second.png")]
     expect(row(page, "poster.png")).to_contain_text("Queued")
     row(page, "poster.png").focus()
     page.keyboard.press("Alt+ArrowDown")
