@@ -17,7 +17,8 @@ DOWNLOADS ?=
 ARGS ?=
 
 # Programs from Debian that some tests drive; without one of them its tests are skipped.
-DEBIAN_TEST_PACKAGES := mosquitto chromium nftables iproute2 miniupnpd miniupnpd-nftables
+# (What drives chromium needs libatomic1.)
+DEBIAN_TEST_PACKAGES := mosquitto chromium libatomic1 nftables iproute2 miniupnpd miniupnpd-nftables
 PYTEST_ARGS ?=
 
 # A value as one word of the shell, whatever is in it.
