@@ -159,6 +159,21 @@ async def test_a_close_reaches_the_other_side(engines: tuple[EngineName, EngineN
         assert far.close_code == ResetCode.DUPLICATE
 
 
+@pairs
+async def test_datagrams_within_one_machine_are_as_large_as_both_libraries_take(
+    engines: tuple[EngineName, EngineName],
+) -> None:
+    async with pair(engines) as (_, _, near, far):
+        for engine, session in zip(engines, (near, far), strict=True):
+            connection = connection_of(session)
+            # A client of qh3 announces 1472, and qh3 sends no larger ones.
+            small = engine == "qh3" or (session is far and engines[0] == "qh3")
+            assert connection.datagram_bytes == (1472 if small else 8192)
+            if engine == "aioquic":
+                private = connection._engine._connection._max_datagram_size
+                assert private == connection.datagram_bytes
+
+
 async def test_ipv6() -> None:
     async with pair(handlers={"announce": answer_ok}, host="::1") as (_, server, near, _):
         assert await near.ask(REQUEST) == {"ok": True}

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hdpd.errors import Busy, HdpdError, ProtocolError, TimedOut
-from hdpd.link.engine import Engine
+from hdpd.link.engine import LOOPBACK_DATAGRAM_BYTES, Engine
 from hdpd.link.paths import NONCE_BYTES, PathProbes, Role
 from hdpd.link.sockets import (
     MAX_MESSAGE_BYTES,
@@ -445,6 +445,9 @@ class Connection:
             self.on_reset(stream)
 
     def handshake_completed(self) -> None:
+        if self._endpoint.is_this_machine(self.path.host):
+            enlarged = self._engine.enlarge_datagrams(LOOPBACK_DATAGRAM_BYTES)
+            self.datagram_bytes = enlarged or self.datagram_bytes
         self.on_handshake()
 
     def ping_acknowledged(self, uid: int) -> None:

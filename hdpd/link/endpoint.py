@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -154,6 +155,11 @@ class Endpoint:
         if payload is None:
             return SAFE_DATAGRAM_BYTES
         return max(SAFE_DATAGRAM_BYTES, min(LARGE_DATAGRAM_BYTES, payload))
+
+    def is_this_machine(self, host: str) -> bool:
+        """Whether `host` is an address of this machine, to which nothing limits a datagram."""
+        ip = ipaddress.ip_address(host.partition("%")[0])
+        return any(ip == address.ip for address in self._interfaces)
 
     def is_on_link(self, host: str) -> bool:
         """Whether `host` is reached without a router."""

@@ -28,6 +28,8 @@ IDLE_TIMEOUT_S = 30.0
 SAFE_DATAGRAM_BYTES = 1200  # works on every path that can carry QUIC (RFC 9000, section 14)
 LARGE_DATAGRAM_BYTES = 1472  # over IPv4 on an Ethernet, and what qh3 tells its peer to send at most
 
+LOOPBACK_DATAGRAM_BYTES = 8192  # within one machine, and only of aioquic
+
 # Credit is given anew as data comes in order, so these do not limit a transfer below 80 MB/s at
 # 200 ms. They bound what a peer can make a library keep by leaving the beginning of a stream out,
 # which no budget of ours sees.
@@ -41,6 +43,7 @@ logging.getLogger("quic").setLevel(logging.ERROR)
 _first = itemgetter(0)
 _PEER_ADDRESS = ("192.0.2.1", 3031)
 _ED25519 = 0x0807  # TLS SignatureScheme, RFC 8446 section 4.2.3
+_TRANSPORT_PARAMETERS = 0x39  # TLS extension, RFC 9001 section 8.2
 _CERT_NONE = 0  # the key is checked against the expected peer id after the handshake instead
 
 
@@ -227,6 +230,25 @@ class Engine:
             if not datagrams:
                 raise
         return datagrams
+
+    def enlarge_datagrams(self, most: int) -> int | None:
+        """Lets an established connection send datagrams of up to `most` bytes, as far as the peer
+        takes them; how large they may be now, None where that is as before.
+
+        aioquic's cost is for each datagram, whatever is in it. qh3 sends 1472 at most.
+        """
+        if self._is_qh3:
+            return None
+        from aioquic._buffer import Buffer
+        from aioquic.quic.packet import pull_quic_transport_parameters
+
+        for kind, data in self._connection.tls.received_extensions:
+            if kind == _TRANSPORT_PARAMETERS:
+                announced = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
+                most = min(most, announced or most)
+        # There is no public way to set it; tests/test_engine.py fails when it moves.
+        self._connection._max_datagram_size = most
+        return most
 
     def timer(self) -> float | None:
         when: float | None = self._connection.get_timer()
