@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hdpd.errors import Busy, HdpdError, ProtocolError, TimedOut
-from hdpd.link.engine import LOOPBACK_DATAGRAM_BYTES, Engine
+from hdpd.link.engine import LARGE_DATAGRAM_BYTES, Engine
 from hdpd.link.paths import NONCE_BYTES, PathProbes, Role
 from hdpd.link.sockets import (
     MAX_MESSAGE_BYTES,
@@ -266,7 +266,7 @@ class Connection:
         self.path = path
         self.path_heard = now
         self.on_path()
-        if self.datagram_bytes > self._endpoint.datagram_bytes_for(path.host):
+        if self.datagram_bytes > self._endpoint.carried_bytes(path.host):
             # The new path may not carry such large datagrams, and neither library can go back.
             self.close(ResetCode.OK, lost("the network changed"))
         else:
@@ -445,9 +445,9 @@ class Connection:
             self.on_reset(stream)
 
     def handshake_completed(self) -> None:
-        if self._endpoint.is_this_machine(self.path.host):
-            enlarged = self._engine.enlarge_datagrams(LOOPBACK_DATAGRAM_BYTES)
-            self.datagram_bytes = enlarged or self.datagram_bytes
+        carried = self._endpoint.carried_bytes(self.path.host)
+        if carried > LARGE_DATAGRAM_BYTES:
+            self.datagram_bytes = self._engine.enlarge_datagrams(carried) or self.datagram_bytes
         self.on_handshake()
 
     def ping_acknowledged(self, uid: int) -> None:

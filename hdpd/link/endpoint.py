@@ -21,6 +21,7 @@ from hdpd.link import demux
 from hdpd.link.connection import Connection, Path
 from hdpd.link.engine import (
     LARGE_DATAGRAM_BYTES,
+    LOOPBACK_DATAGRAM_BYTES,
     SAFE_DATAGRAM_BYTES,
     EngineFactory,
     EngineName,
@@ -156,10 +157,14 @@ class Endpoint:
             return SAFE_DATAGRAM_BYTES
         return max(SAFE_DATAGRAM_BYTES, min(LARGE_DATAGRAM_BYTES, payload))
 
-    def is_this_machine(self, host: str) -> bool:
-        """Whether `host` is an address of this machine, to which nothing limits a datagram."""
+    def carried_bytes(self, host: str) -> int:
+        """How large datagrams to `host` may become after the handshake: larger ones than all links
+        carry within this machine, where nothing limits them.
+        """
         ip = ipaddress.ip_address(host.partition("%")[0])
-        return any(ip == address.ip for address in self._interfaces)
+        if any(ip == address.ip for address in self._interfaces):
+            return LOOPBACK_DATAGRAM_BYTES
+        return self.datagram_bytes_for(host)
 
     def is_on_link(self, host: str) -> bool:
         """Whether `host` is reached without a router."""
