@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +26,12 @@ from hdpd.link.engine import (
     EngineName,
 )
 from hdpd.link.extra_sockets import ExtraSockets
-from hdpd.link.interfaces import InterfaceAddress, interface_addresses, on_link_payload_bytes
+from hdpd.link.interfaces import (
+    InterfaceAddress,
+    interface_addresses,
+    is_own,
+    on_link_payload_bytes,
+)
 from hdpd.link.knock import NONCE_BYTES, KnockGate, make_knock
 from hdpd.link.paths import probe_tag
 from hdpd.link.sockets import Received, SocketAddress, UdpSocket, plain_host
@@ -158,12 +162,12 @@ class Endpoint:
         return max(SAFE_DATAGRAM_BYTES, min(LARGE_DATAGRAM_BYTES, payload))
 
     def carried_bytes(self, host: str) -> int:
-        """How large datagrams to `host` may become after the handshake: larger ones than all links
-        carry within this machine, where nothing limits them.
+        """How large datagrams to `host` may become after the handshake: within this machine larger
+        than elsewhere, where not all that is between may carry what our own link does.
         """
-        ip = ipaddress.ip_address(host.partition("%")[0])
-        if any(ip == address.ip for address in self._interfaces):
-            return LOOPBACK_DATAGRAM_BYTES
+        payload = on_link_payload_bytes(host, self._interfaces)
+        if payload is not None and is_own(host, self._interfaces):
+            return max(SAFE_DATAGRAM_BYTES, min(LOOPBACK_DATAGRAM_BYTES, payload))
         return self.datagram_bytes_for(host)
 
     def is_on_link(self, host: str) -> bool:

@@ -8,7 +8,7 @@ real paths, so that a changed address looks the same to both libraries.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,7 +27,6 @@ ALPN = "hdp/1"
 IDLE_TIMEOUT_S = 30.0
 SAFE_DATAGRAM_BYTES = 1200  # works on every path that can carry QUIC (RFC 9000, section 14)
 LARGE_DATAGRAM_BYTES = 1472  # over IPv4 on an Ethernet, and what qh3 tells its peer to send at most
-
 LOOPBACK_DATAGRAM_BYTES = 8192  # within one machine, and only of aioquic
 
 # Credit is given anew as data comes in order, so these do not limit a transfer below 80 MB/s at
@@ -187,15 +186,8 @@ class Engine:
         cid: bytes = self._connection.original_destination_connection_id
         return cid
 
-    def receive(self, datagrams: Sequence[bytes], now: float) -> None:
-        if self._is_qh3:
-            self._connection.receive_many_datagrams(list(datagrams), _PEER_ADDRESS, now)
-            return
-        for datagram in datagrams:
-            self._connection.receive_datagram(datagram, _PEER_ADDRESS, now)
-
     def receive_batch(self, buffer: bytes, segment_bytes: int, now: float) -> None:
-        """Like `receive`, for datagrams that the kernel has joined (UDP_GRO)."""
+        """Datagrams of `segment_bytes` each that the kernel has joined (UDP_GRO)."""
         if self._bulk is not None:
             self._bulk.receive_gro_buffer(buffer, segment_bytes, _PEER_ADDRESS, now)
             self._connection._drain_core()

@@ -12,7 +12,6 @@ import ifaddr
 
 _SIOCGIFMTU = 0x8921  # linux/sockios.h
 _DEFAULT_MTU = 1500
-_LOOPBACK_MTU = 65536  # of Linux, by way of which a machine reaches its own addresses
 _HEADER_BYTES = {4: 28, 6: 48}  # of IP and UDP together
 
 
@@ -56,11 +55,18 @@ def _mtu(interface: str) -> int:
     return mtu
 
 
+def is_own(host: str, addresses: tuple[InterfaceAddress, ...]) -> bool:
+    """Whether `host` is an address of this machine, which is reached by the loopback interface."""
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    return any(ip == address.ip for address in addresses)
+
+
 def on_link_payload_bytes(host: str, addresses: tuple[InterfaceAddress, ...]) -> int | None:
     """How large a UDP payload the direct link to `host` carries; None behind a router."""
     ip = ipaddress.ip_address(host.partition("%")[0])
-    if any(ip == address.ip for address in addresses):
-        return _LOOPBACK_MTU - _HEADER_BYTES[ip.version]  # whichever interface has the address
+    if is_own(host, addresses):
+        mtu = next((address.mtu for address in addresses if address.ip.is_loopback), _DEFAULT_MTU)
+        return mtu - _HEADER_BYTES[ip.version]
     for address in addresses:
         network = address.network
         if ip.version == network.version and ip in network:
