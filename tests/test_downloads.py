@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from hdpd.errors import (
 )
 from hdpd.identity.keys import PeerId
 from hdpd.transfers import conductor, runner
-from hdpd.transfers.partial import PartialFile
+from hdpd.transfers.partial import IOV_MAX, PartialFile
 from hdpd.transfers.ranges import MAX_UNRECORDED
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
@@ -215,6 +216,27 @@ async def test_a_peer_that_is_away(tmp_path: Path) -> None:
         assert (await here.shown(id_))["state"] == "waiting_for_peer"
         here.connect()
         assert (await here.wait(id_))["state"] == "done"
+
+
+async def test_a_peer_that_sends_crumbs_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece has its overhead, so they are written before there are many."""
+    data = noise(1280 * 1024)
+    peer = FakePeer({"s/f": FakeFile(data)}, chunk=200)
+    most = 0
+    write = PartialFile.write
+
+    def counted(self: PartialFile, chunks: Sequence[bytes], offset: int, *, fresh: bool) -> None:
+        nonlocal most
+        most = max(most, len(chunks))
+        write(self, chunks, offset, fresh=fresh)
+
+    monkeypatch.setattr(PartialFile, "write", counted)
+    async with service(tmp_path, peer) as here:
+        assert (await here.get("s/f"))["state"] == "done"
+        assert here.tree() == {"f": data}
+    assert 1 < most <= IOV_MAX
 
 
 async def test_a_lost_connection_costs_the_ranges_in_flight(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from hdpd.transfers.finishing import (
     make_directories,
     numbered,
 )
-from hdpd.transfers.partial import PartialFile, partial_name, remove_partials
+from hdpd.transfers.partial import IOV_MAX, PartialFile, partial_name, remove_partials
 
 MTIME_NS = 1_600_000_000_123_456_789
 PART = partial_name("abc", 1)
@@ -48,6 +48,14 @@ def test_ranges_are_written_where_they_belong(tmp_path: Path) -> None:
     partial.sync()
     partial.close()
     assert (tmp_path / os.fsdecode(PART)).read_bytes() == b"hello world"
+
+
+def test_more_pieces_than_one_system_call_takes(tmp_path: Path) -> None:
+    pieces = [b"%06d" % number for number in range(2 * IOV_MAX + 10)]
+    partial = opened(tmp_path)
+    partial.write(pieces, 0, fresh=True)
+    partial.close()
+    assert (tmp_path / os.fsdecode(PART)).read_bytes() == b"".join(pieces)
 
 
 def test_zeros_are_holes_unless_something_was_there(tmp_path: Path) -> None:

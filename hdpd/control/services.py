@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile
-from hdpd.wire.fields import Message
+from hdpd.transfers.fetch import AnswerStream
 from hdpd.wire.messages import Entry, Request
 from hdpd.wire.paths import RemotePath
 
@@ -21,18 +20,10 @@ Rows = list[Json]
 Texts = list[str]
 
 
-class Stream(Protocol):
+class Stream(AnswerStream, Protocol):
     """One request to a peer and its answer; leaving the block gives up what is not complete."""
 
-    async def receive(self, timeout: float = 30.0) -> Message: ...
     async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 class Session(Protocol):

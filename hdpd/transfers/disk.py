@@ -18,8 +18,8 @@ T = TypeVar("T")
 class Disk:
     """The download directory's worker threads, and the window of bytes on their way to it.
 
-    One thread writes: two of them would only burn time over the lock of the same file or directory.
-    Another one waits for syncs, so that writing goes on meanwhile.
+    One thread writes large files: two of them would only burn time over the lock of the same file.
+    Another one does what ends with waiting for the disk, so that writing goes on meanwhile.
     """
 
     def __init__(self, root: Path) -> None:
@@ -37,7 +37,9 @@ class Disk:
         return asyncio.get_running_loop().run_in_executor(self._writer, call)
 
     async def sync(self, function: Callable[[], T]) -> T:
-        """Like `submit`, for what waits for the disk."""
+        """Like `submit`, in the thread for what waits for the disk: syncs, and batches of files
+        that are finished by one.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._syncer, function)
 
     def give(self, cost: int) -> None:

@@ -24,14 +24,10 @@ MAX_QUEUED_FRAMES = 4000  # some 15 hours; then the question is asked anew
 BUDGET_BYTES = 64 * 1024 + 32 * MAX_QUEUED_FRAMES  # frames around the bytes of a read
 
 
-class Stream(Protocol):
-    """What is used of hdpd.link.session.Stream."""
+class AnswerStream(Protocol):
+    """What every answer of a peer needs of hdpd.link.session.Stream."""
 
     async def receive(self, timeout: float = ...) -> Message: ...
-
-    async def receive_chunks(self, limit: int, timeout: float = ...) -> list[bytes]: ...
-
-    def reset(self, code: ResetCode) -> None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -41,6 +37,14 @@ class Stream(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+class Stream(AnswerStream, Protocol):
+    """What a read needs beside that."""
+
+    async def receive_chunks(self, limit: int, timeout: float = ...) -> list[bytes]: ...
+
+    def reset(self, code: ResetCode) -> None: ...
 
 
 class Session(Protocol):
@@ -91,10 +95,11 @@ class RemoteRead:
 
     async def all(self) -> bytes:
         """All bytes at once, verified; for a read of modest length."""
-        all_chunks: list[bytes] = []
+        pieces: list[bytes] = []
         while chunks := await self.chunks():
-            all_chunks += chunks
-        return all_chunks[0] if len(all_chunks) == 1 else b"".join(all_chunks)
+            # At once: a peer may send it byte by byte, and each piece has its overhead.
+            pieces.append(b"".join(chunks))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _verify(self) -> None:
         end = await self.stream.receive(ANSWER_SECONDS)

@@ -11,7 +11,7 @@ from hdpd.errors import FileChanged, HdpdError, ProtocolError
 from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import AskAgain, RemoteRead
 from hdpd.transfers.finishing import Complete, Finished, already_there
-from hdpd.transfers.partial import PartialFile
+from hdpd.transfers.partial import IOV_MAX, PartialFile
 from hdpd.transfers.ranges import MIB, FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
@@ -105,7 +105,7 @@ class LargeFile:
                 self._count(more_bytes)
                 chunks += more
                 size += more_bytes
-                if size >= WRITE_BYTES:
+                if size >= WRITE_BYTES or len(chunks) >= IOV_MAX:
                     if write is not None:
                         await asyncio.shield(write)
                     write = self._write(chunks, offset, asked.fresh, plan)

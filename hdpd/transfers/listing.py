@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from hdpd.errors import LimitReached, NotADirectory, PathInvalid, ProtocolError
+from hdpd.transfers.fetch import AnswerStream
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
 from hdpd.wire import fields
-from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     MAX_CURSOR_BYTES,
     Entry,
@@ -33,19 +32,6 @@ MAX_FILES = 5_000_000
 each. A peer that lists without end stops here."""
 
 ANSWER_SECONDS = 60.0  # the peer may be busy scanning
-
-
-class AnswerStream(Protocol):
-    """What a listing needs of the stream of an answer."""
-
-    async def receive(self, timeout: float = ...) -> Message: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 class ListingSession(Protocol):
