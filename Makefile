@@ -16,9 +16,9 @@ SHARE ?=
 DOWNLOADS ?=
 ARGS ?=
 
-# Programs from Debian that some tests drive; without one of them its tests are skipped.
-# (What drives chromium needs libatomic1.)
-DEBIAN_TEST_PACKAGES := mosquitto chromium libatomic1 nftables iproute2 miniupnpd miniupnpd-nftables
+# From Debian: programs that some tests drive (without one of them its tests are skipped), and
+# libatomic1 for what drives the browser.
+DEBIAN_TEST_PACKAGES := mosquitto chromium-headless-shell libatomic1 nftables iproute2 miniupnpd miniupnpd-nftables
 PYTEST_ARGS ?=
 
 # A value as one word of the shell, whatever is in it.
@@ -30,7 +30,6 @@ help:
 	@echo '         (also DOWNLOADS=DIR, and ARGS="--no-mdns --port 0" for any flags of hdpd)'
 	@echo 'make test     run the tests (PYTEST_ARGS="-k name" for some of them)'
 	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
-	@echo 'make test-page  drive the control page in a real browser'
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
 	@echo 'make bench    measure transfers on this machine'

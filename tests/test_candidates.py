@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from hdpd.discovery.records import MAX_CANDIDATES
-from hdpd.link.interfaces import InterfaceAddress, interface_addresses, on_link_payload_bytes
+from hdpd.link.interfaces import (
+    InterfaceAddress,
+    interface_addresses,
+    is_own,
+    on_link_payload_bytes,
+)
 from hdpd.nat.candidates import local_candidates
 
 LO4 = InterfaceAddress("lo", "127.0.0.1", 8, 65536)
@@ -58,4 +63,8 @@ def test_what_is_on_the_link() -> None:
     addresses = (LAN4, LAN6)
     assert on_link_payload_bytes("192.168.1.77", addresses) == 1472
     assert on_link_payload_bytes("192.168.2.77", addresses) is None
+    loopback = InterfaceAddress("lo", "127.0.0.1", 8, 65536)
+    assert is_own(LAN4.host, addresses)
+    assert not is_own("192.168.1.77", addresses)
+    assert on_link_payload_bytes(LAN4.host, (*addresses, loopback)) == 65508
     assert on_link_payload_bytes("2001:db8::77%eth0", addresses) == 1452

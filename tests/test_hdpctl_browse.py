@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from hdpctl import client, show
 from hdpctl.text import from_bytes
-from tests.fake_hdpd import FakeHdpd, Refusal, serving
+from tests.fake_hdpd import FakeHdpd, Refusal
 
 RAW_NAMES = [b"plain", b" a b ", b"a\nb", "😀".encode(), b"-dash", b"caf\xe9", b"\xef\xbe\x80"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHdpd]:
-    with serving(tmp_path_factory.mktemp("hdpd")) as fake:
-        yield fake
-
-
-@pytest.fixture
-def hdpd(server: FakeHdpd) -> FakeHdpd:
-    return server.forget()
 
 
 def entry(raw: bytes, **more: Any) -> dict[str, Any]:

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from hdpctl import show
 from hdpctl.cli import COMMANDS
-from tests.fake_hdpd import FakeHdpd, Refusal, serving
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHdpd]:
-    with serving(tmp_path_factory.mktemp("hdpd")) as fake:
-        yield fake
-
-
-@pytest.fixture
-def hdpd(server: FakeHdpd) -> FakeHdpd:
-    return server.forget()
-
+from tests.fake_hdpd import FakeHdpd, Refusal
 
 PEER = {
     "id": "k3j2aaaaaaaabbbb",

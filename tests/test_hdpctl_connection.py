@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,18 +13,7 @@ from hdpctl.cli import cli
 from hdpctl.client import Client
 from hdpctl.errors import ConnectError
 from hdpctl.server import Route, Server, parse_server, usual_servers
-from tests.fake_hdpd import FakeHdpd, Refusal, serving
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHdpd]:
-    with serving(tmp_path_factory.mktemp("hdpd")) as fake:
-        yield fake
-
-
-@pytest.fixture
-def hdpd(server: FakeHdpd) -> FakeHdpd:
-    return server.forget()
+from tests.fake_hdpd import FakeHdpd, Refusal
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,19 +9,7 @@ from click.shell_completion import ShellComplete
 
 from hdpctl.cli import cli
 from hdpctl.commands.status import describe
-from tests.fake_hdpd import FakeHdpd, Refusal, serving
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHdpd]:
-    with serving(tmp_path_factory.mktemp("hdpd")) as fake:
-        yield fake
-
-
-@pytest.fixture
-def hdpd(server: FakeHdpd) -> FakeHdpd:
-    return server.forget()
-
+from tests.fake_hdpd import FakeHdpd, Refusal
 
 OK = {"check": "clock", "state": "ok", "text": "2026", "advice": None}
 BAD = {"check": "share M", "state": "failed", "text": "gone\x1b", "advice": "mount it"}

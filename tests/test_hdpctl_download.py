@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from hdpctl import show
 from hdpctl.commands import download as command
-from tests.fake_hdpd import FakeHdpd, Refusal, serving
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHdpd]:
-    with serving(tmp_path_factory.mktemp("hdpd")) as fake:
-        yield fake
+from tests.fake_hdpd import FakeHdpd, Refusal
 
 
 @pytest.fixture
-def hdpd(server: FakeHdpd) -> FakeHdpd:
-    fake = server.forget()
-    fake.answers["peers.list"] = {"peers": []}
-    fake.answers["downloads.add"] = lambda params: {"id": f"id-{params['path']}"}
-    return fake
+def hdpd(hdpd: FakeHdpd) -> FakeHdpd:
+    hdpd.answers["peers.list"] = {"peers": []}
+    hdpd.answers["downloads.add"] = lambda params: {"id": f"id-{params['path']}"}
+    return hdpd
 
 
 def item(one: str, state: str, **more: Any) -> dict[str, Any]:

@@ -8,26 +8,14 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fake_hdpd import FakeHdpd, serving
+from tests.fake_hdpd import FakeHdpd
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHdpd]:
-    with serving(tmp_path_factory.mktemp("hdpd")) as fake:
-        yield fake
-
-
-@pytest.fixture
-def hdpd(server: FakeHdpd) -> FakeHdpd:
-    return server.forget()
 
 
 def start(hdpd: FakeHdpd, *arguments: str | bytes, **options: Any) -> subprocess.Popen[bytes]:

@@ -14,6 +14,7 @@ import tempfile
 import wave
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.web.calls import call
 from tests.web.film import write_long_film
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 try:
     from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
@@ -47,7 +48,7 @@ def no_blocked_event_loop() -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("needs chromium; install it, or run `sudo make test`")
+        pytest.skip("needs chromium-headless-shell; install it, or run `sudo make test`")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -116,23 +117,30 @@ def meet(world: World) -> None:
     world.friend.wait_scanned()
 
 
-@pytest.fixture(scope="session")
-def world() -> Iterator[World]:
-    """Two daemons that are connected, and what a friend shares."""
-    if CHROMIUM is None:
-        pytest.skip("needs chromium; install it, or run `sudo make test`")
+@contextmanager
+def new_world() -> Iterator[World]:
+    """Two daemons that know nothing of each other yet, with directories of their own."""
     root = Path(tempfile.mkdtemp(prefix="hdp-"))
     world = make_world(root)
     try:
-        fill(world.friend.share)
-        (world.own.share / "mine.txt").write_text("my own words")
-        meet(world)
         yield world
     finally:
         try:
             world.lab.close()
         finally:
             shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """Two daemons that are connected, and what a friend shares."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium-headless-shell; install it, or run `sudo make test`")
+    with new_world() as world:
+        fill(world.friend.share)
+        (world.own.share / "mine.txt").write_text("my own words")
+        meet(world)
+        yield world
 
 
 BIDI = "\u202egnp.exe"

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.web.conftest import World, make_world, meet
+from tests.web.conftest import World, meet, new_world
 
 ENTRIES = 100_000
 
 
 @pytest.fixture(scope="module")
 def big_world() -> Iterator[World]:
-    root = Path(tempfile.mkdtemp(prefix="hdp-"))
-    world = make_world(root)
-    try:
+    with new_world() as world:
         directory = world.friend.share / "many"
         directory.mkdir()
         for number in range(ENTRIES):
             (directory / f"entry {number:06d}.txt").touch()
         meet(world)
         yield world
-    finally:
-        try:
-            world.lab.close()
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
 
 
 def test_a_directory_of_100_000_entries_scrolls(browser: Browser, big_world: World) -> None:
