@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -40,12 +41,15 @@ def contents(path: Path) -> dict[str, list[dict[str, object]]]:
     return found
 
 
-async def open_and_close(path: Path) -> None:
-    database = Database(path, "state", durable=True)
-    try:
-        await database.open()
-    finally:
-        await database.close()
+def open_and_close(path: Path) -> None:
+    async def both() -> None:
+        database = Database(path, "state", durable=True)
+        try:
+            await database.open()
+        finally:
+            await database.close()
+
+    asyncio.run(both())
 
 
 def test_the_latest_schema_of_each_release_is_there() -> None:
@@ -53,11 +57,11 @@ def test_the_latest_schema_of_each_release_is_there() -> None:
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.stem)
-async def test_nothing_of_a_released_version_is_lost(tmp_path: Path, released: Path) -> None:
+def test_nothing_of_a_released_version_is_lost(tmp_path: Path, released: Path) -> None:
     path = tmp_path / "state.db"
     make(path, released)
     before = contents(path)
-    await open_and_close(path)
+    open_and_close(path)
     after = contents(path)
     for table, rows in before.items():
         assert len(after[table]) == len(rows)
@@ -86,7 +90,7 @@ def test_each_step_is_preceded_by_a_backup(tmp_path: Path) -> None:
     assert len(contents(backup_path(path, 1))["share"]) == 1
 
 
-async def test_a_later_version_is_refused_and_the_backup_named(tmp_path: Path) -> None:
+def test_a_later_version_is_refused_and_the_backup_named(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     make(path, RELEASED[-1])
     with sqlite3.connect(path) as connection:
@@ -94,10 +98,10 @@ async def test_a_later_version_is_refused_and_the_backup_named(tmp_path: Path) -
     connection.close()
     backup_path(path, LATEST).touch()
     with pytest.raises(StartError, match=rf"later version.*state\.db\.version-{LATEST}"):
-        await open_and_close(path)
+        open_and_close(path)
 
 
-async def test_a_damaged_queue_is_recovered_as_far_as_it_can_be_read(
+def test_a_damaged_queue_is_recovered_as_far_as_it_can_be_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "state.db"
@@ -114,7 +118,7 @@ async def test_a_damaged_queue_is_recovered_as_far_as_it_can_be_read(
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2 // size * size)
         file.write(b"\xff" * size)
-    await open_and_close(path)
+    open_and_close(path)
     found = contents(path)
     assert [row["id"] for row in found["download"]] == ["d1"]
     assert len(found["topic"]) == 2
@@ -123,23 +127,21 @@ async def test_a_damaged_queue_is_recovered_as_far_as_it_can_be_read(
     assert aside.name in caplog.text
     [record] = [each for each in caplog.records if each.name.startswith("hdpd")]
     assert ("MESSAGE_ID", MessageId.STATE_DAMAGED) in record.__dict__["hdpd_fields"]
-    await open_and_close(path)
+    open_and_close(path)
     assert contents(path) == found
 
 
 @pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"x" * 4096])
-async def test_a_database_of_which_nothing_is_left_is_made_anew(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_a_database_of_which_nothing_is_left_is_made_anew(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "state.db"
     path.write_bytes(content)
-    await open_and_close(path)
+    open_and_close(path)
     assert contents(path)["download"] == []
     [aside] = tmp_path.glob("state.db.damaged-*[0-9]")
     assert aside.read_bytes() == content
 
 
-async def test_files_of_a_lost_download_are_not_recovered(tmp_path: Path) -> None:
+def test_files_of_a_lost_download_are_not_recovered(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     make(path, RELEASED[-1])
     with sqlite3.connect(path) as connection:
@@ -152,7 +154,7 @@ async def test_files_of_a_lost_download_are_not_recovered(tmp_path: Path) -> Non
     with path.open("r+b") as file:
         file.seek((page[0] - 1) * size)
         file.write(b"\xff" * size)
-    await open_and_close(path)
+    open_and_close(path)
     found = contents(path)
     assert found["topic"] == []
     assert [row["number"] for row in found["download_file"]] == [2]

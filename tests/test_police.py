@@ -46,7 +46,8 @@ def test_never_awaits():
 """
 
 
-def test_misbehaving_tests_fail(pytester: pytest.Pytester) -> None:
+def test_misbehaving_tests_fail(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text())
     pytester.makepyfile(MISBEHAVING)
     result = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "-W", "error")
