@@ -40,6 +40,7 @@ from hdpd.reload import Apply, Reloader
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.transfers.downloads import Downloads
+from hdpd.transfers.lanes import LanesOfPeers
 from hdpd.transfers.uploads import Uploads
 from hdpd.wire.paths import RemotePath
 
@@ -126,7 +127,9 @@ class App:
         book = await load_book(self._state)
         self.peers = Peers(around, self.topics, book, self._state, self.nat.candidates, emit)
         closing.push_async_callback(self.peers.close)
-        self.downloads = Downloads(self._state, self.peers.get, config.download_dir, emit)
+        lanes = LanesOfPeers(self.peers.get, self.peers.bulk.open)
+        closing.callback(lanes.close)
+        self.downloads = Downloads(self._state, lanes.get, config.download_dir, emit)
         self._wire()
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
@@ -240,7 +243,7 @@ class App:
         self.peers.on_woken = self.nat.network_changed
 
         def connected(session: Session) -> None:
-            self.downloads.peer_connected(session)
+            self.downloads.peer_connected(session.peer_id)
 
         def disconnected(peer_id: PeerId) -> None:
             self.downloads.peer_disconnected(peer_id)

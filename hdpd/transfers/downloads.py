@@ -17,7 +17,6 @@ from hdpd.database import Database
 from hdpd.errors import DownloadNotFound, InvalidParams, PathInvalid
 from hdpd.identity.keys import PeerId
 from hdpd.transfers.conductor import Conductor, Emit, SessionOf
-from hdpd.transfers.fetch import Session
 from hdpd.transfers.finished import FinishedFiles
 from hdpd.transfers.queue import Place, Wish
 from hdpd.transfers.records import Download, JsonObject
@@ -58,8 +57,8 @@ class Downloads:
         """Stops everything and records how far it came, within 3 seconds."""
         await self._conductor.close()
 
-    def peer_connected(self, session: Session) -> None:
-        self._conductor.peer_connected(session.peer_id)
+    def peer_connected(self, peer: PeerId) -> None:
+        self._conductor.peer_connected(peer)
 
     def peer_disconnected(self, peer: PeerId) -> None:
         self._conductor.peer_disconnected(peer)
