@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from tests.bench.lines import line_rows
 from tests.bench.report import Row, print_table
 from tests.bench.trees import make_small_files, make_wide_tree, random_file
 from tests.bench.yardsticks import rsync_rows
@@ -175,7 +176,7 @@ def _seconds(action: Callable[[], object]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller, in about a minute")
-    parser.add_argument("--only", choices=("large", "aioquic", "small", "rsync", "index"))
+    parser.add_argument("--only", choices=("large", "aioquic", "small", "rsync", "lines", "index"))
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     chosen = parser.parse_args()
     quick, only = chosen.quick, chosen.only
@@ -190,6 +191,8 @@ def main() -> int:
     if only in (None, "rsync"):
         sizes = (256, 2000) if quick else (1024, 10_000)
         rows.extend(rsync_rows(chosen.directory, *sizes))
+    if only in (None, "lines"):
+        rows.extend(line_rows(quick=quick))
     if only in (None, "index"):
         rows.extend(index(chosen.directory, 50_000 if quick else 1_000_000, rounds))
     processor = next(
