@@ -126,6 +126,7 @@ class FakeSession:
         self.peer = peer
         self.peer_id = peer.peer_id
         self.rtt = peer.latency
+        self.on_lan = False
         self.closed = False
         self.streams: set[FakeStream] = set()
         self.most_streams = 0

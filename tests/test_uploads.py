@@ -14,6 +14,8 @@ from hdpd.errors import Busy, Cancelled, FileChanged, FileUnreadable, HdpdError,
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.transfers import slots, source_file, uploads
+from hdpd.transfers.limits import MIN_UPLOAD_SLICE, UPLOAD_SLICE_SECONDS
+from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.uploads import Uploads
 from hdpd.wire.codec import FrameReader, frame
 from hdpd.wire.fields import Message
@@ -27,6 +29,7 @@ class FakeSession:
     def __init__(self, letter: str) -> None:
         self.peer_id = PeerId(letter.encode() * 32)
         self.name = f"Fake{letter}"
+        self.on_lan = False
 
 
 A, B, C = (FakeSession(letter) for letter in "ABC")
@@ -102,7 +105,8 @@ class World:
         self.events: list[dict[str, object]] = []
         self.opened: list[OpenedFile] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.uploads = Uploads(self.open_file, count, self.emit, lambda: self.now)
+        self.throttle = Throttle(UPLOAD_SLICE_SECONDS, MIN_UPLOAD_SLICE)
+        self.uploads = Uploads(self.open_file, count, self.throttle, self.emit, lambda: self.now)
 
     def emit(self, kind: str, data: dict[str, object]) -> None:
         assert kind == "upload.changed"
