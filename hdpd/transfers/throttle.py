@@ -57,7 +57,12 @@ class Throttle:
     async def take(self, peer: Peer, size: int) -> int:
         """Waits until bytes may go: so many of `size`, at least one."""
         granted: asyncio.Future[int] = self._loop.create_future()
-        request = self.request(peer, size, granted.set_result)
+
+        def grant(size: int) -> None:
+            if not granted.cancelled():  # of which `cancel` hears only when this task runs again
+                granted.set_result(size)
+
+        request = self.request(peer, size, grant)
         try:
             return await granted
         finally:
