@@ -300,6 +300,25 @@ def test_status_shows_the_log_and_manages_tokens(page: Page, world: World) -> No
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
+def test_limits_are_shown_and_changed(page: Page, world: World) -> None:
+    page.goto(f"{world.url}/#/status")
+    limits = page.locator("section", has=page.get_by_role("heading", name="Limits"))
+    upload = limits.locator("dd").first
+    expect(upload).to_have_text("none by the settings")
+    limits.get_by_label("Upload to all").fill("16Mbit/s")
+    limits.get_by_label("On the local network, too").check()
+    limits.get_by_role("button", name="Limit", exact=True).click()
+    expect(upload).to_have_text("2.0 MB/s set by hand")
+    expect(limits.get_by_label("Upload to all")).to_have_value("2MB/s")
+    assert world.rpc("limits.get")["set"] == {"upload": 2_000_000, "lan": True}
+    limits.get_by_label("Download from each peer").fill("fast")
+    limits.get_by_role("button", name="Limit", exact=True).click()
+    expect(page.get_by_text("'fast' is not a rate, such as 2MB/s")).to_be_visible()
+    limits.get_by_role("button", name="Back to the settings").click()
+    expect(upload).to_have_text("none by the settings")
+    assert world.rpc("limits.get")["set"] == {}
+
+
 def test_one_is_sent_away_when_the_session_is_revoked(browser: Browser, world: World) -> None:
     page = world.open(browser)
     [*_others, session] = world.rpc("tokens.list")["tokens"]
