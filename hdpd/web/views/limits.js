@@ -12,12 +12,12 @@ const RATES = [
   ["upload_per_peer", "Upload to each peer"],
   ["download_per_peer", "Download from each peer"],
 ];
-const REASONS = { set: ["set by hand", "info"], schedule: ["by the schedule", "good"], base: ["by the settings", ""] };
+const REASONS = { set: "set by hand", schedule: "by the schedule", base: "by the settings" };
 
 // The section of the status view that shows them.
 export function limitsSection(signal) {
   const body = h("div", { class: "card stack" });
-  const draw = () => fill(body, store.limits ? [facts(store.limits), schedule(store.limits), store.may("control") && form(store.limits)] : h("p", { class: "soft" }, "Not known."));
+  const draw = () => fill(body, store.limits ? [store.may("control") ? form(store.limits) : facts(store.limits), schedule(store.limits)] : h("p", { class: "soft" }, "Not known."));
   store.on(["limits"], draw, signal);
   draw();
   return h("section", { class: "section" }, h("div", { class: "head" }, h("h2", {}, "Limits")), body);
@@ -31,11 +31,11 @@ function asTyped(value) {
 
 const inWords = (value) => (value === null ? "none" : rate(value));
 
-function facts({ in_force: holding, reasons }) {
-  const line = (name, text, key) => {
-    const [word, look] = REASONS[reasons[key]] || [reasons[key], ""];
-    return [h("dt", {}, name), h("dd", {}, text, " ", h("span", { class: `chip ${look}` }, word))];
-  };
+const reason = (limits, key) => h("span", { class: "hint soft small" }, REASONS[limits.reasons[key]] || limits.reasons[key]);
+
+function facts(limits) {
+  const { in_force: holding } = limits;
+  const line = (name, text, key) => [h("dt", {}, name), h("dd", {}, text, " ", reason(limits, key))];
   return h("dl", { class: "facts-list" }, RATES.map(([key, name]) => line(name, inWords(holding[key]), key)), line("Local network", holding.lan ? "limited, too" : "not limited", "lan"));
 }
 
@@ -50,10 +50,10 @@ function schedule({ schedule: spans, next_change: change }) {
   );
 }
 
-function form({ in_force: holding, set }) {
-  const fields = RATES.map(([key, name]) => [key, h("input", { type: "text", placeholder: "2MB/s", autocomplete: "off", spellcheck: "false", value: asTyped(holding[key]) }), name]);
+function form(limits) {
+  const { in_force: holding, set } = limits;
+  const fields = RATES.map(([key, name]) => [key, name, h("input", { type: "text", placeholder: "2MB/s", autocomplete: "off", spellcheck: "false", value: asTyped(holding[key]) })]);
   const lan = h("input", { type: "checkbox", checked: holding.lan });
-  const before = new Map(fields.map(([key, field]) => [key, field.value]));
   const send = async (wanted, done) => {
     // The event that follows draws everything anew.
     if (await attempt(() => rpc.call("limits.set", wanted))) say(done);
@@ -61,15 +61,16 @@ function form({ in_force: holding, set }) {
   const made = h(
     "form",
     { class: "form-row" },
-    fields.map(([, field, name]) => h("label", { class: "field" }, name, field)),
-    h("label", { class: "row" }, lan, "On the local network, too"),
-    h("button", { type: "submit" }, "Limit"),
-    Object.keys(set).length > 0 && button("Back to the settings", null, () => send({ reset: true }, "The limits are those of the settings again"), { class: "plain" }),
+    fields.map(([key, name, field]) => h("label", { class: "field" }, name, field, reason(limits, key))),
+    h("div", { class: "row" }, h("label", { class: "row" }, lan, "On the local network, too"), h("span", { class: "spacer" }), h("button", { type: "submit" }, "Set the limits"), Object.keys(set).length > 0 && button("Back to the settings", null, () => send({ reset: true }, "The limits are those of the settings again"), { class: "plain" })),
   );
   made.addEventListener("submit", (event) => {
     event.preventDefault();
-    const wanted = Object.fromEntries(fields.filter(([key, field]) => field.value.trim() !== before.get(key)).map(([key, field]) => [key, field.value.trim() || "none"]));
-    if (lan.checked !== holding.lan) wanted.lan = lan.checked;
+    const wanted = lan.checked === holding.lan ? {} : { lan: lan.checked };
+    for (const [key, , field] of fields) {
+      const typed = field.value.trim() || "none";
+      if (typed !== asTyped(holding[key])) wanted[key] = typed;
+    }
     if (Object.keys(wanted).length) send(wanted, "The limits hold from now on");
   });
   return made;
