@@ -222,6 +222,15 @@ def test_limits_are_set(hdpd: FakeHdpd, options: str, params: dict[str, Any]) ->
     assert hdpd.calls == [("limits.set", {"reset": False, **params})]
 
 
+def test_setting_a_limit_tells_of_peers_that_it_does_not_hold_for(hdpd: FakeHdpd) -> None:
+    hdpd.answers["limits.set"] = LIMITS
+    hdpd.answers["peers.list"] = {"peers": [{"id": "x", "path": "lan"}, {"id": "y", "path": None}]}
+    told = "1 connected peer on the local network: not limited; --lan limits them, too\n"
+    assert hdpd.run("limits", "--upload", "2MB/s").stderr == told
+    hdpd.answers["limits.set"] = {**LIMITS, "in_force": {**LIMITS["in_force"], "lan": True}}
+    assert hdpd.run("limits", "--upload", "2MB/s", "--lan").stderr == ""
+
+
 def status_answers() -> dict[str, Any]:
     return {
         "daemon.info": INFO,

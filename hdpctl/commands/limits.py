@@ -50,6 +50,17 @@ def limits(session: Session, /, reset: bool, **given: str | bool | None) -> None
     lan = "limited, too" if holding.get("lan") else "not limited"
     rows.append(("local network", lan, why(result, "lan")))
     show.table(("limit", "rate", "why"), rows)
+    if changes and not holding.get("lan"):
+        _tell_of_lan(session)
+
+
+def _tell_of_lan(session: Session) -> None:
+    """Whoever tries a limit at home would find that it does nothing."""
+    peers = session.client.call("peers.list").get("peers") or []
+    near = sum(1 for peer in peers if peer.get("path") == "lan")
+    if near:
+        on_lan = show.counted(near, "connected peer")
+        show.note(f"{on_lan} on the local network: not limited; --lan limits them, too")
 
 
 def _rate(rate: object) -> str:
