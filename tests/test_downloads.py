@@ -775,6 +775,21 @@ async def test_what_a_download_did_not_use_is_there_for_the_next(tmp_path: Path)
         assert asyncio.get_running_loop().time() - began < 1.5
 
 
+async def test_a_limit_set_in_the_middle_owes_nothing(tmp_path: Path) -> None:
+    peer = FakePeer({"media/file": FakeFile(noise(12 * MIB))})
+    gate = Gate(peer, MIB)
+    async with service(tmp_path, peer) as here:
+        id_ = await here.add("media/file")
+        await here.received(id_, MIB)
+        here.throttle.set_rates(100_000, None, lan=False)
+        before = len(peer.reads)
+        gate.open()
+        began = asyncio.get_running_loop().time()
+        await eventually(lambda: len(peer.reads) >= before + 3)
+        # What was under way is a megabyte, which at this rate would be owed for ten seconds.
+        assert asyncio.get_running_loop().time() - began < 5
+
+
 async def test_a_limit_taken_away_lets_a_waiting_download_run(tmp_path: Path) -> None:
     peer = FakePeer({"media/file": FakeFile(noise(4 * MIB))})
     async with service(tmp_path, peer) as here:

@@ -82,6 +82,8 @@ class Asker:
         if not self._throttle.limits(self._session):
             self._credit = 0
             return True
+        # What was asked for without this limit, or under a higher one, is not owed.
+        self._credit = max(self._credit, -self.range_length)
         if self._credit <= 0 and self._request is None:
             wanted = self.range_length - self._credit
             self._request = self._throttle.request(self._session, wanted, self._take_credit)
