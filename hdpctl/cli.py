@@ -41,6 +41,7 @@ COMMANDS = {
     "download": ("download", "download"),
     "queue": ("queue", "queue"),
     "uploads": ("uploads", "uploads"),
+    "limits": ("limits", "limits"),
     "shares": ("shares", "shares"),
     "token": ("access", "token"),
     "login-link": ("access", "login_link"),

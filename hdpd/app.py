@@ -41,6 +41,7 @@ from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.transfers.downloads import Downloads
 from hdpd.transfers.lanes import LanesOfPeers
+from hdpd.transfers.limits import TransferLimits
 from hdpd.transfers.uploads import Uploads
 from hdpd.wire.paths import RemotePath
 
@@ -110,7 +111,10 @@ class App:
         self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
-        self.uploads = Uploads(self.shares.open_file, config.upload_slots, emit)
+        self.limits = TransferLimits(self._state, config.limits, emit)
+        await self.limits.start()
+        closing.callback(self.limits.close)
+        self.uploads = Uploads(self.shares.open_file, config.upload_slots, self.limits.upload, emit)
         closing.callback(self.uploads.close)
 
         self.topics = Topics(self._state, config.topics, emit)
@@ -129,7 +133,9 @@ class App:
         closing.push_async_callback(self.peers.close)
         lanes = LanesOfPeers(self.peers.get, self.peers.bulk.open)
         closing.callback(lanes.close)
-        self.downloads = Downloads(self._state, lanes.get, config.download_dir, emit)
+        self.downloads = Downloads(
+            self._state, lanes.get, config.download_dir, self.limits.download, emit
+        )
         self._wire()
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
@@ -189,10 +195,13 @@ class App:
         async def upload_slots(config: Config) -> None:
             self.uploads.set_slots(config.upload_slots)
 
+        async def limits(config: Config) -> None:
+            await self.limits.configure(config.limits)
+
         async def log_level(config: Config) -> None:
             set_level(config.log_level)
 
-        appliers = (topics, shares, upload_slots, log_level)
+        appliers = (topics, shares, upload_slots, limits, log_level)
         return {applier.__name__: applier for applier in appliers}
 
     def _begin_reload(self) -> None:
@@ -261,6 +270,7 @@ class App:
             shares=self.shares,
             downloads=self.downloads,
             uploads=self.uploads,
+            limits=self.limits,
             nat=self.nat,
         )
         self._control = Control(

@@ -94,6 +94,8 @@ BRAIN = (
     "hdpd/shares/query.py",
     "hdpd/transfers/ranges.py",
     "hdpd/transfers/queue.py",
+    "hdpd/transfers/schedule.py",
+    "hdpd/transfers/shaper.py",
     "hdpd/transfers/slots.py",
     "hdpd/control/eventlog.py",
     "hdpd/control/ranges.py",

@@ -22,20 +22,23 @@ CONFIGURATION = (manual.DOCS / "hdpd.toml").read_text()
 FLAGS = [flag for action in parser()._actions for flag in action.option_strings]
 # Of these the file shows examples, and no default is to be seen there.
 EXAMPLES = re.compile(
-    r"^# (topics|certificate|key|path|name|hidden|\[\[shares\]\]).*\n", re.MULTILINE
+    r"^# (topics|certificate|key|path|name|hidden|\[\[shares\]\]).*\n"
+    r"|^# \[\[limits\.schedule\]\](\n# \w+ = .*)*",
+    re.MULTILINE,
 )
 SETTING = re.compile(r"^# (\w+ = .*|\[\w+\])$", re.MULTILINE)
 
 
 def test_the_file_explains_every_key() -> None:
-    shown = re.findall(r"^# (?:\[+(\w+)\]+|(\w+) = .*)$", CONFIGURATION, re.MULTILINE)
+    shown = re.findall(r"^# (?:\[+([\w.]+)\]+|(\w+) = .*)$", CONFIGURATION, re.MULTILINE)
     found: dict[str, set[str]] = {table: set() for table in TABLES}
     current = ""
     for table, key in shown:
         current = table or current
         found[current].add(key)
+    inner = {table.rpartition(".")[2] for table in TABLES}
     for table, settings in TABLES.items():
-        expected = set(settings.__struct_fields__) - set(TABLES)
+        expected = set(settings.__struct_encode_fields__) - inner
         assert found[table] - {""} == expected, table
 
 
@@ -66,7 +69,7 @@ def test_the_manual_has_every_flag_command_and_key() -> None:
     assert [name for name in COMMANDS if f".SS hdpctl {roff.escape(name)}" not in page] == []
     assert "hdpctl queue pause" in page
     page = manual.hdpd_toml()
-    keys = [key for table in TABLES.values() for key in table.__struct_fields__]
+    keys = [key for table in TABLES.values() for key in table.__struct_encode_fields__]
     assert [key for key in keys if key not in page] == []
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar, get_args
 
-from hdpd.config import command_line, directories, shares, values
+from hdpd.config import command_line, directories, limit_settings, shares, values
 from hdpd.config.command_line import Arguments
 from hdpd.config.file import LogLevel, QuicEngine
 from hdpd.config.layers import Layers
 from hdpd.config.layers import read as read_layers
+from hdpd.config.limits import LimitsConfig
 from hdpd.config.values import (
     ControlAddress,
     HostPort,
@@ -63,6 +64,7 @@ class Config:
     quic_engine: QuicEngine
     log_level: LogLevel
     upload_slots: int
+    limits: LimitsConfig
     config_files: tuple[Path, ...]  # where it was read from, the weakest first
 
 
@@ -120,6 +122,7 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
         quic_engine=engine.value if engine else "qh3",
         log_level=log_level.value if log_level else _default_log_level(environ),
         upload_slots=_number(slots, 1, MAX_UPLOAD_SLOTS, DEFAULT_UPLOAD_SLOTS),
+        limits=limit_settings.from_files(layers),
         config_files=layers.paths,
     )
 

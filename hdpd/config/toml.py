@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hdpd.config.limits import KEYS, Span, Value, format_days, format_rate, format_time
 from hdpd.config.resolve import Config
 from hdpd.config.values import MqttServer
 
@@ -44,7 +45,9 @@ def to_toml(config: Config) -> str:
             },
         ),
         ("[transfers]", {"upload_slots": config.upload_slots}),
+        ("[limits]", {key: _limit(getattr(config.limits.base, key)) for key in KEYS}),
     ]
+    tables += [("[[limits.schedule]]", _span(span)) for span in config.limits.schedule]
     tables += [
         ("[[shares]]", {"name": share.name, "path": share.path, "hidden": share.hidden})
         for share in config.shares
@@ -56,6 +59,15 @@ def _table(header: str, content: Mapping[str, object]) -> str:
     lines = [header] if header else []
     lines += [f"{key} = {_value(value)}" for key, value in content.items()]
     return "\n".join(lines) + "\n"
+
+
+def _span(span: Span) -> dict[str, object]:
+    times = {"from": format_time(span.start), "to": format_time(span.end)}
+    return {"days": format_days(span.days), **times} | {k: _limit(v) for k, v in span.changes}
+
+
+def _limit(value: Value) -> str | bool:
+    return value if isinstance(value, bool) else format_rate(value)
 
 
 def _value(value: object) -> str:

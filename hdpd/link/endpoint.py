@@ -166,9 +166,13 @@ class Endpoint:
         than elsewhere, where not all that is between may carry what our own link does.
         """
         payload = on_link_payload_bytes(host, self._interfaces)
-        if payload is not None and is_own(host, self._interfaces):
+        if payload is not None and self.is_this_machine(host):
             return max(SAFE_DATAGRAM_BYTES, min(LOOPBACK_DATAGRAM_BYTES, payload))
         return self.datagram_bytes_for(host)
+
+    def is_this_machine(self, host: str) -> bool:
+        """Whether `host` is one of our own addresses."""
+        return is_own(host, self._interfaces)
 
     def is_on_link(self, host: str) -> bool:
         """Whether `host` is reached without a router."""

@@ -141,6 +141,12 @@ class Session:
         return self._connection.path.host, self._connection.path.port
 
     @property
+    def on_lan(self) -> bool:
+        """Whether it goes to another machine on the local network, without a router, just now."""
+        endpoint, host = self._around.endpoint, self.address[0]
+        return endpoint.is_on_link(host) and not endpoint.is_this_machine(host)
+
+    @property
     def path(self) -> Path:
         """The socket and the address that it goes on at now."""
         return self._connection.path

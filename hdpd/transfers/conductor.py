@@ -25,6 +25,7 @@ from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.removal import purge
 from hdpd.transfers.runner import Runner
 from hdpd.transfers.store import Store
+from hdpd.transfers.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,18 @@ LAST_SECONDS = 0.4  # for what had to be cancelled after that
 class Conductor:
     """The unfinished downloads in memory, and the runners of those that run."""
 
-    def __init__(self, store: Store, session_of: SessionOf, download_dir: Path, emit: Emit) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session_of: SessionOf,
+        download_dir: Path,
+        throttle: Throttle,
+        emit: Emit,
+    ) -> None:
         self.live: dict[str, Download] = {}
         self._store = store
         self._session_of = session_of
+        self._throttle = throttle
         self._emit = emit
         self._disk = Disk(download_dir)
         self._finisher = Finisher(self._disk, store)
@@ -244,6 +253,7 @@ class Conductor:
             self._disk,
             self._store,
             self._finisher,
+            self._throttle,
             lambda: self._runner_changed(runner),
         )
         download.error = None

@@ -21,6 +21,7 @@ from hdpd.transfers.finished import FinishedFiles
 from hdpd.transfers.queue import Place, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.store import Store
+from hdpd.transfers.throttle import Throttle
 from hdpd.wire.paths import RemotePath
 
 STATES = frozenset(
@@ -41,11 +42,16 @@ class Downloads:
     """
 
     def __init__(
-        self, database: Database, session_of: SessionOf, download_dir: Path, emit: Emit
+        self,
+        database: Database,
+        session_of: SessionOf,
+        download_dir: Path,
+        throttle: Throttle,
+        emit: Emit,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
         self._store = Store(database)
-        self._conductor = Conductor(self._store, session_of, download_dir, emit)
+        self._conductor = Conductor(self._store, session_of, download_dir, throttle, emit)
         self._emit = emit
         self._changing = asyncio.Lock()
 

@@ -26,6 +26,7 @@ from hdpd.transfers.largefile import AlreadyThere, LargeFile
 from hdpd.transfers.ranges import FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
+from hdpd.transfers.throttle import Throttle
 from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
 
@@ -53,6 +54,7 @@ class Runner:
         disk: Disk,
         store: Store,
         finisher: Finisher,
+        throttle: Throttle,
         changed: Callable[[], None],
     ) -> None:
         self.download = download
@@ -65,7 +67,7 @@ class Runner:
         self._finisher = finisher
         self._changed = changed
         self._wake = asyncio.Event()
-        self._asker = Asker(session, download, disk, self._wake.set)
+        self._asker = Asker(session, download, disk, throttle, self._wake.set)
         self._tasks = asyncio.TaskGroup()
         self._fetching: asyncio.Task[None] | None = None
         self._feed = Feed(download, store, disk, self._wake.set)
@@ -134,6 +136,7 @@ class Runner:
             self._wake.clear()
             await self._wake.wait()
         self._release(self._held)
+        self._asker.close()
 
     def _nothing_to_ask(self) -> bool:
         return (
@@ -160,7 +163,7 @@ class Runner:
 
     def _ask(self, now: float) -> bool:
         """Begins one more read, or makes a directory; False when there is none to begin now."""
-        length = self._asker.pace.range_length
+        length = self._asker.range_length
         for large in self._large.values():
             if large.ending or large.ranges.exhausted or now < large.not_before:
                 continue
