@@ -126,7 +126,9 @@ class App:
         book = await load_book(self._state)
         self.peers = Peers(around, self.topics, book, self._state, self.nat.candidates, emit)
         closing.push_async_callback(self.peers.close)
-        self.downloads = Downloads(self._state, self.peers.get, config.download_dir, emit)
+        self.downloads = Downloads(
+            self._state, self.peers.get, config.download_dir, emit, config.min_free
+        )
         self._wire()
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
@@ -186,10 +188,13 @@ class App:
         async def upload_slots(config: Config) -> None:
             self.uploads.set_slots(config.upload_slots)
 
+        async def min_free(config: Config) -> None:
+            self.downloads.set_reserve(config.min_free)
+
         async def log_level(config: Config) -> None:
             set_level(config.log_level)
 
-        appliers = (topics, shares, upload_slots, log_level)
+        appliers = (topics, shares, upload_slots, min_free, log_level)
         return {applier.__name__: applier for applier in appliers}
 
     def _begin_reload(self) -> None:

@@ -238,6 +238,12 @@ class DiskFull(HdpdError):
     code = "disk_full"
 
 
+class DiskSilent(HdpdError):
+    """The disk does not answer."""
+
+    code = "disk_silent"
+
+
 class StorageError(HdpdError):
     """Writing to the disk failed."""
 

@@ -301,6 +301,7 @@ def test_mistakes_on_the_command_line(
         ("[network]\nport = -1", "network.port: -1 is not a number from 0 to 65535"),
         ("[network]\nquic_engine = 'q'", "network.quic_engine: invalid enum value 'q'"),
         ("[network]\nstun_servers = ['a b']", "network.stun_servers: 'a b' is not a host name"),
+        ('[transfers]\nmin_free = "much"', "transfers.min_free: 'much' is not a size such as 1GB"),
         ("[transfers]\nupload_slots = 0", "transfers.upload_slots: 0 is not a number from 1"),
         ("topics = 'a'", "topics: expected array, got str"),
         ("topics = ['']", "topics: a topic needs a name"),

@@ -24,9 +24,10 @@ from hdpd.errors import (
     SlotLost,
 )
 from hdpd.identity.keys import PeerId
-from hdpd.transfers import conductor, runner
+from hdpd.transfers import conductor, runner, volumes
 from hdpd.transfers.partial import IOV_MAX, PartialFile
 from hdpd.transfers.ranges import MAX_UNRECORDED
+from hdpd.transfers.space import Room
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
 from tests.downloads_harness import WAIT_SECONDS, eventually, service
@@ -312,7 +313,8 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
     bob = FakePeer({"s/g": FakeFile(data)}, peer_id=PeerId(bytes(31) + b"\x02"))
     async with service(tmp_path, ann, bob) as here:
         ids = [await here.add("s/f", peer=ann), await here.add("s/g", peer=bob)]
-        disk = here.downloads._conductor._disk
+        live = here.downloads._conductor.live
+        disk = here.downloads._conductor._volumes.of(live[ids[0]]).disk
         await eventually(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
         await asyncio.sleep(0.1)
         received = [(await here.shown(id_))["received_bytes"] for id_ in ids]
@@ -533,7 +535,8 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     monkeypatch.setattr(os, "pwritev", failing_pwritev)
     monkeypatch.setattr(os, "write", failing_write)
     monkeypatch.setattr(conductor, "ROOM_SECONDS", 0.02)
-    monkeypatch.setattr(conductor, "free_bytes", lambda _: 0 if full[0] else 10**9)
+    room = {True: Room(10**8, 10**9), False: Room(10**9, 10**9)}
+    monkeypatch.setattr(volumes, "free_room", lambda _: room[full[0]])
     return full
 
 

@@ -24,6 +24,7 @@ KEYS: Final = {
     "control_names": "control.hostnames",
     "control_certificate": "control.certificate",
     "upload_slots": "transfers.upload_slots",
+    "min_free": "transfers.min_free",
 }
 
 

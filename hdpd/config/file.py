@@ -50,6 +50,7 @@ class TransferSettings(msgspec.Struct, frozen=True):
     """The `[transfers]` table."""
 
     upload_slots: int | None = None
+    min_free: str | None = None
 
 
 class FileSettings(msgspec.Struct, frozen=True):

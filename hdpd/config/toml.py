@@ -43,7 +43,13 @@ def to_toml(config: Config) -> str:
                 **dict(zip(("certificate", "key"), config.control_certificate or (), strict=False)),
             },
         ),
-        ("[transfers]", {"upload_slots": config.upload_slots}),
+        (
+            "[transfers]",
+            {
+                "upload_slots": config.upload_slots,
+                "min_free": config.min_free,
+            },
+        ),
     ]
     tables += [
         ("[[shares]]", {"name": share.name, "path": share.path, "hidden": share.hidden})

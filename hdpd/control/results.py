@@ -305,8 +305,10 @@ class DownloadId(Result):
 
 
 class DownloadInfo(Result):
-    """eta: seconds to go. queue_position: its place in the peer's upload queue. received_bytes:
-    what came over the network for it.
+    """eta: seconds to go. queue_position: its place in the peer's upload queue. error: why it
+    failed or waits; with `paused` why hdpd paused it (`disk_full`, `disk_silent`), to go on by
+    itself when that has passed, where a pause of the owner's has none. received_bytes: what came
+    over the network for it.
     """
 
     id: str

@@ -6,25 +6,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 
+from hdpd.config.sizes import Reserve
 from hdpd.errors import (
     DiskFull,
+    DiskSilent,
     HdpdError,
     NoCommonTopic,
     PeerNotConnected,
     StorageError,
 )
 from hdpd.identity.keys import PeerId
-from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import Session
-from hdpd.transfers.filesystem import free_bytes
-from hdpd.transfers.finisher import Finisher
 from hdpd.transfers.queue import UNTIL_CONNECTED, Place, Queue, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.removal import purge
 from hdpd.transfers.runner import Runner
+from hdpd.transfers.space import NoRoom, Room, first_without_room
 from hdpd.transfers.store import Store
+from hdpd.transfers.volumes import Volume, Volumes
 
 log = logging.getLogger(__name__)
 
@@ -32,25 +34,43 @@ Emit = Callable[[str, JsonObject], None]
 SessionOf = Callable[[PeerId], Session | None]
 
 PROGRESS_SECONDS = 0.5  # between events of one download
-ROOM_SECONDS = 5.0  # between looks at a full disk
+ROOM_SECONDS = 5.0  # between looks at a volume that is written to or waited for
 ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another try
 ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
 FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
 MAX_LOST_DELAY = 30.0
+STOP_SECONDS = 2.0  # a download that a hanging disk holds stops when the disk answers
 CLOSE_SECONDS = 2.4  # to record how far everything came
 LAST_SECONDS = 0.4  # for what had to be cancelled after that
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A download that goes on when its volume has room, or answers."""
+
+    volume: Volume
+    since: float
+    was_free: int | None = None
+    """What was free when a write failed, for which the file system may have had other reasons."""
 
 
 class Conductor:
     """The unfinished downloads in memory, and the runners of those that run."""
 
-    def __init__(self, store: Store, session_of: SessionOf, download_dir: Path, emit: Emit) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session_of: SessionOf,
+        download_dir: Path,
+        emit: Emit,
+        reserve: Reserve,
+    ) -> None:
         self.live: dict[str, Download] = {}
         self._store = store
         self._session_of = session_of
         self._emit = emit
-        self._disk = Disk(download_dir)
-        self._finisher = Finisher(self._disk, store)
+        self._volumes = Volumes(download_dir, store, self._serve_volume)
+        self.reserve = reserve
         self._queue = Queue()
         self._runners: dict[str, Runner] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -58,7 +78,7 @@ class Conductor:
         self._shown: dict[str, str] = {}  # the state last told
         self._measured: dict[str, int] = {}  # bytes received when the rate was last measured
         self._losses: dict[str, int] = {}  # connections lost in a row without a byte between
-        self._full: dict[str, tuple[int, float]] = {}  # free bytes when it was full, and when
+        self._waiting: dict[str, _Waiting] = {}
         self._active = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._deciding = False
@@ -66,6 +86,7 @@ class Conductor:
 
     async def start(self) -> None:
         """Takes up what the last process left."""
+        await self._volumes.start()
         for download in await self._store.removed():
             self.purge(download)
         for download in await self._store.unfinished():
@@ -73,9 +94,7 @@ class Conductor:
         for peer in {download.peer for download in self.live.values()}:
             if self._session_of(peer) is not None:
                 self._queue.connected(peer)
-        self._spawn(self._finisher.run())
         self._spawn(self._report_progress())
-        self._spawn(self._watch_room())
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
@@ -92,7 +111,7 @@ class Conductor:
             task.cancel()
         # A disk that hangs is not waited for: what is not recorded is fetched again.
         await asyncio.wait({*rest, asyncio.create_task(self._store.flush())}, timeout=LAST_SECONDS)
-        self._disk.close()
+        self._volumes.close()
 
     # Events
 
@@ -118,13 +137,13 @@ class Conductor:
         """Pauses or resumes, if it is unfinished."""
         if download.id not in self._queue or not self._queue.wish(download.id, wish):
             return
-        self._full.pop(download.id, None)
+        self._waiting.pop(download.id, None)
         download.state = "paused" if wish is Wish.PAUSE else "queued"
         download.error = None
         self._decide_soon()
         task = self._running.get(download.id)
         if wish is Wish.PAUSE and task is not None:
-            await asyncio.wait({task})
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
         self.show(download)
         await self._store.save(download)
 
@@ -136,7 +155,7 @@ class Conductor:
         self._decide_soon()
         task = self._running.get(download.id)
         if task is not None:
-            await asyncio.wait({task})
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
         if download.id in self._queue:
             self._forget(download)
 
@@ -159,8 +178,11 @@ class Conductor:
             return download.state
         state = self._queue.state(download.id)
         runner = self._runners.get(download.id)
-        if state == "downloading" and runner is not None and runner.remote_queued:
-            return "remote_queued"
+        if state == "downloading" and runner is not None:
+            if runner.volume.silent:
+                return "paused"
+            if runner.remote_queued:
+                return "remote_queued"
         return state
 
     def as_json(self, row: Download) -> JsonObject:
@@ -241,9 +263,9 @@ class Conductor:
         runner = Runner(
             download,
             session,
-            self._disk,
+            self._volumes.of(download),
             self._store,
-            self._finisher,
+            lambda: self._make_sure_it_fits(runner),
             lambda: self._runner_changed(runner),
         )
         download.error = None
@@ -256,7 +278,11 @@ class Conductor:
 
     def _runner_changed(self, runner: Runner) -> None:
         self.show(runner.download)
-        if self._queue.draining(runner.download.id, runner.draining):
+        if runner.download.id not in self._queue:  # given up while its disk hung
+            return
+        # One that waits for a disk needs nothing of its peer, which can serve another.
+        draining = runner.draining or runner.volume.silent
+        if self._queue.draining(runner.download.id, draining):
             self._decide_soon()
 
     async def _run(self, runner: Runner, session: Session) -> None:
@@ -275,13 +301,15 @@ class Conductor:
         if download.received_bytes > received:
             self._losses.pop(download.id, None)
         try:
+            if download.id not in self._queue:
+                return  # given up while its disk hung
             if runner.stopped:
                 self._queue.stopped(download.id)
                 await self._store.save(download)
             elif error is None:
                 await self._finish(download)
             else:
-                await self._interrupt(download, error, session)
+                await self._interrupt(runner, error, session)
         finally:
             # What is saved above lets the download begin anew already, as another task.
             if self._running.get(download.id) is asyncio.current_task():
@@ -302,9 +330,10 @@ class Conductor:
             )
         await self._settle(download, "failed", (code, message))
 
-    async def _interrupt(self, download: Download, error: HdpdError, session: Session) -> None:
+    async def _interrupt(self, runner: Runner, error: HdpdError, session: Session) -> None:
         """Decides what becomes of a download whose runner ended early."""
-        id_, now = download.id, time.monotonic()
+        download, now = runner.download, time.monotonic()
+        id_ = download.id
         if isinstance(error, PeerNotConnected):
             losses = self._losses[id_] = self._losses.get(id_, -1) + 1
             delay = min(MAX_LOST_DELAY, FIRST_LOST_DELAY * 2 ** min(losses, 16))
@@ -313,12 +342,15 @@ class Conductor:
             download.fail_with(error)
             same = self._session_of(download.peer) in (session, None)
             self._queue.stopped(id_, UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY)
-        elif isinstance(error, DiskFull):
+        elif isinstance(error, DiskFull | DiskSilent):
             download.fail_with(error)
-            self._full[id_] = (await self._disk.submit(free_bytes, self._disk.root), now)
             self._queue.stopped(id_)
             if download.state != "paused":
                 self._queue.wish(id_, Wish.AWAIT_ROOM)
+                was_free = None
+                if not isinstance(error, NoRoom | DiskSilent):
+                    was_free = await self._free(runner.volume)
+                self._waiting[id_] = _Waiting(runner.volume, now, was_free)
         else:
             await self._settle(download, "failed", (error.code, error.message))
             return
@@ -333,23 +365,90 @@ class Conductor:
     def _forget(self, download: Download) -> None:
         self._queue.remove(download.id)
         del self.live[download.id]
-        for memory in (self._shown, self._measured, self._losses, self._full):
+        for memory in (self._shown, self._measured, self._losses, self._waiting):
             memory.pop(download.id, None)
 
-    async def _watch_room(self) -> None:
+    # Room
+
+    def _serve_volume(self, volume: Volume) -> None:
+        self._spawn(volume.finisher.run())
+        self._spawn(self._watch(volume))
+
+    async def _watch(self, volume: Volume) -> None:
         while True:
             await asyncio.sleep(ROOM_SECONDS)
-            for id_ in self._queue.awaiting_room():
-                free = await self._disk.submit(free_bytes, self._disk.root)
-                was_free, since = self._full[id_]
-                if free >= was_free + ROOM_BYTES or time.monotonic() - since >= ROOM_ANYWAY_SECONDS:
-                    await self.set_wish(self.live[id_], Wish.RUN)
+            running = [runner for runner in self._runners.values() if runner.volume is volume]
+            waiting = [id_ for id_, place in self._waiting.items() if place.volume is volume]
+            if not running and not waiting:
+                continue
+            try:
+                room = await volume.look()
+            except DiskSilent as error:
+                self._set_silent(volume, error)
+                continue
+            except HdpdError as error:
+                log.warning("%s", error.message)
+                continue
+            self._set_silent(volume, None)
+            self._keep_reserve(volume, room)
+            await self._let_go_on(volume, room)
+
+    async def _free(self, volume: Volume) -> int:
+        try:
+            return (await volume.look()).free
+        except HdpdError:
+            return 0
+
+    def _set_silent(self, volume: Volume, error: DiskSilent | None) -> None:
+        if volume.silent == (error is not None):
+            return
+        volume.silent = error is not None
+        for runner in self._runners.values():
+            if runner.volume is volume:
+                runner.download.fail_with(error)
+                self._runner_changed(runner)
+
+    def _needs(self, volume: Volume) -> list[tuple[str, int]]:
+        """What is promised to the running downloads, in the order of the queue."""
+        running = [runner.download for runner in self._runners.values() if runner.volume is volume]
+        return [(d.id, d.missing) for d in sorted(running, key=lambda d: d.position)]
+
+    async def _make_sure_it_fits(self, runner: Runner) -> None:
+        id_, room = runner.download.id, await runner.volume.look()
+        others = [need for need in self._needs(runner.volume) if need[0] != id_]
+        needs = [*others, (id_, runner.download.missing)]
+        without = first_without_room(room, self.reserve, needs)
+        if without is not None and without[0] == id_:
+            raise without[1]
+
+    def _keep_reserve(self, volume: Volume, room: Room) -> None:
+        """Pauses the first that does not fit any more; what then is left shows at the next look."""
+        without = first_without_room(room, self.reserve, self._needs(volume))
+        if without is not None:
+            self._runners[without[0]].give_up(without[1])
+
+    async def _let_go_on(self, volume: Volume, room: Room) -> None:
+        """Lets those go on that fit beside what runs, in the order of the queue."""
+        needs = self._needs(volume)
+        for id_ in self._queue.awaiting_room():
+            waiting = self._waiting.get(id_)
+            if waiting is None or waiting.volume is not volume:
+                continue
+            if waiting.was_free is not None and not (
+                room.free >= waiting.was_free + ROOM_BYTES
+                or time.monotonic() - waiting.since >= ROOM_ANYWAY_SECONDS
+            ):
+                continue
+            need = (id_, self.live[id_].missing + ROOM_BYTES)
+            if first_without_room(room, self.reserve, [*needs, need]) is None:
+                needs.append(need)
+                await self.set_wish(self.live[id_], Wish.RUN)
 
     # Removal
 
     def purge(self, download: Download) -> asyncio.Task[None]:
         """Removes the partial files and the rows of a download that is marked as removed."""
-        return self._spawn(purge(download, self._store, self._disk))
+        return self._spawn(purge(download, self._store, self._volumes.of(download).disk))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hdpd.config.sizes import Reserve
 from hdpd.database import Database
 from hdpd.errors import DownloadNotFound, InvalidParams, PathInvalid
 from hdpd.identity.keys import PeerId
@@ -27,6 +28,7 @@ from hdpd.wire.paths import RemotePath
 STATES = frozenset(
     {"queued", "waiting_for_peer", "remote_queued", "downloading", "paused", "done", "failed"}
 )
+NO_RESERVE = Reserve()
 MAX_PAGE = 1000  # objects of one list; about 500 bytes each
 REMOVE_SECONDS = 2.0  # the removal of a directory of a million files goes on behind the answer
 
@@ -42,11 +44,16 @@ class Downloads:
     """
 
     def __init__(
-        self, database: Database, session_of: SessionOf, download_dir: Path, emit: Emit
+        self,
+        database: Database,
+        session_of: SessionOf,
+        download_dir: Path,
+        emit: Emit,
+        reserve: Reserve = NO_RESERVE,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
         self._store = Store(database)
-        self._conductor = Conductor(self._store, session_of, download_dir, emit)
+        self._conductor = Conductor(self._store, session_of, download_dir, emit, reserve)
         self._emit = emit
         self._changing = asyncio.Lock()
 
@@ -57,6 +64,10 @@ class Downloads:
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
         await self._conductor.close()
+
+    def set_reserve(self, reserve: Reserve) -> None:
+        """From now on so much of each volume is kept free."""
+        self._conductor.reserve = reserve
 
     def peer_connected(self, session: Session) -> None:
         self._conductor.peer_connected(session.peer_id)

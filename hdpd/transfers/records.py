@@ -72,11 +72,16 @@ class Download:
         weight = min(1.0, elapsed / RATE_SECONDS) if self.rate else 1.0
         self.rate += weight * (received / elapsed - self.rate)
 
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come, as far as it is known."""
+        return max(0, self.size - self.done_bytes - self.pending_bytes)
+
     def eta(self) -> float | None:
         """Seconds until it is done at this rate; None when nobody can know."""
         if not self.listed or self.rate < 1.0:
             return None
-        return max(0, self.size - self.done_bytes - self.pending_bytes) / self.rate
+        return self.missing / self.rate
 
     def as_json(self, state: str) -> JsonObject:
         """The object of `downloads.list` and of the events; `state` is the fine one."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -299,7 +300,9 @@ def test_many_files_after_a_restart_of_both(lab: Lab) -> None:
 def test_a_full_disk_pauses_and_goes_on_by_itself(lab: Lab, small_disk: Path) -> None:
     a, b = lab.pair()
     b.downloads = small_disk
-    b.flags = (*b.flags, "--download-dir", str(small_disk))
+    config = lab.root / "reserve.toml"
+    config.write_text('[transfers]\nmin_free = "1MB"\n')
+    b.flags = (*b.flags, "--download-dir", str(small_disk), "--config", str(config))
     a.start()
     b.start()
     b.ctl("connect", a.ctl("invite").strip())
@@ -315,6 +318,8 @@ def test_a_full_disk_pauses_and_goes_on_by_itself(lab: Lab, small_disk: Path) ->
         return found["code"] if found else None
 
     wait_for("the disk to be full", lambda: error() == "disk_full", within=30)
+    assert "paused: no room: 12.6 MB are still to come" in b.ctl("queue")
+    assert list(small_disk.iterdir()) == [filler], "what does not fit was begun"
     filler.unlink()
     wait_for(
         "it to go on",
@@ -322,3 +327,21 @@ def test_a_full_disk_pauses_and_goes_on_by_itself(lab: Lab, small_disk: Path) ->
         within=60,
     )
     assert hashlib.sha256(content).hexdigest() == sha256(small_disk / "film")
+
+
+def test_a_dead_mount_stops_nothing_but_itself(
+    lab: Lab, dead_mount: Callable[[Path], None]
+) -> None:
+    a, b = lab.pair_by_invite()
+    for name in ("film", "song"):
+        (a.share / name).write_bytes(os.urandom(MiB))
+    dead = b.downloads / "dead"
+    dead.mkdir()
+    dead_mount(dead)
+    stuck = b.ctl("download", f"{a.name}/media/film", "--to", "dead").strip()
+    b.ctl("download", f"{a.name}/media/song", "--wait", timeout=40)
+    assert (b.downloads / "song").read_bytes() == (a.share / "song").read_bytes()
+    (shown,) = (d for d in b.rpc("downloads.list")["downloads"] if d["id"] == stuck)
+    assert (shown["state"], shown["error"]["code"]) == ("paused", "disk_silent")
+    b.ctl("queue", "cancel", stuck, timeout=20)
+    assert b.stop(within=8) == 0
