@@ -39,6 +39,7 @@ from hdpd.peers.topics import Topics
 from hdpd.reload import Apply, Reloader
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
+from hdpd.transfers.digests import Digests
 from hdpd.transfers.downloads import Downloads
 from hdpd.transfers.uploads import Uploads
 from hdpd.wire.paths import RemotePath
@@ -111,6 +112,8 @@ class App:
         closing.push_async_callback(self.shares.close)
         self.uploads = Uploads(self.shares.open_file, config.upload_slots, emit)
         closing.callback(self.uploads.close)
+        self.digests = Digests(self.shares.open_file)
+        closing.callback(self.digests.close)
 
         self.topics = Topics(self._state, config.topics, emit)
         await self.topics.start()
@@ -231,6 +234,7 @@ class App:
             "ls": self.shares.answer_ls,  # type: ignore[dict-item]  # each takes its own request
             "search": self.shares.answer_search,  # type: ignore[dict-item]
             "read": self.uploads.answer_read,  # type: ignore[dict-item]
+            "digest": self.digests.answer_digest,  # type: ignore[dict-item]
             # The peers are made later, with these handlers in hand.
             "announce": lambda *asked: self.peers.answer_announce(*asked),  # noqa: PLW0108
             "observed": lambda *asked: self.peers.answer_observed(*asked),  # noqa: PLW0108

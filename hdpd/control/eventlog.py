@@ -21,7 +21,12 @@ MAX_BYTES = 4 * 1024 * 1024
 LOST = "events.lost"
 
 # In these the data is the thing's whole state, so that only the last one matters.
-_IDENTIFIED_BY = {"download.changed": "id", "share.changed": "name", "upload.changed": ""}
+_IDENTIFIED_BY = {
+    "download.changed": "id",
+    "verification.changed": "id",
+    "share.changed": "name",
+    "upload.changed": "",
+}
 
 Key = tuple[str, object]
 

@@ -361,6 +361,36 @@ class DownloadFiles(Result):
     next_cursor: str | None
 
 
+class VerificationProblem(Result):
+    """path: as in `downloads.files`. changed_here, changed_there: that side has changed its file
+    since; different: neither has, and the contents are not the same. message: for people.
+    """
+
+    path: str
+    problem: Literal[
+        "different", "changed_here", "changed_there", "missing_here", "missing_there", "unreadable"
+    ]
+    message: str
+
+
+class Verification(Result):
+    """id: the download. files, size: how many are compared, and their bytes. equal, unequal: of
+    those done. problems: what is the matter with the unequal ones, the first 1,000; in events only
+    at the end. error: why the check as a whole failed.
+    """
+
+    id: str
+    state: Literal["waiting", "running", "done", "failed"]
+    files: int
+    done_files: int
+    size: int
+    done_bytes: int
+    equal: int
+    unequal: int
+    problems: list[VerificationProblem]
+    error: Problem | None
+
+
 class ActiveUpload(Result):
     """What is being sent to whom."""
 

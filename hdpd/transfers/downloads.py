@@ -23,6 +23,7 @@ from hdpd.transfers.finished import FinishedFiles
 from hdpd.transfers.queue import Place, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.store import Store
+from hdpd.transfers.verify import Verifier
 from hdpd.wire.paths import RemotePath
 
 STATES = frozenset(
@@ -53,6 +54,7 @@ class Downloads:
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
         self._store = Store(database)
+        self._verifier = Verifier(self._store, self.finished, session_of, emit)
         self._conductor = Conductor(self._store, session_of, download_dir, emit, reserve)
         self._emit = emit
         self._changing = asyncio.Lock()
@@ -63,6 +65,7 @@ class Downloads:
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
+        await self._verifier.close()
         await self._conductor.close()
 
     def set_reserve(self, reserve: Reserve) -> None:
@@ -141,6 +144,16 @@ class Downloads:
                 file["state"] = "downloading"
         last = files[-1]["number"] if len(files) == limit else None
         return {"files": files, "next_cursor": None if last is None else str(last)}
+
+    async def verify(self, id_: str) -> JsonObject:
+        """Begins to compare the finished files with the peer's; raises as `Verifier.start`."""
+        (download,) = await self._find([id_])
+        return await self._verifier.start(download)
+
+    async def verification(self, id_: str) -> JsonObject:
+        """How far that is; raises NotFound when it was not begun."""
+        await self._find([id_])
+        return self._verifier.state(id_)
 
     # Commands
 

@@ -153,3 +153,21 @@ class Outcome:
     saved_as: str | None = None
     restarts: int = 0
     error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """A file of a download that is where it belongs; the mtime is what its file system kept."""
+
+    number: int
+    path: RemotePath
+    size: int
+    mtime_ns: int
+    saved_as: str | None
+
+    def place(self, download: Download) -> Components:
+        """Where it is, below the download directory."""
+        path = (*download.base, *components(self.path))
+        if self.saved_as is None:
+            return path
+        return (*path[:-1], RemotePath.from_text(self.saved_as).raw)

@@ -345,3 +345,25 @@ def test_a_dead_mount_stops_nothing_but_itself(
     assert (shown["state"], shown["error"]["code"]) == ("paused", "disk_silent")
     b.ctl("queue", "cancel", stuck, timeout=20)
     assert b.stop(within=8) == 0
+
+
+def test_a_damaged_file_is_found_by_comparing_both_sides(lab: Lab) -> None:
+    a, b = lab.pair_by_invite()
+    directory = a.share / "films"
+    directory.mkdir()
+    for index in range(20):
+        (directory / f"{index}").write_bytes(os.urandom(index * 100_000))
+    identifier = b.ctl("download", f"{a.name}/media/films", "--wait").split()[0]
+    assert "equal: 20 files" in b.ctl("verify", identifier)
+    damaged = b.downloads / "films" / "7"
+    status = damaged.stat()
+    with damaged.open("r+b") as file:
+        file.seek(350_000)
+        file.write(b"flip")
+    os.utime(damaged, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (directory / "9").write_bytes(b"another film")
+    said = b.ctl("verify", identifier, check=False)
+    assert "different\t7\t" in said
+    assert "changed there\t9\tthe peer has changed its file" in said
+    result = json.loads(b.ctl("verify", identifier, "--json", check=False))
+    assert (result["equal"], result["unequal"]) == (18, 2)
