@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 
 from hdpd import __version__
 from hdpd.config import Config, HostPort, TcpAddress
+from hdpd.config.peer_rules import PeerRules
 from hdpd.control.activity import Activity
 from hdpd.control.events import Events
 from hdpd.control.server import Control
@@ -41,6 +43,7 @@ from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.transfers.digests import Digests
 from hdpd.transfers.downloads import Downloads
+from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.uploads import Uploads
 from hdpd.wire.paths import RemotePath
 
@@ -110,7 +113,12 @@ class App:
         self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
-        self.uploads = Uploads(self.shares.open_file, config.upload_slots, emit)
+        self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
+        await self.privileges.start()
+        closing.push_async_callback(self.privileges.close)
+        self.uploads = Uploads(
+            self.shares.open_file, config.upload_slots, emit, privileges=self.privileges
+        )
         closing.callback(self.uploads.close)
         self.digests = Digests(self.shares.open_file)
         closing.callback(self.digests.close)
@@ -191,13 +199,21 @@ class App:
         async def upload_slots(config: Config) -> None:
             self.uploads.set_slots(config.upload_slots)
 
+        async def peers(config: Config) -> None:
+            rules = self.privileges.rules
+            self.privileges.rules = dataclasses.replace(rules, rules=config.peers)
+
+        async def daily_quota(config: Config) -> None:
+            rules = self.privileges.rules
+            self.privileges.rules = dataclasses.replace(rules, quota=config.daily_quota)
+
         async def min_free(config: Config) -> None:
             self.downloads.set_reserve(config.min_free)
 
         async def log_level(config: Config) -> None:
             set_level(config.log_level)
 
-        appliers = (topics, shares, upload_slots, min_free, log_level)
+        appliers = (topics, shares, upload_slots, peers, daily_quota, min_free, log_level)
         return {applier.__name__: applier for applier in appliers}
 
     def _begin_reload(self) -> None:

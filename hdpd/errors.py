@@ -205,6 +205,12 @@ class SlotLost(Busy):
     code = "slot_lost"
 
 
+class QuotaReached(HdpdError):
+    """The daily quota is used up; it goes on at midnight."""
+
+    code = "quota_reached"
+
+
 class Cancelled(HdpdError):
     """It was cancelled."""
 
@@ -295,6 +301,7 @@ WIRE_ERRORS: dict[str, type[HdpdError]] = {
         PathInvalid,
         PathNotFound,
         ProtocolError,
+        QuotaReached,
         ShareAway,
         SlotLost,
         TimedOut,

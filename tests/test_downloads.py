@@ -21,6 +21,7 @@ from hdpd.errors import (
     InvalidParams,
     NoCommonTopic,
     PathInvalid,
+    QuotaReached,
     SlotLost,
 )
 from hdpd.identity.keys import PeerId
@@ -389,7 +390,7 @@ class Line:
             self.most = max(self.most, self.waiting)
             try:
                 await stream.put({"queued": 7})
-                await stream.put({"queued": 3})
+                await stream.put({"queued": 3, "eta": 40})
                 await self.turn.wait()
             finally:
                 self.waiting -= 1
@@ -402,10 +403,10 @@ async def test_waiting_in_the_peers_line(tmp_path: Path) -> None:
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/d")
         waiting = await here.until(id_, lambda item: item["queue_position"] == 3)
-        assert waiting["state"] == "remote_queued"
+        assert (waiting["state"], waiting["queue_eta"]) == ("remote_queued", 40)
         line.turn.set()
         done = await here.wait(id_)
-        assert (done["done_files"], done["queue_position"]) == (100, None)
+        assert (done["done_files"], done["queue_position"], done["queue_eta"]) == (100, None, None)
         assert line.most == 1
         assert here.sessions[peer.peer_id].most_streams > 10
 
@@ -737,3 +738,26 @@ async def test_no_common_topic_waits_for_the_next_connection(tmp_path: Path) -> 
         here.connect()
         done = await here.wait(id_)
         assert (done["state"], done["error"]) == ("done", None)
+
+
+async def test_a_used_up_quota_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor, "QUOTA_SECONDS", 0.2)
+    peer = FakePeer({f"s/d/{n}": FakeFile(noise(1000, n)) for n in range(5)})
+    midnight = False
+
+    async def refuse(_request: Read, _stream: FakeStream) -> bool:
+        if not midnight:
+            raise QuotaReached("the daily quota of 20 GB is used up; it goes on at 00:00")
+        return False
+
+    peer.on_read = refuse
+    async with service(tmp_path, peer) as here:
+        id_ = await here.add("s/d")
+        waiting = await here.until(id_, lambda item: item["error"] is not None)
+        assert (waiting["state"], waiting["error"]["code"]) == ("queued", "quota_reached")
+        assert "goes on at 00:00" in waiting["error"]["message"]
+        midnight = True
+        done = await here.wait(id_)
+        assert (done["state"], done["error"], done["done_files"]) == ("done", None, 5)

@@ -95,6 +95,7 @@ BRAIN = (
     "hdpd/transfers/mounts.py",
     "hdpd/transfers/ranges.py",
     "hdpd/transfers/queue.py",
+    "hdpd/transfers/quotas.py",
     "hdpd/transfers/slots.py",
     "hdpd/transfers/space.py",
     "hdpd/control/eventlog.py",

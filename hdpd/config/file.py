@@ -51,6 +51,14 @@ class TransferSettings(msgspec.Struct, frozen=True):
 
     upload_slots: int | None = None
     min_free: str | None = None
+    daily_quota: str | None = None
+
+
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[peers."ID"]` table."""
+
+    favourite: bool = False
+    quota: str | None = None
 
 
 class FileSettings(msgspec.Struct, frozen=True):
@@ -64,6 +72,7 @@ class FileSettings(msgspec.Struct, frozen=True):
     network: NetworkSettings = NetworkSettings()
     control: ControlSettings = ControlSettings()
     transfers: TransferSettings = TransferSettings()
+    peers: dict[str, PeerSettings] | None = None
 
 
 TABLES: dict[str, type[msgspec.Struct]] = {

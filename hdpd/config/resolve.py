@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar, get_args
 
-from hdpd.config import command_line, directories, shares, values
+from hdpd.config import command_line, directories, peer_rules, shares, values
 from hdpd.config.command_line import Arguments
 from hdpd.config.file import LogLevel, QuicEngine
 from hdpd.config.layers import Layers
 from hdpd.config.layers import read as read_layers
+from hdpd.config.peer_rules import PeerRule, parse_quota
 from hdpd.config.sizes import Reserve, parse_reserve
 from hdpd.config.values import (
     ControlAddress,
@@ -66,6 +67,8 @@ class Config:
     quic_engine: QuicEngine
     log_level: LogLevel
     upload_slots: int
+    peers: tuple[PeerRule, ...]
+    daily_quota: int | None  # bytes to each peer for which there is no other
     min_free: Reserve  # of each volume that downloads are written to
     config_files: tuple[Path, ...]  # where it was read from, the weakest first
 
@@ -105,6 +108,7 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
     listen = pick("--control", flags.control, "control.listen")
     hostnames: _Given[list[str]] | None = pick("", None, "control.hostnames")
     slots: _Given[int] | None = pick("", None, "transfers.upload_slots")
+    daily_quota: _Given[str] | None = pick("", None, "transfers.daily_quota")
     min_free: _Given[str] | None = pick("", None, "transfers.min_free")
     log_level: _Given[LogLevel] | None = pick("--log-level", flags.log_level, "log_level")
     socket = UnixAddress(directories.runtime(environ, state_dir) / "hdpd.sock")
@@ -125,6 +129,8 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
         quic_engine=engine.value if engine else "qh3",
         log_level=log_level.value if log_level else _default_log_level(environ),
         upload_slots=_number(slots, 1, MAX_UPLOAD_SLOTS, DEFAULT_UPLOAD_SLOTS),
+        peers=peer_rules.from_files(layers.peers()),
+        daily_quota=_parsed(daily_quota, parse_quota, None),
         min_free=_parsed(min_free, parse_reserve, DEFAULT_MIN_FREE),
         config_files=layers.paths,
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hdpd.config.peer_rules import PeerRule
 from hdpd.config.resolve import Config
+from hdpd.config.sizes import exact_size
 from hdpd.config.values import MqttServer
 
 SECRET = "***"  # noqa: S105 # what stands in the place of a secret
@@ -48,8 +50,13 @@ def to_toml(config: Config) -> str:
             {
                 "upload_slots": config.upload_slots,
                 "min_free": config.min_free,
+                "daily_quota": _quota(config.daily_quota),
             },
         ),
+    ]
+    tables += [
+        (f'[peers."{rule.id}"]', {"favourite": rule.favourite, **_own_quota(rule)})
+        for rule in config.peers
     ]
     tables += [
         ("[[shares]]", {"name": share.name, "path": share.path, "hidden": share.hidden})
@@ -62,6 +69,14 @@ def _table(header: str, content: Mapping[str, object]) -> str:
     lines = [header] if header else []
     lines += [f"{key} = {_value(value)}" for key, value in content.items()]
     return "\n".join(lines) + "\n"
+
+
+def _quota(quota: int | None) -> str:
+    return "none" if quota is None else exact_size(quota)
+
+
+def _own_quota(rule: PeerRule) -> dict[str, object]:
+    return {} if rule.quota is None else {"quota": rule.quota}
 
 
 def _value(value: object) -> str:

@@ -305,7 +305,8 @@ class DownloadId(Result):
 
 
 class DownloadInfo(Result):
-    """eta: seconds to go. queue_position: its place in the peer's upload queue. error: why it
+    """eta: seconds to go. queue_position: its place in the peer's upload queue. queue_eta:
+    the peer's guess of the seconds until its turn there. error: why it
     failed or waits; with `paused` why hdpd paused it (`disk_full`, `disk_silent`), to go on by
     itself when that has passed, where a pause of the owner's has none. received_bytes: what came
     over the network for it.
@@ -326,6 +327,7 @@ class DownloadInfo(Result):
     rate: float
     eta: float | None
     queue_position: int | None
+    queue_eta: int | None
     error: Problem | None
     added: float
     received_bytes: int

@@ -16,6 +16,7 @@ from hdpd.errors import (
     HdpdError,
     NoCommonTopic,
     PeerNotConnected,
+    QuotaReached,
     StorageError,
 )
 from hdpd.identity.keys import PeerId
@@ -39,6 +40,7 @@ ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another 
 ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
 FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
 MAX_LOST_DELAY = 30.0
+QUOTA_SECONDS = 600.0  # between questions whether a new day has begun where the peer is
 STOP_SECONDS = 2.0  # a download that a hanging disk holds stops when the disk answers
 CLOSE_SECONDS = 2.4  # to record how far everything came
 LAST_SECONDS = 0.4  # for what had to be cancelled after that
@@ -297,7 +299,7 @@ class Conductor:
             log.exception("the download %s stopped", download.id)
             error = StorageError("the download stopped over a mistake in hdpd; see its log")
         del self._runners[download.id]
-        download.rate, download.queue_position = 0.0, None
+        download.rate, download.queue_position, download.queue_eta = 0.0, None, None
         if download.received_bytes > received:
             self._losses.pop(download.id, None)
         try:
@@ -342,6 +344,9 @@ class Conductor:
             download.fail_with(error)
             same = self._session_of(download.peer) in (session, None)
             self._queue.stopped(id_, UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY)
+        elif isinstance(error, QuotaReached):
+            download.fail_with(error)
+            self._queue.stopped(id_, now + QUOTA_SECONDS)
         elif isinstance(error, DiskFull | DiskSilent):
             download.fail_with(error)
             self._queue.stopped(id_)

@@ -51,6 +51,7 @@ class Download:
     """Received and not yet part of `done_bytes`."""
     rate: float = 0.0
     queue_position: int | None = None
+    queue_eta: int | None = None
     kept: dict[int, FileRanges] = field(default_factory=dict)
     """Verified ranges beyond the watermark, by file number; few files are open side by side."""
     base: Components = field(init=False)
@@ -102,6 +103,7 @@ class Download:
             "rate": round(self.rate) if active else 0,
             "eta": self.eta() if active else None,
             "queue_position": self.queue_position if state == "remote_queued" else None,
+            "queue_eta": self.queue_eta if state == "remote_queued" else None,
             "error": self.error and {"code": self.error[0], "message": self.error[1]},
             "added": self.added,
             "received_bytes": self.received_bytes,

@@ -16,6 +16,7 @@ from hdpd.errors import (
     HdpdError,
     NoCommonTopic,
     PeerNotConnected,
+    QuotaReached,
     TimedOut,
 )
 from hdpd.transfers.asking import READ_COST, Asker
@@ -37,7 +38,7 @@ MAX_RESTARTS = 3  # of a file that changes while it is fetched
 MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, over 1 + 2 + ... + 16 s
 FIRST_DELAY = 1.0  # seconds, doubled each time
 
-FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent)
+FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent, QuotaReached)
 """What ends the runner; any other error is that of one file."""
 
 

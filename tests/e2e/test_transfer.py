@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -367,3 +368,37 @@ def test_a_damaged_file_is_found_by_comparing_both_sides(lab: Lab) -> None:
     assert "changed there\t9\tthe peer has changed its file" in said
     result = json.loads(b.ctl("verify", identifier, "--json", check=False))
     assert (result["equal"], result["unequal"]) == (18, 2)
+
+
+def test_a_quota_lets_the_download_wait_and_a_reload_changes_it(lab: Lab) -> None:
+    a, b = lab.pair()
+    config = lab.root / "quota.toml"
+    config.write_text('[transfers]\ndaily_quota = "1MB"\n')
+    a.flags = (*a.flags, "--config", str(config))
+    a.start()
+    b.start()
+    b.ctl("connect", a.ctl("invite").strip())
+    b.wait_connected(a)
+    for name in ("first", "second"):
+        (a.share / name).write_bytes(os.urandom(MiB))
+    b.ctl("download", f"{a.name}/media/first", "--wait")
+    b.ctl("download", f"{a.name}/media/second")
+    wait_for(
+        "the quota to be told",
+        lambda: "queued: the daily quota of 1.0 MB is used up; it goes on at" in b.ctl("queue"),
+    )
+    a.stop()
+    a.start()  # what was counted is not forgotten
+    b.wait_connected(a)
+    wait_for("it to be told again", lambda: "quota of 1.0 MB is used up" in b.ctl("queue"))
+    config.write_text(f'[peers.{b.peer_id[:12]}]\nfavourite = true\nquota = "none"\n')
+    assert a.process is not None
+    a.process.send_signal(signal.SIGHUP)
+    wait_for("the new rules", lambda: "taken over: peers" in a.log())
+    identifier = b.rpc("downloads.list")["downloads"][-1]["id"]
+    b.ctl("queue", "pause", identifier)
+    b.ctl("queue", "resume", identifier)
+    wait_for(
+        "the download",
+        lambda: b.rpc("downloads.list")["downloads"][-1]["state"] == "done",
+    )
