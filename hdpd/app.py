@@ -43,8 +43,9 @@ from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.transfers.digests import Digests
 from hdpd.transfers.downloads import Downloads
+from hdpd.transfers.lanes import LanesOfPeers
 from hdpd.transfers.privileges import Privileges
-from hdpd.transfers.uploads import Uploads
+from hdpd.transfers.uploads import Emit, Uploads
 from hdpd.wire.paths import RemotePath
 
 log = logging.getLogger(__name__)
@@ -113,15 +114,7 @@ class App:
         self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
-        self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
-        await self.privileges.start()
-        closing.push_async_callback(self.privileges.close)
-        self.uploads = Uploads(
-            self.shares.open_file, config.upload_slots, emit, privileges=self.privileges
-        )
-        closing.callback(self.uploads.close)
-        self.digests = Digests(self.shares.open_file)
-        closing.callback(self.digests.close)
+        await self._start_uploads(emit)
 
         self.topics = Topics(self._state, config.topics, emit)
         await self.topics.start()
@@ -137,8 +130,10 @@ class App:
         book = await load_book(self._state)
         self.peers = Peers(around, self.topics, book, self._state, self.nat.candidates, emit)
         closing.push_async_callback(self.peers.close)
+        lanes = LanesOfPeers(self.peers.get, self.peers.bulk.open)
+        closing.callback(lanes.close)
         self.downloads = Downloads(
-            self._state, self.peers.get, config.download_dir, emit, config.min_free
+            self._state, lanes.get, config.download_dir, emit, config.min_free
         )
         self._wire()
         await self.downloads.start()
@@ -227,6 +222,18 @@ class App:
 
     # Parts.
 
+    async def _start_uploads(self, emit: Emit) -> None:
+        config, closing = self._config, self._closing
+        self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
+        await self.privileges.start()
+        closing.push_async_callback(self.privileges.close)
+        self.uploads = Uploads(
+            self.shares.open_file, config.upload_slots, emit, privileges=self.privileges
+        )
+        closing.callback(self.uploads.close)
+        self.digests = Digests(self.shares.open_file)
+        closing.callback(self.digests.close)
+
     def _open_endpoint(self) -> None:
         config = self._config
         self._endpoint = Endpoint(
@@ -265,7 +272,7 @@ class App:
         self.peers.on_woken = self.nat.network_changed
 
         def connected(session: Session) -> None:
-            self.downloads.peer_connected(session)
+            self.downloads.peer_connected(session.peer_id)
 
         def disconnected(peer_id: PeerId) -> None:
             self.downloads.peer_disconnected(peer_id)

@@ -41,7 +41,7 @@ class Harness:
         for peer_id, peer in self.peers.items():
             if peer_id not in self.sessions:
                 self.sessions[peer_id] = peer.session()
-                self.downloads.peer_connected(self.sessions[peer_id])
+                self.downloads.peer_connected(peer_id)
 
     def lose(self) -> None:
         for peer_id, session in list(self.sessions.items()):

@@ -129,6 +129,7 @@ class FakeSession:
         self.peer = peer
         self.peer_id = peer.peer_id
         self.rtt = peer.latency
+        self.lanes = 1
         self.closed = False
         self.streams: set[FakeStream] = set()
         self.most_streams = 0

@@ -18,6 +18,7 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.peers import dialler as dialler_module
 from hdpd.peers.book import Address, Book, KnownPeer
 from hdpd.peers.dialler import MAX_DIALS, Dialler
+from hdpd.peers.tries import Try
 from tests.link_helpers import Node, identity, nodes, topic, udp_client, until
 
 PARTY = topic("party")
@@ -252,6 +253,7 @@ async def test_strangers_cannot_make_us_flood_a_host(monkeypatch: pytest.MonkeyP
             lambda: all(real.dialler.last_error(peer_id) for peer_id in made_up), "all tries"
         )
         assert len(dialled) == 20
+        assert "dialled often" in str(real.dialler.last_error(made_up[-1]))
         await real.dialler.close()
 
 
@@ -271,7 +273,12 @@ async def test_a_peer_without_an_address() -> None:
     near = Node()
     async with nodes(near):
         real = Real(near)
+        tried: list[Try] = []
+        real.dialler.on_tried = lambda _peer_id, what: tried.append(what)
         real.wake(identity(5).peer_id)
         await until(lambda: real.dialler.last_error(identity(5).peer_id), "the reason")
         assert "no address" in str(real.dialler.last_error(identity(5).peer_id))
+        [what] = tried
+        assert (what.kind, what.address, what.worked) == ("dial", None, False)
+        assert "no address" in what.result
         await real.dialler.close()

@@ -53,8 +53,8 @@ def migrate(connection: apsw.Connection, schema: str, *, backup: bool = False) -
     if pending and version:
         log.info("bringing %s up to date: %d to %d", path, version, pending[-1][0])
     for number, step in pending:
-        if backup and (before := version_of(connection)):
-            _back_up(connection, backup_path(path, before))
+        if backup and version:  # a new database has nothing to lose
+            _back_up(connection, backup_path(path, version_of(connection)))
         with connection:
             connection.execute(step.read_text())
             connection.execute(f"PRAGMA user_version={number}")

@@ -79,6 +79,7 @@ class Connection:
         self.ended: HdpdError | None = None
         self.close_code: int | None = None
         self.last_data = 0.0  # when something came on a stream
+        self.received_bytes = 0  # on all streams
         self.established = False  # set by the session after the hello
         self.on_handshake: Callable[[], None] = lambda: None
         self.on_stream: Callable[[Stream], None] = lambda stream: None
@@ -315,9 +316,9 @@ class Connection:
         return self._own_streams < MAX_OPEN_STREAMS and self._engine.has_stream_credit()
 
     @property
-    def expects_answers(self) -> bool:
-        """Whether a stream of ours is open."""
-        return self._own_streams > 0
+    def own_streams(self) -> int:
+        """How many streams of ours are open."""
+        return self._own_streams
 
     def send_stream(self, stream: Stream, data: bytes, end: bool) -> None:
         self._engine_send(stream.id, data, end)
@@ -429,7 +430,7 @@ class Connection:
         stream = self._stream_of(stream_id)
         if stream is not None:
             self.last_data = self._loop.time()
-            stream.data_received(chunks, end)
+            self.received_bytes += stream.data_received(chunks, end)
             self._forget_if_complete(stream)
 
     def stream_reset(self, stream_id: int, code: int) -> None:

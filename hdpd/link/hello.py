@@ -115,9 +115,9 @@ class Asker:
         self.nonce = random_bytes(NONCE_BYTES)
         self.peer_nonce = b""
 
-    def request(self) -> Message:
+    def request(self, *, bulk: bool = False) -> Message:
         if self._first:
-            return Hello(VERSION, self.nonce).to_wire()
+            return Hello(VERSION, self.nonce, bulk).to_wire()
         return Topics(self.nonce).to_wire()
 
     def prove(self, answer: Message) -> Message:

@@ -34,6 +34,7 @@ from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     Hello,
+    Read,
     Request,
     ResetCode,
     Topics,
@@ -82,8 +83,11 @@ class Session:
         certificate_hash: bytes,
         topics: frozenset[bytes],
         offered: tuple[Topic, ...],
+        *,
+        bulk: bool,
     ) -> None:
         self.peer_id = peer_id
+        self.bulk = bulk  # for reads only, beside another session of the peer
         self.name = name_of(peer_id)
         self.topics = topics
         self.offered = offered  # what we had joined when the hello began
@@ -115,6 +119,16 @@ class Session:
     @property
     def closed(self) -> bool:
         return self._connection.ended is not None
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests of ours are not answered in full."""
+        return self._connection.own_streams
+
+    @property
+    def received_bytes(self) -> int:
+        """What has come on all streams."""
+        return self._connection.received_bytes
 
     @property
     def dialled_by_us(self) -> bool:
@@ -224,6 +238,8 @@ class Session:
     async def _serve(self, stream: Stream) -> None:
         try:
             request = parse_request(await stream.receive())
+            if self.bulk and not isinstance(request, Read):
+                raise ProtocolError("this connection is for reads only")
             if isinstance(request, Topics):
                 await self._answer_topics(request, stream)
                 return
@@ -336,7 +352,7 @@ class Session:
         a NAT forgets its address, the other side learns the new one from what it sends.
         """
         self._stall_check = None
-        if self.closed or not self._connection.expects_answers:
+        if self.closed or not self._connection.own_streams:
             self._patience = STALL_S
             return
         wait = STALL_S - (self._loop.time() - self._connection.last_data)
@@ -378,7 +394,9 @@ _RESET_CODES = {
 }
 
 
-async def dial_hello(connection: Connection, around: Surroundings, expected: PeerId) -> Session:
+async def dial_hello(
+    connection: Connection, around: Surroundings, expected: PeerId, *, bulk: bool = False
+) -> Session:
     """The client's side of the hello, from a connection that was just dialled.
 
     Raises:
@@ -417,7 +435,7 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
         )
         async with asyncio.timeout(HELLO_TIMEOUT_S):
             with await connection.open_stream(REQUEST_BUDGET) as stream:
-                await stream.send(frame(asker.request()))
+                await stream.send(frame(asker.request(bulk=bulk)))
                 await stream.send(frame(asker.prove(await stream.receive())), end=True)
                 common = asker.common_topics(await stream.receive())
         if not common:
@@ -433,7 +451,7 @@ async def dial_hello(connection: Connection, around: Surroundings, expected: Pee
         connection.close(ResetCode.REFUSED)
         raise
     connection.probes = PathProbes("client", asker.nonce, asker.peer_nonce)
-    session = Session(connection, around, expected, certificate_hash, common, topics)
+    session = Session(connection, around, expected, certificate_hash, common, topics, bulk=bulk)
     around.endpoint.established(connection)
     for stream in early:
         session.serve(stream)
@@ -475,7 +493,8 @@ async def accept_hello(connection: Connection, around: Surroundings) -> Session:
             assert answerer.peer_id is not None
             connection.probes = PathProbes("server", answerer.peer_nonce, answerer.nonce)
             session = Session(
-                connection, around, answerer.peer_id, certificate_hash, common, topics
+                *(connection, around, answerer.peer_id, certificate_hash, common, topics),
+                bulk=request.bulk,
             )
             around.endpoint.established(connection)
             await stream.send_message(answer, end=True)

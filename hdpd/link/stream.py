@@ -83,8 +83,8 @@ class Stream:
 
     # What the connection feeds in.
 
-    def data_received(self, chunks: list[bytes], end: bool) -> None:
-        """Raises ProtocolError when the peer sends more than it may."""
+    def data_received(self, chunks: list[bytes], end: bool) -> int:
+        """How many bytes they are; raises ProtocolError when the peer sends more than it may."""
         size = sum(map(len, chunks))
         self._budget -= size
         if self._budget < 0:
@@ -93,6 +93,7 @@ class Stream:
         self._chunks.extend(filter(None, chunks))
         self._received_end = self._received_end or end
         self._wake_reader()
+        return size
 
     def failed(self, error: HdpdError) -> None:
         """No more comes and no more can be sent."""

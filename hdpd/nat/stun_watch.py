@@ -145,7 +145,9 @@ class StunWatch:
         """After a change the first answer counts; otherwise what is known holds until all answers
         are there, lest half of them look like another NAT.
         """
-        if survey.findings.observations and (at_once or self.findings is survey.findings):
+        known = {each.mapped.host for each in self.findings.observations}
+        moved = any(each.mapped.host not in known for each in survey.findings.observations)
+        if survey.findings.observations and (at_once or moved or self.findings is survey.findings):
             self.findings = survey.findings
             self._on_news()
 

@@ -179,17 +179,29 @@ class Dialler:
         return target.backoff.delay(since_connected, random.random())  # noqa: S311 (spreads load)
 
     def _addresses(self, peer: KnownPeer) -> list[Address]:
+        """Raises TimedOut when there is none to dial now."""
         known = peer.addresses_to_dial()
+        if not known:
+            raise TimedOut("it has told no address at which to reach it")
         if peer.last_connected:
             return known
-        return [each for each in known if self._aim.allow(each[0], self._loop.time())]
+        allowed = [each for each in known if self._aim.allow(each[0], self._loop.time())]
+        if not allowed:
+            raise TimedOut("its addresses were dialled often in the last minute; it is tried again")
+        return allowed
 
     async def _dial(self, peer: KnownPeer, target: _Target) -> Session:
         """Raises the error of the attempt that came furthest."""
         topic = self._common_topic(peer, target.backoff.failures)
+        try:
+            addresses = self._addresses(peer)
+        except TimedOut as nowhere:
+            self.on_unanswered(peer.peer_id, topic)
+            self.on_tried(peer.peer_id, Try("dial", None, time.time(), nowhere.message))
+            raise
         near: list[Address] = []
         far: list[Address] = []
-        for address in self._addresses(peer):
+        for address in addresses:
             is_near = self._around.endpoint.datagram_bytes_for(address[0]) > SAFE_DATAGRAM_BYTES
             (near if is_near else far).append(address)
         pending = attempts = {
@@ -197,10 +209,7 @@ class Dialler:
             for group, delay in ((near, 0.0), (far, LAN_HEAD_START_S if near else 0.0))
             if group
         }
-        failure: HdpdError = TimedOut("it has told no address at which to reach it")
-        if not attempts:
-            self.on_unanswered(peer.peer_id, topic)
-            raise failure
+        failure: HdpdError = TimedOut("nothing answered")
         chosen: Session | None = None
         unanswered = self._loop.call_later(
             UNANSWERED_S, lambda: self.on_unanswered(peer.peer_id, topic)

@@ -33,6 +33,7 @@ from hdpd.link.stream import Stream
 from hdpd.log import fields
 from hdpd.peers.book import Book, KnownPeer
 from hdpd.peers.book_store import save_book
+from hdpd.peers.bulk import BulkSessions
 from hdpd.peers.describe import Descriptions
 from hdpd.peers.dialler import Dialler
 from hdpd.peers.gossip import Gossip
@@ -86,6 +87,7 @@ class Peers:
         self._loop = asyncio.get_running_loop()
         self._tries = Tries()
         self._gossip = Gossip(self.connected, self._spawn)
+        self.bulk = BulkSessions(around)
         self.traversal = Traversal(
             around,
             book,
@@ -208,8 +210,10 @@ class Peers:
         held = self._held_until.get(session.peer_id, 0.0) > self._loop.time()
         if held or self._book.is_blocked(session.peer_id):
             session.close(ResetCode.REFUSED)
-            return
-        self._add(session)
+        elif session.bulk:
+            self.bulk.add(session, self.get(session.peer_id))
+        else:
+            self._add(session)
 
     def _add(self, session: Session) -> None:
         if session.closed:
@@ -279,6 +283,7 @@ class Peers:
         )
         self._emit("peer.disconnected", self._describe_id(session.peer_id))
         self.traversal.disconnected(session.peer_id)
+        self.bulk.end(session.peer_id)
         self.on_disconnected(session.peer_id)
         self._look_after(session)
 
@@ -299,6 +304,7 @@ class Peers:
     def _path_changed(self, session: Session) -> None:
         """The session goes on at another address of the peer."""
         self._dialler.connected(session.peer_id)
+        self.bulk.follow(session)
         self._book.connected(session.peer_id, session.address, session.topics, time.time())
         self._emit("peer.changed", self._describe_id(session.peer_id))
         self._spawn(self._tell_observed(session))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from hdpd.errors import ConnectionLost
 from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import AskAgain, RemoteRead, Session, start_read
 from hdpd.transfers.ranges import KIB, Pace
@@ -50,6 +51,7 @@ class Asker:
         """Whether a read of `size` bytes may begin; `held_already`: the window counts it."""
         if self.reads >= (MAX_READS if self._granted else 1):
             return False
+        self.pace.lanes = self._session.lanes
         if self.reads and not self._has_room(size):
             return False
         if held_already or self._disk.window.allows(size + READ_COST):
@@ -99,6 +101,10 @@ class Asker:
             arrived_cost, missing = missing, 0
             self.pace.arrived(arrived_cost, time.monotonic())
             return result
+        except ConnectionLost:
+            if self._session.closed:
+                raise
+            raise AskAgain from None  # it was another connection than the session's own
         finally:
             self.pace.returned(missing)
             self._leave_line(request)

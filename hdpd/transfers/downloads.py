@@ -18,7 +18,6 @@ from hdpd.database import Database
 from hdpd.errors import DownloadNotFound, InvalidParams, PathInvalid
 from hdpd.identity.keys import PeerId
 from hdpd.transfers.conductor import Conductor, Emit, SessionOf
-from hdpd.transfers.fetch import Session
 from hdpd.transfers.finished import FinishedFiles
 from hdpd.transfers.queue import Place, Wish
 from hdpd.transfers.records import Download, JsonObject
@@ -72,8 +71,8 @@ class Downloads:
         """From now on so much of each volume is kept free."""
         self._conductor.reserve = reserve
 
-    def peer_connected(self, session: Session) -> None:
-        self._conductor.peer_connected(session.peer_id)
+    def peer_connected(self, peer: PeerId) -> None:
+        self._conductor.peer_connected(peer)
 
     def peer_disconnected(self, peer: PeerId) -> None:
         self._conductor.peer_disconnected(peer)

@@ -47,7 +47,7 @@ class Stream(AnswerStream, Protocol):
     def reset(self, code: ResetCode) -> None: ...
 
 
-class Session(Protocol):
+class Link(Protocol):
     """What is used of hdpd.link.session.Session."""
 
     @property
@@ -60,6 +60,13 @@ class Session(Protocol):
     def closed(self) -> bool: ...
 
     async def call(self, request: Request, *, budget: int) -> Stream: ...
+
+
+class Session(Link, Protocol):
+    """A connected peer, over one connection or several."""
+
+    @property
+    def lanes(self) -> int: ...
 
 
 class AskAgain(HdpdError):
@@ -109,7 +116,7 @@ class RemoteRead:
 
 
 async def start_read(
-    session: Session,
+    session: Link,
     request: Read,
     on_queued: Callable[[int, int | None], None],
     on_bytes: Callable[[int], None],

@@ -153,13 +153,14 @@ class Pace:
 
     def __init__(self) -> None:
         self.rate = FIRST_RATE
+        self.lanes = 1  # connections that share it
         self.in_flight = 0
         self._arrived = 0
         self._since: float | None = None
 
     @property
     def range_length(self) -> int:
-        length = int(self.rate * RANGE_SECONDS)
+        length = int(self.rate / self.lanes * RANGE_SECONDS)
         return max(MIN_RANGE, min(length - length % MIN_RANGE, MAX_RANGE))
 
     def limit(self, round_trip: float) -> int:
@@ -168,7 +169,10 @@ class Pace:
         It doubles with each round trip while the line has more to give.
         """
         return min(
-            max(RANGES_IN_FLIGHT * self.range_length, int(2 * self.rate * round_trip)),
+            max(
+                RANGES_IN_FLIGHT * self.lanes * self.range_length,
+                int(2 * self.rate * round_trip),
+            ),
             MAX_UNRECORDED,
         )
 

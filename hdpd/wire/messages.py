@@ -68,15 +68,20 @@ class Hello:
     name: ClassVar[str] = "hello"
     version: int
     nonce: bytes
+    bulk: bool = False  # this connection is for reads only, beside another one
 
     def to_wire(self) -> Message:
-        return {"request": self.name, "version": self.version, "nonce": self.nonce}
+        message: Message = {"request": self.name, "version": self.version, "nonce": self.nonce}
+        if self.bulk:
+            message["bulk"] = True
+        return message
 
     @classmethod
     def from_wire(cls, message: Message) -> Self:
         return cls(
             version=fields.integer(message, "version", 1, 2**32),
             nonce=fields.byte_string(message, "nonce", NONCE_BYTES),
+            bulk="bulk" in message and fields.boolean(message, "bulk"),
         )
 
 

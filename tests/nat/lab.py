@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.e2e.harness import Daemon, wait_for
+from tests.nat.slow_line import DEVICE as SLOW_LINE
 
 PROGRAMS = ("ip", "nft", "mosquitto")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -518,6 +519,18 @@ class Internet:
     def site(self, name: str, neighbour: Site | None = None) -> Site:
         """A home of one of the `SITES`; a neighbour has the same carrier's NAT."""
         return Site(self, name, SITES[name], neighbour)
+
+    def slow_down(self, first: Site, second: Site, *line: float) -> None:
+        """What goes from one to the other passes through a line like that of `slow_line`."""
+        core = self.core
+        core.spawn(sys.executable, "-m", "tests.nat.slow_line", *map(str, line))
+        wait_for("the slow line", lambda: SLOW_LINE in core.ip("-brief link"))
+        for name in ("all", "default", SLOW_LINE):
+            core.sysctl(f"net.ipv4.conf.{name}.rp_filter", 0)
+        core.ip(f"link set {SLOW_LINE} up")
+        core.ip(f"route add default dev {SLOW_LINE} table 100")
+        for one, other in ((first, second), (second, first)):
+            core.ip(f"rule add iif s{one.number} to {other.public} lookup 100")
 
     def daemon(self, host: Host, *flags: str) -> NatDaemon:
         """A daemon that is not started yet; flags that are given replace those of the same name."""

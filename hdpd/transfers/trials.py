@@ -1,0 +1,103 @@
+"""How many connections a transfer uses: tries more of them, and keeps what is faster. Pure.
+
+A loss says nothing about its cause, so neither side can know whether loss or the line limits a
+transfer. But more connections are much faster in the first case and change nothing in the second.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_LANES: Final = 8
+GROWTH: Final = 3  # 1, 3, 8: the most after two trials
+
+SETTLE_S: Final = 1.0  # until new connections are beyond their slow start
+MEASURE_S: Final = 2.0
+FASTER: Final = 1.3
+"""Times as fast as before, to keep what was opened: three times are expected where loss limits, and
+a lossy line's rate varies by a fifth over MEASURE_S."""
+
+NOT_SLOWER: Final = 0.9  # times as fast as before, to stay with fewer
+FIRST_PAUSE_S: Final = 30.0  # after a trial that was in vain; doubled by each further one
+MAX_PAUSE_S: Final = 600.0
+REVIEW_S: Final = 120.0  # between trials with fewer connections
+
+MIN_ROUND_TRIP_S: Final = 0.015
+"""Below it one connection recovers from losses soon enough: on a local network."""
+
+MIN_RATE: Final = 16 * 1024  # bytes/s; below it the peer is busy with others, or the line is cut
+
+
+class Trials:
+    """`lanes` is how many connections with one peer there should be."""
+
+    def __init__(self) -> None:
+        self.lanes = 1
+        self._measured_from: float | None = None
+        self._received = 0
+        self._before: tuple[int, float] | None = None  # lanes and rate, while others are tried
+        self._grow_at = self._review_at = 0.0
+        self._pause = FIRST_PAUSE_S
+
+    def step(self, now: float, received: int, round_trip: float) -> None:
+        """`received` bytes came since the last step, at most a second or two ago.
+
+        To be called while there is something to receive; after a break `interrupt` comes first.
+        """
+        if self._measured_from is None:
+            self._measured_from = now + SETTLE_S
+        if now <= self._measured_from:
+            self._received = 0
+            return
+        self._received += received
+        elapsed = now - self._measured_from
+        if elapsed < MEASURE_S:
+            return
+        rate = self._received / elapsed
+        self._measured_from, self._received = now, 0
+        if rate < MIN_RATE:
+            self.interrupt()
+        elif self._before is not None:
+            self._judge(rate, *self._before, now)
+        elif round_trip >= MIN_ROUND_TRIP_S:
+            if self.lanes < MAX_LANES and now >= self._grow_at:
+                self._try(min(GROWTH * self.lanes, MAX_LANES), rate)
+            elif self.lanes > 1 and now >= self._review_at:
+                self._try(self.lanes // 2, rate)
+
+    def interrupt(self) -> None:
+        """There is nothing to receive for a while; a trial that was under way tells nothing."""
+        if self._before is not None:
+            self.lanes, _rate = self._before
+        self._before = self._measured_from = None
+
+    def refused(self, lanes: int, now: float) -> None:
+        """There cannot be more than `lanes` now."""
+        self.lanes = lanes
+        self._before = self._measured_from = None
+        self._review_at = now + REVIEW_S
+        self._rest(now)
+
+    def _try(self, lanes: int, rate: float) -> None:
+        self._before = self.lanes, rate
+        self.lanes = lanes
+        self._measured_from = None
+
+    def _judge(self, rate: float, lanes_before: int, rate_before: float, now: float) -> None:
+        self._before = None
+        grown = self.lanes > lanes_before
+        kept = rate >= (FASTER if grown else NOT_SLOWER) * rate_before
+        if not kept:
+            self.lanes = lanes_before
+            self._measured_from = None
+        # What was found is pursued at once, and the opposite looked at after a while.
+        self._review_at = now if kept and not grown else now + REVIEW_S
+        if kept:
+            self._pause = FIRST_PAUSE_S
+            self._grow_at = now if grown else now + REVIEW_S
+        elif grown:
+            self._rest(now)
+
+    def _rest(self, now: float) -> None:
+        self._grow_at = now + self._pause
+        self._pause = min(2 * self._pause, MAX_PAUSE_S)
