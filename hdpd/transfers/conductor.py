@@ -349,12 +349,14 @@ class Conductor:
             self._queue.stopped(id_, now + QUOTA_SECONDS)
         elif isinstance(error, DiskFull | DiskSilent):
             download.fail_with(error)
+            was_free = None
+            if not isinstance(error, NoRoom | DiskSilent):
+                was_free = await self._free(runner.volume)
+                if id_ not in self._queue:  # given up meanwhile
+                    return
             self._queue.stopped(id_)
             if download.state != "paused":
                 self._queue.wish(id_, Wish.AWAIT_ROOM)
-                was_free = None
-                if not isinstance(error, NoRoom | DiskSilent):
-                    was_free = await self._free(runner.volume)
                 self._waiting[id_] = _Waiting(runner.volume, now, was_free)
         else:
             await self._settle(download, "failed", (error.code, error.message))
