@@ -111,7 +111,7 @@ async def service(base: Path, *peers: FakePeer, connected: bool = True) -> Async
         async with asyncio.timeout(3.0):
             await harness.downloads.close()
         await harness.database.close()
-    for volume in harness.downloads._conductor._volumes.all.values():
+    for volume in harness.downloads._conductor.room.volumes.all.values():
         assert volume.disk.window.used == 0, "a part of the window was lost"
 
 

@@ -315,7 +315,7 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
     async with service(tmp_path, ann, bob) as here:
         ids = [await here.add("s/f", peer=ann), await here.add("s/g", peer=bob)]
         live = here.downloads._conductor.live
-        disk = here.downloads._conductor._volumes.of(live[ids[0]]).disk
+        disk = here.downloads._conductor.room.volumes.of(live[ids[0]]).disk
         await eventually(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
         await asyncio.sleep(0.1)
         received = [(await here.shown(id_))["received_bytes"] for id_ in ids]

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 
 from hdpd.config.sizes import Reserve
@@ -24,8 +23,8 @@ from hdpd.transfers.fetch import Session
 from hdpd.transfers.queue import UNTIL_CONNECTED, Place, Queue, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.removal import purge
+from hdpd.transfers.room import RoomKeeper
 from hdpd.transfers.runner import Runner
-from hdpd.transfers.space import NoRoom, Room, first_without_room
 from hdpd.transfers.store import Store
 from hdpd.transfers.volumes import Volume, Volumes
 
@@ -36,24 +35,12 @@ SessionOf = Callable[[PeerId], Session | None]
 
 PROGRESS_SECONDS = 0.5  # between events of one download
 ROOM_SECONDS = 5.0  # between looks at a volume that is written to or waited for
-ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another try
-ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
 FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
 MAX_LOST_DELAY = 30.0
 QUOTA_SECONDS = 600.0  # between questions whether a new day has begun where the peer is
 STOP_SECONDS = 2.0  # a download that a hanging disk holds stops when the disk answers
 CLOSE_SECONDS = 2.4  # to record how far everything came
 LAST_SECONDS = 0.4  # for what had to be cancelled after that
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A download that goes on when its volume has room, or answers."""
-
-    volume: Volume
-    since: float
-    was_free: int | None = None
-    """What was free when a write failed, for which the file system may have had other reasons."""
 
 
 class Conductor:
@@ -71,16 +58,19 @@ class Conductor:
         self._store = store
         self._session_of = session_of
         self._emit = emit
-        self._volumes = Volumes(download_dir, store, self._serve_volume)
-        self.reserve = reserve
         self._queue = Queue()
         self._runners: dict[str, Runner] = {}
+        self.room = RoomKeeper(
+            Volumes(download_dir, store, self._serve_volume),
+            reserve,
+            self._runners,
+            self._runner_changed,
+        )
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shown: dict[str, str] = {}  # the state last told
         self._measured: dict[str, int] = {}  # bytes received when the rate was last measured
         self._losses: dict[str, int] = {}  # connections lost in a row without a byte between
-        self._waiting: dict[str, _Waiting] = {}
         self._active = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._deciding = False
@@ -88,7 +78,7 @@ class Conductor:
 
     async def start(self) -> None:
         """Takes up what the last process left."""
-        await self._volumes.start()
+        await self.room.volumes.start()
         for download in await self._store.removed():
             self.purge(download)
         for download in await self._store.unfinished():
@@ -113,7 +103,7 @@ class Conductor:
             task.cancel()
         # A disk that hangs is not waited for: what is not recorded is fetched again.
         await asyncio.wait({*rest, asyncio.create_task(self._store.flush())}, timeout=LAST_SECONDS)
-        self._volumes.close()
+        self.room.volumes.close()
 
     # Events
 
@@ -139,7 +129,7 @@ class Conductor:
         """Pauses or resumes, if it is unfinished."""
         if download.id not in self._queue or not self._queue.wish(download.id, wish):
             return
-        self._waiting.pop(download.id, None)
+        self.room.forget(download.id)
         download.state = "paused" if wish is Wish.PAUSE else "queued"
         download.error = None
         self._decide_soon()
@@ -265,9 +255,9 @@ class Conductor:
         runner = Runner(
             download,
             session,
-            self._volumes.of(download),
+            self.room.volumes.of(download),
             self._store,
-            lambda: self._make_sure_it_fits(runner),
+            lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(runner),
         )
         download.error = None
@@ -349,15 +339,12 @@ class Conductor:
             self._queue.stopped(id_, now + QUOTA_SECONDS)
         elif isinstance(error, DiskFull | DiskSilent):
             download.fail_with(error)
-            was_free = None
-            if not isinstance(error, NoRoom | DiskSilent):
-                was_free = await self._free(runner.volume)
-                if id_ not in self._queue:  # given up meanwhile
-                    return
+            await self.room.wait_for(runner, error)
+            if id_ not in self._queue:  # given up meanwhile
+                return
             self._queue.stopped(id_)
             if download.state != "paused":
                 self._queue.wish(id_, Wish.AWAIT_ROOM)
-                self._waiting[id_] = _Waiting(runner.volume, now, was_free)
         else:
             await self._settle(download, "failed", (error.code, error.message))
             return
@@ -372,10 +359,9 @@ class Conductor:
     def _forget(self, download: Download) -> None:
         self._queue.remove(download.id)
         del self.live[download.id]
-        for memory in (self._shown, self._measured, self._losses, self._waiting):
+        for memory in (self._shown, self._measured, self._losses):
             memory.pop(download.id, None)
-
-    # Room
+        self.room.forget(download.id)
 
     def _serve_volume(self, volume: Volume) -> None:
         self._spawn(volume.finisher.run())
@@ -384,78 +370,16 @@ class Conductor:
     async def _watch(self, volume: Volume) -> None:
         while True:
             await asyncio.sleep(ROOM_SECONDS)
-            running = [runner for runner in self._runners.values() if runner.volume is volume]
-            waiting = [id_ for id_, place in self._waiting.items() if place.volume is volume]
-            if not running and not waiting:
-                continue
-            try:
-                room = await volume.look()
-            except DiskSilent as error:
-                self._set_silent(volume, error)
-                continue
-            except HdpdError as error:
-                log.warning("%s", error.message)
-                continue
-            self._set_silent(volume, None)
-            self._keep_reserve(volume, room)
-            await self._let_go_on(volume, room)
-
-    async def _free(self, volume: Volume) -> int:
-        try:
-            return (await volume.look()).free
-        except HdpdError:
-            return 0
-
-    def _set_silent(self, volume: Volume, error: DiskSilent | None) -> None:
-        if volume.silent == (error is not None):
-            return
-        volume.silent = error is not None
-        for runner in self._runners.values():
-            if runner.volume is volume:
-                runner.download.fail_with(error)
-                self._runner_changed(runner)
-
-    def _needs(self, volume: Volume) -> list[tuple[str, int]]:
-        """What is promised to the running downloads, in the order of the queue."""
-        running = [runner.download for runner in self._runners.values() if runner.volume is volume]
-        return [(d.id, d.missing) for d in sorted(running, key=lambda d: d.position)]
-
-    async def _make_sure_it_fits(self, runner: Runner) -> None:
-        id_, room = runner.download.id, await runner.volume.look()
-        others = [need for need in self._needs(runner.volume) if need[0] != id_]
-        needs = [*others, (id_, runner.download.missing)]
-        without = first_without_room(room, self.reserve, needs)
-        if without is not None and without[0] == id_:
-            raise without[1]
-
-    def _keep_reserve(self, volume: Volume, room: Room) -> None:
-        """Pauses the first that does not fit any more; what then is left shows at the next look."""
-        without = first_without_room(room, self.reserve, self._needs(volume))
-        if without is not None:
-            self._runners[without[0]].give_up(without[1])
-
-    async def _let_go_on(self, volume: Volume, room: Room) -> None:
-        """Lets those go on that fit beside what runs, in the order of the queue."""
-        needs = self._needs(volume)
-        for id_ in self._queue.awaiting_room():
-            waiting = self._waiting.get(id_)
-            if waiting is None or waiting.volume is not volume:
-                continue
-            if waiting.was_free is not None and not (
-                room.free >= waiting.was_free + ROOM_BYTES
-                or time.monotonic() - waiting.since >= ROOM_ANYWAY_SECONDS
-            ):
-                continue
-            need = (id_, self.live[id_].missing + ROOM_BYTES)
-            if first_without_room(room, self.reserve, [*needs, need]) is None:
-                needs.append(need)
-                await self.set_wish(self.live[id_], Wish.RUN)
+            waiting = [self.live[id_] for id_ in self._queue.awaiting_room()]
+            for download in await self.room.look(volume, waiting):
+                if self.room.waits(download.id):  # its owner has not paused it meanwhile
+                    await self.set_wish(download, Wish.RUN)
 
     # Removal
 
     def purge(self, download: Download) -> asyncio.Task[None]:
         """Removes the partial files and the rows of a download that is marked as removed."""
-        return self._spawn(purge(download, self._store, self._volumes.of(download).disk))
+        return self._spawn(purge(download, self._store, self.room.volumes.of(download).disk))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -69,7 +69,7 @@ class Downloads:
 
     def set_reserve(self, reserve: Reserve) -> None:
         """From now on so much of each volume is kept free."""
-        self._conductor.reserve = reserve
+        self._conductor.room.reserve = reserve
 
     def peer_connected(self, peer: PeerId) -> None:
         self._conductor.peer_connected(peer)
