@@ -32,7 +32,7 @@ help:
 	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
-	@echo 'make bench    measure transfers on this machine'
+	@echo 'make bench    measure transfers on this machine (make bench-quick: smaller, in two minutes)'
 	@echo 'make deb      build Debian packages for the release that this runs on, into dist/'
 	@echo 'make test-appliance   install and run them in a Debian of their own (as root)'
 	@echo 'make lock     resolve requirements.lock anew (needs uv)'
@@ -73,6 +73,11 @@ types: .venv/stamp
 bench: .venv/stamp
 	@tests/debian-packages.sh rsync
 	$(BIN)/python -m tests.bench
+
+.PHONY: bench-quick
+bench-quick: .venv/stamp
+	@tests/debian-packages.sh rsync
+	$(BIN)/python -m tests.bench --quick
 
 .PHONY: deb
 deb:

@@ -30,6 +30,7 @@ from hdpd.link.endpoint import Endpoint
 from hdpd.link.hello import Answerer, Asker
 from hdpd.link.paths import PathProbes
 from hdpd.link.stream import REQUEST_BUDGET, Stream
+from hdpd.log import fields
 from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
@@ -254,7 +255,8 @@ class Session:
         except HdpdError as error:
             await self._refuse(stream, error)
         except Exception:
-            log.exception("a request of %s failed", self.name)
+            about = fields(peer=(self.name, self.peer_id.text))
+            log.exception("a request of %s failed", self.name, extra=about)
             stream.reset(ResetCode.INTERNAL_ERROR)
         finally:
             stream.reset(ResetCode.INTERNAL_ERROR)

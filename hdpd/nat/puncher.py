@@ -20,6 +20,7 @@ from hdpd.identity.names import name_of
 from hdpd.link.connection import Path
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.sockets import UdpSocket
+from hdpd.log import fields
 from hdpd.nat.agreement import OFFER_S, Agreements, Ask, Begin, Command
 from hdpd.nat.pacing import Pacer
 from hdpd.nat.packets import PUNCH_PING, PUNCH_PONG, PunchKeys, punch_tag
@@ -28,6 +29,8 @@ from hdpd.nat.report import NatReport
 from hdpd.nat.scopes import is_public
 
 log = logging.getLogger(__name__)
+
+TOO_MANY = "too many punches at once; %s has to wait"
 
 MAX_OFFERS = 32  # sockets made for punches that are not agreed on yet
 MAX_PUNCHES = 8  # at once; each costs about 1 MB and, while it lasts, 1 % of a core
@@ -157,7 +160,7 @@ class Puncher:
         if offer is None:
             offer = self._make_offer(ask.nonce)
             if offer is None:
-                log.info("too many punches at once; %s has to wait", name_of(ask.target))
+                log.info(TOO_MANY, name_of(ask.target), extra=_about(ask.target))
                 return
 
         def send(task: asyncio.Task[tuple[Candidate, ...]]) -> None:
@@ -189,7 +192,7 @@ class Puncher:
         if offer is None:
             return
         if len(self._running) >= MAX_PUNCHES:
-            log.info("too many punches at once; %s has to wait", name_of(record.peer_id))
+            log.info(TOO_MANY, name_of(record.peer_id), extra=_about(record.peer_id))
             self._endpoint.release_extra(offer.opened)
             return
         try:
@@ -201,7 +204,8 @@ class Puncher:
                 begin.nonces,
             )
         except ProtocolError as error:
-            log.info("punching with %s: %s", name_of(record.peer_id), error)
+            name = name_of(record.peer_id)
+            log.info("punching with %s: %s", name, error, extra=_about(record.peer_id))
             self._endpoint.release_extra(offer.opened)
             return
         own_nat, now = self._surveyor.report().mapping, self._loop.time()
@@ -266,6 +270,7 @@ class Puncher:
             name_of(running.peer_id),
             *best.address,
             now - running.began,
+            extra=_about(running.peer_id),
         )
         self._on_open(running, path)
 
@@ -331,3 +336,8 @@ class Puncher:
             return
         self._pacer.heard(path.host, now)
         self._send(running, sends, now)
+
+
+def _about(peer_id: PeerId) -> dict[str, object]:
+    """The fields of a record in the log."""
+    return fields(peer=(name_of(peer_id), peer_id.text))

@@ -339,7 +339,8 @@ class Peers:
             await session.renew_topics()
         except HdpdError as error:
             if not session.closed:
-                log.info("proving the topics to %s: %s", session.name, error)
+                about = fields(peer=(session.name, session.peer_id.text))
+                log.info("proving the topics to %s: %s", session.name, error, extra=about)
                 session.close(ResetCode.PROTOCOL_ERROR)
 
     def _topics_changed_with(self, session: Session) -> None:

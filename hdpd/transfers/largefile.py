@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hdpd.errors import FileChanged, HdpdError, ProtocolError
+from hdpd.log import fields
 from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import AskAgain, RemoteRead
 from hdpd.transfers.finishing import Complete, Finished, already_there
@@ -262,7 +263,9 @@ class LargeFile:
         try:
             await self.record()
         except HdpdError as error:
-            log.warning("%s", error)
+            log.warning(
+                "%s", error, extra=fields(download=self._download.id, error_code=error.code)
+            )
         if self.file.validator is not None and not self.blocked:
             self._download.kept[self.file.number] = self.ranges
         self._count(-self.pending)

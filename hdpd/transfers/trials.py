@@ -18,7 +18,7 @@ FASTER: Final = 1.3
 a lossy line's rate varies by a fifth over MEASURE_S."""
 
 NOT_SLOWER: Final = 0.9  # times as fast as before, to stay with fewer
-FIRST_PAUSE_S: Final = 30.0  # after a trial that was in vain; doubled by each further one
+FIRST_PAUSE_S: Final = 10.0  # after a trial that was in vain; doubled by each further one
 MAX_PAUSE_S: Final = 600.0
 REVIEW_S: Final = 120.0  # between trials with fewer connections
 
@@ -57,9 +57,10 @@ class Trials:
         self._measured_from, self._received = now, 0
         if rate < MIN_RATE:
             self.interrupt()
-        elif self._before is not None:
-            self._judge(rate, *self._before, now)
-        elif round_trip >= MIN_ROUND_TRIP_S:
+            return
+        if self._before is not None and not self._judge(rate, *self._before, now):
+            return
+        if round_trip >= MIN_ROUND_TRIP_S:
             if self.lanes < MAX_LANES and now >= self._grow_at:
                 self._try(min(GROWTH * self.lanes, MAX_LANES), rate)
             elif self.lanes > 1 and now >= self._review_at:
@@ -83,7 +84,8 @@ class Trials:
         self.lanes = lanes
         self._measured_from = None
 
-    def _judge(self, rate: float, lanes_before: int, rate_before: float, now: float) -> None:
+    def _judge(self, rate: float, lanes_before: int, rate_before: float, now: float) -> bool:
+        """Ends a trial; whether what was tried is kept."""
         self._before = None
         grown = self.lanes > lanes_before
         kept = rate >= (FASTER if grown else NOT_SLOWER) * rate_before
@@ -97,6 +99,7 @@ class Trials:
             self._grow_at = now if grown else now + REVIEW_S
         elif grown:
             self._rest(now)
+        return kept
 
     def _rest(self, now: float) -> None:
         self._grow_at = now + self._pause

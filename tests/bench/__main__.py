@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from tests.bench.crowd import TOPIC, crowd_rows
+from tests.bench.lines import line_rows
 from tests.bench.report import Row, print_table
 from tests.bench.trees import make_small_files, make_wide_tree, random_file
 from tests.bench.yardsticks import rsync_rows
@@ -117,6 +119,14 @@ def small_files(directory: Path, count: int, rounds: int, goal: float) -> Row:
     return Row(f"{count} files of 10 KiB", statistics.median(rates), "files/s", goal, "")
 
 
+def crowd(directory: Path, peers: int, seconds: float) -> Iterator[Row]:
+    """Many peers at once, who share what there is."""
+    with laboratory(directory) as lab:
+        daemon = lab.daemon("a", "--topic", TOPIC).start()
+        yield from crowd_rows(daemon, peers, seconds)
+        yield Row(f"memory with {peers} peers", resident_mb(daemon), "MB", -250, "")
+
+
 def index(directory: Path, files: int, rounds: int) -> list[Row]:
     """A share of many files: scan, search, restart, memory."""
     rows = []
@@ -175,7 +185,9 @@ def _seconds(action: Callable[[], object]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller, in about a minute")
-    parser.add_argument("--only", choices=("large", "aioquic", "small", "rsync", "index"))
+    parser.add_argument(
+        "--only", choices=("large", "aioquic", "small", "rsync", "lines", "crowd", "index")
+    )
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     chosen = parser.parse_args()
     quick, only = chosen.quick, chosen.only
@@ -190,6 +202,10 @@ def main() -> int:
     if only in (None, "rsync"):
         sizes = (256, 2000) if quick else (1024, 10_000)
         rows.extend(rsync_rows(chosen.directory, *sizes))
+    if only in (None, "lines"):
+        rows.extend(line_rows(quick=quick))
+    if only in (None, "crowd"):
+        rows.extend(crowd(chosen.directory, *((20, 20) if quick else (100, 120))))
     if only in (None, "index"):
         rows.extend(index(chosen.directory, 50_000 if quick else 1_000_000, rounds))
     processor = next(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.e2e.harness import Daemon, wait_for
 from tests.nat.conftest import needs_laboratory
@@ -137,3 +140,20 @@ def test_a_short_memory_of_a_nat_is_no_harm(internet: Internet) -> None:
     after = peer_of(a, b.peer_id)
     assert after["state"] == "connected"
     assert abs(after["connected_since"] - before) < 2
+
+
+@pytest.mark.parametrize("asleep", [12, 45], ids=["for_a_moment", "beyond_the_idle_timeout"])
+def test_a_machine_that_slept_is_back(internet: Internet, asleep: float) -> None:
+    a, b = connected_pair(internet, "easy", "hard")
+    make_file(a)
+    assert a.process is not None
+    os.kill(a.process.pid, signal.SIGSTOP)
+    time.sleep(asleep)
+    os.kill(a.process.pid, signal.SIGCONT)
+    wait_for(
+        "the share of the one that slept",
+        lambda: "film" in b.ctl("ls", f"{a.peer_id}/media", check=False),
+        within=BACK_S,
+    )
+    b.wait_connected(a)
+    a.wait_connected(b)

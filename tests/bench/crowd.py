@@ -1,0 +1,99 @@
+"""Many peers that download from one daemon at once: what all get together, and what the last gets.
+
+The load generator is one process with a session for each peer; it reads and throws away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+
+from hdpd.errors import HdpdError
+from hdpd.identity.keys import PeerId
+from hdpd.identity.topics import Topic, derive_master
+from hdpd.link.session import Session, dial_hello
+from hdpd.transfers.fetch import start_read
+from hdpd.wire.messages import Read
+from hdpd.wire.paths import RemotePath
+from tests.bench.report import Row
+from tests.bench.trees import random_file
+from tests.e2e.harness import Daemon
+from tests.link_helpers import Node, nodes
+
+MiB = 1024 * 1024
+TOPIC = "crowd"
+FILE_BYTES = 64 * MiB
+READ_BYTES = 1 * MiB
+READS_AT_ONCE = 4
+PATH = RemotePath(b"media/film")
+
+
+class Downloader:
+    """One peer that reads the film again and again."""
+
+    def __init__(self, session: Session) -> None:
+        self.received = 0
+        self._session = session
+        self._next = 0
+
+    def _arrived(self, size: int) -> None:
+        self.received += size
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._read_on() for _ in range(READS_AT_ONCE)))
+
+    async def _read_on(self) -> None:
+        while True:
+            offset = self._next * READ_BYTES % FILE_BYTES
+            self._next += 1
+            request = Read(PATH, offset, READ_BYTES)
+            try:
+                read = await start_read(self._session, request, lambda place: None, self._arrived)
+                with read.stream:
+                    while await read.chunks():
+                        pass
+            except HdpdError:
+                await asyncio.sleep(0.1)  # its turn is over, or there is another one in line
+
+
+async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[float]:
+    """Bytes per second of each of `count` peers."""
+    topic = Topic.from_master(TOPIC, derive_master(TOPIC))
+    target = PeerId.parse(daemon.peer_id)
+    made = [Node(topics=(topic,)) for _ in range(count)]
+    async with nodes(*made):
+        downloaders = []
+        for node in made:
+            connection = node.endpoint.dial(target, [("127.0.0.1", port)], topic)
+            downloaders.append(Downloader(await dial_hello(connection, node.around, target)))
+        tasks = [asyncio.create_task(each.run()) for each in downloaders]
+        await asyncio.sleep(2)
+        before = [each.received for each in downloaders]
+        began = time.monotonic()
+        await asyncio.sleep(seconds)
+        elapsed = time.monotonic() - began
+        rates = [
+            (each.received - earlier) / elapsed
+            for each, earlier in zip(downloaders, before, strict=True)
+        ]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return rates
+
+
+def crowd_rows(daemon: Daemon, peers: int, seconds: float) -> Iterator[Row]:
+    """`daemon` has to be at TOPIC; `seconds` has to be long enough for each to have some turns."""
+    random_file(daemon.share / "film", FILE_BYTES)
+    daemon.ctl("shares", "rescan")
+    daemon.wait_scanned()
+    port = daemon.rpc("daemon.info")["udp_ports"][0]
+    [alone] = asyncio.run(_rates(daemon, port, 1, 10))
+    rates = asyncio.run(_rates(daemon, port, peers, seconds))
+    together = sum(rates)
+    note = f"{together / 1e6:.0f} MB/s together, {alone / 1e6:.0f} MB/s alone"
+    yield Row(f"{peers} peers, to one alone", together / alone, "x", 0.8, note)
+    note = f"median {statistics.median(rates) * peers / together:.2f}"
+    yield Row("the slowest of them, of its share", min(rates) * peers / together, "x", 0.5, note)
