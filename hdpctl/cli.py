@@ -42,6 +42,7 @@ COMMANDS = {
     "queue": ("queue", "queue"),
     "verify": ("verify", "verify"),
     "uploads": ("uploads", "uploads"),
+    "limits": ("limits", "limits"),
     "shares": ("shares", "shares"),
     "token": ("access", "token"),
     "login-link": ("access", "login_link"),

@@ -44,6 +44,7 @@ from hdpd.state_directory import StateDirectory
 from hdpd.transfers.digests import Digests
 from hdpd.transfers.downloads import Downloads
 from hdpd.transfers.lanes import LanesOfPeers
+from hdpd.transfers.limits import TransferLimits
 from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.uploads import Emit, Uploads
 from hdpd.wire.paths import RemotePath
@@ -133,7 +134,12 @@ class App:
         lanes = LanesOfPeers(self.peers.get, self.peers.bulk.open)
         closing.callback(lanes.close)
         self.downloads = Downloads(
-            self._state, lanes.get, config.download_dir, emit, config.min_free
+            self._state,
+            lanes.get,
+            config.download_dir,
+            self.limits.download,
+            emit,
+            config.min_free,
         )
         self._wire()
         await self.downloads.start()
@@ -205,10 +211,14 @@ class App:
         async def min_free(config: Config) -> None:
             self.downloads.set_reserve(config.min_free)
 
+        async def limits(config: Config) -> None:
+            await self.limits.configure(config.limits)
+
         async def log_level(config: Config) -> None:
             set_level(config.log_level)
 
-        appliers = (topics, shares, upload_slots, peers, daily_quota, min_free, log_level)
+        own = (topics, shares, log_level)
+        appliers = (*own, upload_slots, limits, peers, daily_quota, min_free)
         return {applier.__name__: applier for applier in appliers}
 
     def _begin_reload(self) -> None:
@@ -227,8 +237,15 @@ class App:
         self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
         await self.privileges.start()
         closing.push_async_callback(self.privileges.close)
+        self.limits = TransferLimits(self._state, config.limits, emit)
+        await self.limits.start()
+        closing.callback(self.limits.close)
         self.uploads = Uploads(
-            self.shares.open_file, config.upload_slots, emit, privileges=self.privileges
+            self.shares.open_file,
+            config.upload_slots,
+            self.limits.upload,
+            emit,
+            privileges=self.privileges,
         )
         closing.callback(self.uploads.close)
         self.digests = Digests(self.shares.open_file)
@@ -290,6 +307,7 @@ class App:
             shares=self.shares,
             downloads=self.downloads,
             uploads=self.uploads,
+            limits=self.limits,
             nat=self.nat,
         )
         self._control = Control(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from hdpd.config import ControlAddress, TcpAddress, UnixAddress
+from hdpd.config import ControlAddress, LimitsConfig, TcpAddress, UnixAddress
 from hdpd.control.events import Events
 from hdpd.control.server import Control
 from hdpd.control.services import Services
@@ -31,6 +31,7 @@ from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.nat.report import NatReport
 from hdpd.shares.opening import OpenedFile
+from hdpd.transfers.limits import TransferLimits
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     Entry,
@@ -103,6 +104,7 @@ class FakeSession:
     def __init__(self, number: int, files: dict[str, bytes] | None = None) -> None:
         self.peer_id = peer_id(number)
         self.name = name_of(self.peer_id)
+        self.on_lan = False
         self.files = files or {}
         self.validator = b"v1"
         self.requests: list[Request] = []
@@ -421,7 +423,9 @@ async def running(
     parts = (FakePeers(), FakeTopics(), FakeShares(tmp_path), FakeDownloads(), FakeUploads())
     peers, topics, shares, downloads, uploads = parts
     app = FakeApp()
-    services = Services(app, peers, topics, shares, downloads, uploads, FakeNat())
+    limits = TransferLimits(state, LimitsConfig(), events.emit)
+    await limits.start()
+    services = Services(app, peers, topics, shares, downloads, uploads, limits, FakeNat())
     control = Control(services, events, state, addresses, hostnames, **options)
     daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)
     try:
@@ -430,4 +434,5 @@ async def running(
         yield daemon
     finally:
         await control.close()
+        limits.close()
         await state.close()

@@ -12,6 +12,8 @@ from typing import Any
 from hdpd.database import Database
 from hdpd.identity.keys import PeerId
 from hdpd.transfers.downloads import Downloads
+from hdpd.transfers.limits import DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE
+from hdpd.transfers.throttle import Throttle
 from hdpd.wire.paths import RemotePath
 from tests.fake_peer import FakePeer, FakeSession
 
@@ -30,7 +32,10 @@ class Harness:
         self.sessions: dict[PeerId, FakeSession] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.database = Database(base / "state.db", "state")
-        self.downloads = Downloads(self.database, self.sessions.get, self.root, self._emit)
+        self.throttle = Throttle(DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE)
+        self.downloads = Downloads(
+            self.database, self.sessions.get, self.root, self.throttle, self._emit
+        )
         self._changed = asyncio.Event()
 
     def _emit(self, kind: str, data: dict[str, Any]) -> None:

@@ -130,6 +130,7 @@ class FakeSession:
         self.peer_id = peer.peer_id
         self.rtt = peer.latency
         self.lanes = 1
+        self.on_lan = False
         self.closed = False
         self.streams: set[FakeStream] = set()
         self.most_streams = 0

@@ -125,6 +125,17 @@ async def test_a_whole_file_comes_in_order_with_safe_headers(tmp_path: Path) -> 
         assert all(head.headers[name] == answer.headers[name] for name in same)
 
 
+async def test_a_limit_of_downloads_holds_for_what_is_looked_at_too(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        session = connect(daemon, {"S/a": DATA[:400_000]})
+        await daemon.call("limits.set", download="1MB/s")
+        began = asyncio.get_running_loop().time()
+        assert (await daemon.http("GET", f"/files/{session.name}/S/a")).body == DATA[:400_000]
+        assert asyncio.get_running_loop().time() - began > 0.1
+        lengths = [read.length for read in session.requests if isinstance(read, Read)]
+        assert max(lengths) <= 100_000
+
+
 async def test_ranges_and_conditions(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         session = connect(daemon, {"S/a": DATA, "S/empty": b""})

@@ -62,6 +62,12 @@ async def test_calls_reach_the_parts(tmp_path: Path) -> None:
         assert await daemon.call("uploads.list") == {"active": [], "waiting": []}
         assert await daemon.call("uploads.cancel", peer=name) == {}
         assert daemon.uploads.cancelled == [id_]
+        limits = await daemon.call("limits.set", upload="2MB/s", download=50_000, lan=True)
+        assert limits["set"] == {"upload": 2_000_000, "download": 50_000, "lan": True}
+        limits = await daemon.call("limits.set", download=None)
+        assert limits == await daemon.call("limits.get")
+        assert limits["set"] == {"upload": 2_000_000, "download": None, "lan": True}
+        assert (await daemon.call("limits.set", reset=True))["set"] == {}
         assert (await daemon.call("rpc.discover"))["openrpc"]
         assert not daemon.app.stopped.is_set()
         assert await daemon.call("daemon.shutdown") == {}
@@ -84,6 +90,10 @@ WRONG_CALLS: list[tuple[str, dict[str, Any], int, str]] = [
     ("events.subscribe", {}, -32602, "invalid_params"),
     ("downloads.move", {"id": "d1", "to": "left"}, -32602, "invalid_params"),
     ("downloads.pause", {"ids": []}, -32602, "invalid_params"),
+    ("limits.set", {"upload": "fast"}, -32602, "invalid_params"),
+    ("limits.set", {"upload": 9999}, -32602, "invalid_params"),
+    ("limits.set", {"lan": 1}, -32602, "invalid_params"),
+    ("limits.set", {"upload": True}, -32602, "invalid_params"),
     ("tokens.revoke", {"id": "nope"}, -32000, "token_not_found"),
     ("shares.remove", {"name": "nope"}, -32603, "internal_error"),
 ]

@@ -26,6 +26,7 @@ from hdpd.errors import (
 )
 from hdpd.identity.keys import PeerId
 from hdpd.transfers import conductor, runner, volumes
+from hdpd.transfers.limits import DOWNLOAD_SLICE_SECONDS
 from hdpd.transfers.partial import IOV_MAX, PartialFile
 from hdpd.transfers.ranges import MAX_UNRECORDED
 from hdpd.transfers.space import Room
@@ -761,3 +762,80 @@ async def test_a_used_up_quota_is_waited_for(
         midnight = True
         done = await here.wait(id_)
         assert (done["state"], done["error"], done["done_files"]) == ("done", None, 5)
+
+
+def limited(peer: FakePeer) -> list[int]:
+    """The bytes that the peer is asked for, read by read."""
+    return [read.length for read in peer.reads]
+
+
+async def test_a_limited_download_is_asked_for_in_slices(tmp_path: Path) -> None:
+    data = noise(400_000)
+    peer = FakePeer({"media/file": FakeFile(data)})
+    async with service(tmp_path, peer) as here:
+        here.throttle.set_rates(1_000_000, None, lan=False)
+        began = asyncio.get_running_loop().time()
+        done = await here.get("media/file")
+        assert done["state"] == "done"
+        assert asyncio.get_running_loop().time() - began > 0.4 - 3 * DOWNLOAD_SLICE_SECONDS
+        assert max(limited(peer)) <= 1_000_000 * DOWNLOAD_SLICE_SECONDS
+        assert (here.root / "file").read_bytes() == data
+
+
+async def test_small_files_share_a_limited_rate(tmp_path: Path) -> None:
+    peer = FakePeer({f"media/tree/{n}": FakeFile(noise(10_000, n)) for n in range(30)})
+    async with service(tmp_path, peer) as here:
+        here.throttle.set_rates(None, 1_000_000, lan=False)
+        began = asyncio.get_running_loop().time()
+        assert (await here.get("media/tree"))["done_files"] == 30
+        assert asyncio.get_running_loop().time() - began > 0.3 - 3 * DOWNLOAD_SLICE_SECONDS
+
+
+async def test_what_a_download_did_not_use_is_there_for_the_next(tmp_path: Path) -> None:
+    peer = FakePeer({f"media/{n}": FakeFile(noise(1_000, n)) for n in range(100)})
+    async with service(tmp_path, peer) as here:
+        here.throttle.set_rates(100_000, None, lan=False)
+        began = asyncio.get_running_loop().time()
+        for n in range(20):
+            await here.get(f"media/{n}")
+        # A slice for each of them would take two seconds.
+        assert asyncio.get_running_loop().time() - began < 1.5
+
+
+async def test_a_limit_set_in_the_middle_owes_nothing(tmp_path: Path) -> None:
+    peer = FakePeer({"media/file": FakeFile(noise(12 * MIB))})
+    gate = Gate(peer, MIB)
+    async with service(tmp_path, peer) as here:
+        id_ = await here.add("media/file")
+        await here.received(id_, MIB)
+        here.throttle.set_rates(100_000, None, lan=False)
+        before = len(peer.reads)
+        gate.open()
+        began = asyncio.get_running_loop().time()
+        await eventually(lambda: len(peer.reads) >= before + 3)
+        # What was under way is a megabyte, which at this rate would be owed for ten seconds.
+        assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_a_limit_taken_away_lets_a_waiting_download_run(tmp_path: Path) -> None:
+    peer = FakePeer({"media/file": FakeFile(noise(4 * MIB))})
+    async with service(tmp_path, peer) as here:
+        here.throttle.set_rates(10_000, None, lan=False)
+        id_ = await here.add("media/file")
+        await here.received(id_, 1)
+        here.throttle.set_rates(None, None, lan=False)
+        assert (await here.wait(id_))["state"] == "done"
+        assert max(limited(peer)) >= MIB // 2
+
+
+async def test_a_paused_download_wants_nothing_of_the_rate(tmp_path: Path) -> None:
+    peer = FakePeer({"media/file": FakeFile(noise(MIB))})
+    async with service(tmp_path, peer) as here:
+        here.throttle.set_rates(10_000, None, lan=False)
+        id_ = await here.add("media/file")
+        await here.received(id_, 1)
+        await here.downloads.pause([id_])
+        assert here.throttle._waiting == {}
+        here.throttle.set_rates(None, None, lan=False)
+        await here.downloads.resume([id_])
+        assert (await here.wait(id_))["state"] == "done"

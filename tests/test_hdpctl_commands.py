@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -172,6 +173,64 @@ def test_uploads(hdpd: FakeHdpd) -> None:
     ]
 
 
+LIMITS: dict[str, Any] = {
+    "in_force": {
+        "upload": 2_000_000,
+        "download": None,
+        "upload_per_peer": None,
+        "download_per_peer": 500_000,
+        "lan": False,
+    },
+    "reasons": {
+        "upload": "set",
+        "download": "base",
+        "upload_per_peer": "base",
+        "download_per_peer": "schedule",
+        "lan": "base",
+    },
+    "set": {"upload": 2_000_000},
+    "schedule": [],
+    "next_change": 1_700_000_000.0,
+}
+UNTIL = time.strftime("%a %H:%M", time.localtime(LIMITS["next_change"]))
+LIMITED = f"upload 2.0 MB/s (set by hand), download per peer 500 kB/s (schedule, until {UNTIL})"
+
+
+def test_limits_are_shown_with_their_reasons(hdpd: FakeHdpd) -> None:
+    hdpd.answers["limits.get"] = LIMITS
+    assert hdpd.run("limits").stdout.splitlines() == [
+        "upload\t2000000\tset by hand",
+        "download\tnone\tsettings",
+        "upload per peer\tnone\tsettings",
+        f"download per peer\t500000\tschedule, until {UNTIL}",
+        "local network\tnot limited\tsettings",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "params"),
+    [
+        ("--upload 2MB/s --download none", {"upload": "2MB/s", "download": "none"}),
+        ("--upload-per-peer 1MB/s --no-lan", {"upload_per_peer": "1MB/s", "lan": False}),
+        ("--reset", {"reset": True}),
+        ("--lan --reset", {"lan": True, "reset": True}),
+    ],
+)
+def test_limits_are_set(hdpd: FakeHdpd, options: str, params: dict[str, Any]) -> None:
+    hdpd.answers["limits.set"] = LIMITS
+    assert json.loads(hdpd.run("limits", *options.split(), "--json").stdout) == LIMITS
+    assert hdpd.calls == [("limits.set", {"reset": False, **params})]
+
+
+def test_setting_a_limit_tells_of_peers_that_it_does_not_hold_for(hdpd: FakeHdpd) -> None:
+    hdpd.answers["limits.set"] = LIMITS
+    hdpd.answers["peers.list"] = {"peers": [{"id": "x", "path": "lan"}, {"id": "y", "path": None}]}
+    told = "1 connected peer on the local network: not limited; --lan limits them, too\n"
+    assert hdpd.run("limits", "--upload", "2MB/s").stderr == told
+    hdpd.answers["limits.set"] = {**LIMITS, "in_force": {**LIMITS["in_force"], "lan": True}}
+    assert hdpd.run("limits", "--upload", "2MB/s", "--lan").stderr == ""
+
+
 def status_answers() -> dict[str, Any]:
     return {
         "daemon.info": INFO,
@@ -183,6 +242,7 @@ def status_answers() -> dict[str, Any]:
             "next_cursor": None,
         },
         "uploads.list": {"active": [], "waiting": []},
+        "limits.get": LIMITS,
     }
 
 
@@ -198,6 +258,7 @@ def test_status_is_one_request_and_everything_at_a_glance(hdpd: FakeHdpd) -> Non
         "  index      2 shares, 12,350 files, 2.4 TB; 1 scanning",
         "  downloads  1 downloading, 1 paused, 3.0 MB/s",
         "  uploads    none",
+        f"  limits     {LIMITED}; not on the local network",
     ):
         assert line in printed.splitlines()
     assert "NAT" not in printed

@@ -96,6 +96,8 @@ BRAIN = (
     "hdpd/transfers/ranges.py",
     "hdpd/transfers/queue.py",
     "hdpd/transfers/quotas.py",
+    "hdpd/transfers/schedule.py",
+    "hdpd/transfers/shaper.py",
     "hdpd/transfers/slots.py",
     "hdpd/transfers/space.py",
     "hdpd/control/eventlog.py",

@@ -41,6 +41,19 @@ def test_everyone_with_a_free_slot_is_served_at_once() -> None:
     assert brain.line == [(C, 3)]
 
 
+def test_reader_that_our_own_limit_makes_slow_may_drain_longer() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 1.0)
+    assert brain.tick(10.0) == []
+    now = 10.0
+    while now < 10.0 + slots.PACED_DRAIN_SECONDS - 1:
+        now += 1.0
+        brain.paced(1, now)
+        assert not [each for each in brain.tick(now) if isinstance(each, Revoked)]
+    assert brain.tick(now + 1) == [*lost(1), Granted(2)]
+
+
 def test_lease_outlives_its_read_for_a_moment() -> None:
     brain = Slots(1)
     brain.ask(A, 1, MIB, 0.0)

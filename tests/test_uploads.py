@@ -24,7 +24,10 @@ from hdpd.errors import (
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.transfers import slots, source_file, uploads
+from hdpd.transfers.limits import MIN_UPLOAD_SLICE, UPLOAD_SLICE_SECONDS
 from hdpd.transfers.privileges import Privileges
+from hdpd.transfers.shaper import BURST_SECONDS
+from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.uploads import Uploads
 from hdpd.wire.codec import FrameReader, frame
 from hdpd.wire.fields import Message
@@ -38,6 +41,7 @@ class FakeSession:
     def __init__(self, letter: str) -> None:
         self.peer_id = PeerId(letter.encode() * 32)
         self.name = f"Fake{letter}"
+        self.on_lan = False
 
 
 A, B, C = (FakeSession(letter) for letter in "ABC")
@@ -117,8 +121,14 @@ class World:
         self.privileges = Privileges(
             Database(directory / "none.db", "state"), PeerRules(), lambda: self.day
         )
+        self.throttle = Throttle(UPLOAD_SLICE_SECONDS, MIN_UPLOAD_SLICE)
         self.uploads = Uploads(
-            self.open_file, count, self.emit, lambda: self.now, privileges=self.privileges
+            self.open_file,
+            count,
+            self.throttle,
+            self.emit,
+            lambda: self.now,
+            privileges=self.privileges,
         )
 
     def emit(self, kind: str, data: dict[str, object]) -> None:
@@ -536,3 +546,74 @@ async def test_what_was_sent_today_outlives_a_restart(tmp_path: Path) -> None:
     rows = await database.read(lambda t: list(t.execute("SELECT day, bytes FROM sent_today")))
     assert rows == [("tuesday", 1)]
     await database.close()
+
+
+async def test_limited_read_is_sent_in_slices(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    content = os.urandom(100_000)
+    (tmp_path / "file").write_bytes(content)
+    world.throttle.set_rates(1_000_000, None, lan=False)
+    began = asyncio.get_running_loop().time()
+    stream = await world.read(world.request("file", length=100_000))
+    assert asyncio.get_running_loop().time() - began > 0.1 - BURST_SECONDS / 2
+    assert max(map(len, stream.sent)) < 25_000
+    assert stream.answer()[2] == content
+    await world.finish()
+
+
+async def test_peer_on_the_local_network_is_not_limited(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    world.throttle.set_rates(10_000, None, lan=False)
+    near = FakeSession("N")
+    near.on_lan = True
+    stream = world.begin(world.request("file", length=100_000), near)
+    await world.tasks[0]
+    assert len(stream.sent) == 1
+    await world.finish()
+
+
+async def test_limit_that_is_taken_away_lets_the_rest_go_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "file").write_bytes(bytes(3 * PIECE))
+    world.throttle.set_rates(10_000, None, lan=False)
+    stream = world.begin(world.request("file", length=3 * PIECE))
+    await stream.until(lambda: len(stream.sent) == 3)
+    world.throttle.set_rates(None, None, lan=False)
+    await world.tasks[0]
+    assert len(stream.sent) < 8
+    await world.finish()
+
+
+async def test_reads_that_are_given_up_leave_nothing_behind(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "file").write_bytes(bytes(PIECE))
+    world.throttle.set_rates(10_000, None, lan=False)
+    for _ in range(10):
+        world.begin(world.request("file", length=PIECE))
+    await asyncio.sleep(BURST_SECONDS)
+    for task in world.tasks:
+        task.cancel()
+    await asyncio.wait(world.tasks)
+    world.tasks.clear()
+    assert world.throttle._waiting == {}
+    world.throttle.close()
+    await world.finish()
+
+
+async def test_our_own_limit_is_not_held_against_the_reader(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "file").write_bytes(bytes(PIECE))
+    world.throttle.set_rates(10_000, None, lan=False)
+    slow = world.begin(world.request("file", length=PIECE))
+    await slow.until(lambda: len(slow.sent) == 1)
+    waiting = world.begin(world.request("file"), B)
+    await waiting.until(lambda: len(waiting.sent) == 1)
+    for _ in range(3):
+        world.pass_time(slots.STALL_SECONDS - 1)
+    assert slow.reset_code is None
+    world.throttle.set_rates(None, None, lan=False)
+    await world.tasks[0]
+    world.pass_time(slots.IDLE_SECONDS)
+    await world.tasks[1]
+    await world.finish()

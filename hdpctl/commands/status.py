@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hdpctl import show
+from hdpctl.commands import limits
 from hdpctl.errors import RpcError
 from hdpctl.params import Session, examples, json_option, pass_session
 
@@ -20,6 +21,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("shares.list", {}),
     ("downloads.list", {"states": UNFINISHED, "limit": 1000}),
     ("uploads.list", {}),
+    ("limits.get", {}),
 ]
 
 
@@ -30,7 +32,8 @@ def status(session: Session) -> None:
     """Show name, ports, peers, topics, index and transfers.
 
     --json prints the results of daemon.info, peers.list, topics.list, shares.list,
-    downloads.list (the unfinished ones) and uploads.list in one object.
+    downloads.list (the unfinished ones) and uploads.list in one object, with that of
+    limits.get as `limits`.
     """
     answers = session.client.batch(CALLS)
     if isinstance(answers[0], RpcError):
@@ -39,9 +42,9 @@ def status(session: Session) -> None:
         if isinstance(answer, RpcError):
             show.note(f"hdpctl: {answer.format_message()}")
     everything: dict[str, Any] = {}
-    for answer in reversed(answers):
+    for (method, _), answer in reversed(list(zip(CALLS, answers, strict=True))):
         if not isinstance(answer, RpcError):
-            everything |= answer
+            everything |= {"limits": answer} if method == "limits.get" else answer
     if session.json:
         show.json_document(everything)
         return
@@ -67,6 +70,7 @@ def describe(of: dict[str, Any], now: float) -> list[str]:
         ("index", _index(of["shares"]) if "shares" in of else ""),
         ("downloads", _downloads(of) if "downloads" in of else ""),
         ("uploads", _uploads(of) if "active" in of else ""),
+        ("limits", limits.summary(of["limits"]) if "limits" in of else ""),
     ]
     head = f"{of.get('name', '?')} {of.get('peer_id', '')}"
     return [head, *(f"  {label:<10} {text}" for label, text in fields if text)]

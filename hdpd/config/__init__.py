@@ -3,6 +3,7 @@
 Flags win over the file, the file over the defaults; a list given by flags replaces the file's.
 """
 
+from hdpd.config.limits import Limits, LimitsConfig, Span
 from hdpd.config.resolve import Config, load
 from hdpd.config.values import (
     ControlAddress,
@@ -17,8 +18,11 @@ __all__ = [
     "Config",
     "ControlAddress",
     "HostPort",
+    "Limits",
+    "LimitsConfig",
     "MqttServer",
     "ShareConfig",
+    "Span",
     "TcpAddress",
     "UnixAddress",
     "load",

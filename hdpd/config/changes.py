@@ -27,6 +27,7 @@ KEYS: Final = {
     "peers": "peers",
     "daily_quota": "transfers.daily_quota",
     "min_free": "transfers.min_free",
+    "limits": "limits",
 }
 
 

@@ -61,6 +61,30 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quota: str | None = None
 
 
+class ScheduleSettings(msgspec.Struct, frozen=True):
+    """One `[[limits.schedule]]` table."""
+
+    days: str = "daily"
+    start: str = msgspec.field(default="00:00", name="from")
+    end: str = msgspec.field(default="24:00", name="to")
+    upload: str | int | None = None
+    download: str | int | None = None
+    upload_per_peer: str | int | None = None
+    download_per_peer: str | int | None = None
+    lan: bool | None = None
+
+
+class LimitSettings(msgspec.Struct, frozen=True):
+    """The `[limits]` table: how fast is sent and received."""
+
+    upload: str | int | None = None
+    download: str | int | None = None
+    upload_per_peer: str | int | None = None
+    download_per_peer: str | int | None = None
+    lan: bool | None = None
+    schedule: list[ScheduleSettings] | None = None
+
+
 class FileSettings(msgspec.Struct, frozen=True):
     """The whole file; None is what it does not say."""
 
@@ -73,6 +97,7 @@ class FileSettings(msgspec.Struct, frozen=True):
     control: ControlSettings = ControlSettings()
     transfers: TransferSettings = TransferSettings()
     peers: dict[str, PeerSettings] | None = None
+    limits: LimitSettings = LimitSettings()
 
 
 TABLES: dict[str, type[msgspec.Struct]] = {
@@ -81,6 +106,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "network": NetworkSettings,
     "control": ControlSettings,
     "transfers": TransferSettings,
+    "limits": LimitSettings,
+    "limits.schedule": ScheduleSettings,
 }
 
 
@@ -114,15 +141,16 @@ def read(path: Path) -> FileSettings:
         raise ConfigError(f"{path}: {key}: {problem[:1].lower()}{problem[1:]}") from None
 
 
-def _unknown_keys(content: dict[str, Any]) -> Iterator[str]:
-    for key, value in content.items():
-        if key not in FileSettings.__struct_fields__:
+def _unknown_keys(content: dict[str, Any], table: str = "") -> Iterator[str]:
+    known = TABLES[table].__struct_encode_fields__
+    for name, value in content.items():
+        key = f"{table}.{name}" if table else name
+        if name not in known:
             yield key
         elif key in TABLES:
-            for table in value if isinstance(value, list) else [value]:
-                if isinstance(table, dict):
-                    known = TABLES[key].__struct_fields__
-                    yield from (f"{key}.{name}" for name in table if name not in known)
+            for inner in value if isinstance(value, list) else [value]:
+                if isinstance(inner, dict):
+                    yield from _unknown_keys(inner, key)
 
 
 def _suggestion(unknown: str) -> str:
@@ -130,7 +158,7 @@ def _suggestion(unknown: str) -> str:
     known = [
         f"{table}.{name}" if table else name
         for table, settings in TABLES.items()
-        for name in settings.__struct_fields__
+        for name in settings.__struct_encode_fields__
     ]
     wanted = unknown.rpartition(".")[2].replace("-", "_")
     by_name = {name.rpartition(".")[2]: name for name in reversed(known)}

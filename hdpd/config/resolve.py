@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar, get_args
 
-from hdpd.config import command_line, directories, peer_rules, shares, values
+from hdpd.config import command_line, directories, limit_settings, peer_rules, shares, values
 from hdpd.config.command_line import Arguments
 from hdpd.config.file import LogLevel, QuicEngine
 from hdpd.config.layers import Layers
 from hdpd.config.layers import read as read_layers
+from hdpd.config.limits import LimitsConfig
 from hdpd.config.peer_rules import PeerRule, parse_quota
 from hdpd.config.sizes import Reserve, parse_reserve
 from hdpd.config.values import (
@@ -70,6 +71,7 @@ class Config:
     peers: tuple[PeerRule, ...]
     daily_quota: int | None  # bytes to each peer for which there is no other
     min_free: Reserve  # of each volume that downloads are written to
+    limits: LimitsConfig
     config_files: tuple[Path, ...]  # where it was read from, the weakest first
 
 
@@ -132,6 +134,7 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
         peers=peer_rules.from_files(layers.peers()),
         daily_quota=_parsed(daily_quota, parse_quota, None),
         min_free=_parsed(min_free, parse_reserve, DEFAULT_MIN_FREE),
+        limits=limit_settings.from_files(layers),
         config_files=layers.paths,
     )
 

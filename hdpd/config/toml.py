@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hdpd.config.limits import KEYS, Span, Value, format_days, format_rate, format_time
 from hdpd.config.peer_rules import PeerRule
 from hdpd.config.resolve import Config
 from hdpd.config.sizes import exact_size
@@ -53,11 +54,13 @@ def to_toml(config: Config) -> str:
                 "daily_quota": _quota(config.daily_quota),
             },
         ),
+        ("[limits]", {key: _limit(getattr(config.limits.base, key)) for key in KEYS}),
     ]
     tables += [
         (f'[peers."{rule.id}"]', {"favourite": rule.favourite, **_own_quota(rule)})
         for rule in config.peers
     ]
+    tables += [("[[limits.schedule]]", _span(span)) for span in config.limits.schedule]
     tables += [
         ("[[shares]]", {"name": share.name, "path": share.path, "hidden": share.hidden})
         for share in config.shares
@@ -77,6 +80,15 @@ def _quota(quota: int | None) -> str:
 
 def _own_quota(rule: PeerRule) -> dict[str, object]:
     return {} if rule.quota is None else {"quota": rule.quota}
+
+
+def _span(span: Span) -> dict[str, object]:
+    times = {"from": format_time(span.start), "to": format_time(span.end)}
+    return {"days": format_days(span.days), **times} | {k: _limit(v) for k, v in span.changes}
+
+
+def _limit(value: Value) -> str | bool:
+    return value if isinstance(value, bool) else format_rate(value)
 
 
 def _value(value: object) -> str:

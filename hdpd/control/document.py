@@ -44,8 +44,8 @@ needed, as `Authorization: Bearer hdp_…` or in the cookie that a browser gets 
 `tokens.login_link` makes a URL with a code that works once within 10 minutes, and
 `POST /login {{"code": "…"}}` trades the code for the cookie, as does `{{"token": "hdp_…"}}`, and
 `POST /logout` ends the browser's session. A token has a role: `read` looks at
-everything and reads files, `control` also changes the queues, `admin` may do everything. A wrong
-token is answered late, and ever later, a right one at once.
+everything and reads files, `control` also changes the queues and the limits, `admin` may do
+everything. A wrong token is answered late, and ever later, a right one at once.
 
 Whatever the token, requests over TCP are refused (403) when
 - `Host` is not an IP address, `localhost`, this machine's name, that name with `.local`, or one
@@ -62,8 +62,8 @@ They come over WebSocket only, after `events.subscribe` and `files.search` with 
 passes the last `seq` it saw as `since`. Events are held for a while only: `events.lost` with
 `data.seq` says that some up to that number are not held any more, so the client has to list again
 what it shows. Of several `download.changed` of one download (likewise `verification.changed`, and
-`share.changed` of one share, and `upload.changed`) that a client has not been sent yet it gets the
-last; events are sent at most five times a second.
+`share.changed` of one share, `upload.changed` and `limits.changed`) that a client has not been sent
+yet it gets the last; events are sent at most five times a second.
 
 | type | data |
 |---|---|
@@ -75,6 +75,7 @@ last; events are sent at most five times a second.
 | `download.removed` | `{{id}}` |
 | `verification.changed` | the check, as in `downloads.verification` |
 | `upload.changed` | what is sent and who waits |
+| `limits.changed` | the limits, as in `limits.get` |
 | `daemon.stopping` | nothing; the WebSocket is closed with code 1001 after it |
 | `events.lost` | `{{seq}}` |
 
@@ -180,8 +181,12 @@ def _fields(title: str, schema: dict[str, Any], schemas: dict[str, Any]) -> Iter
         yield ""
     for name, field in schema["properties"].items():
         optional = name not in schema.get("required", [])
-        default = f", default `{json.dumps(field['default'])}`" if optional else ""
-        yield f"- `{name}`: {_type(field, schemas)}{default}"
+        yield f"- `{name}`: {_type(field, schemas)}{_default(field) if optional else ''}"
+
+
+def _default(field: dict[str, Any]) -> str:
+    """Of a field that may be left out; some mean something else then than any value."""
+    return f", default `{json.dumps(field['default'])}`" if "default" in field else ", optional"
 
 
 def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:

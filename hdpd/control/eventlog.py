@@ -26,6 +26,7 @@ _IDENTIFIED_BY = {
     "verification.changed": "id",
     "share.changed": "name",
     "upload.changed": "",
+    "limits.changed": "",
 }
 
 Key = tuple[str, object]

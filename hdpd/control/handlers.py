@@ -6,12 +6,16 @@ import secrets
 import time
 from functools import partial
 
+from msgspec import UNSET
+
+from hdpd.config.limits import KEYS, Value, parse_rate
 from hdpd.control import entries
 from hdpd.control import parameters as p
 from hdpd.control.call import Call
 from hdpd.control.qr import qr_rows
 from hdpd.control.rules import Role
 from hdpd.control.services import Json
+from hdpd.errors import InvalidParams
 from hdpd.identity import invites
 from hdpd.wire.paths import RemotePath
 
@@ -189,6 +193,27 @@ async def uploads_list(call: Call, _: p.NoParams) -> Json:
 async def uploads_cancel(call: Call, params: p.Peer) -> Json:
     call.services.uploads.cancel(call.services.peers.resolve(params.peer))
     return {}
+
+
+async def limits_get(call: Call, _: p.NoParams) -> Json:
+    return call.services.limits.get()
+
+
+async def limits_set(call: Call, params: p.LimitsSet) -> Json:
+    given = {key: getattr(params, key) for key in KEYS}
+    changes = {key: limit(key, value) for key, value in given.items() if value is not UNSET}
+    await call.services.limits.set(changes, reset=params.reset)
+    return call.services.limits.get()
+
+
+def limit(key: str, value: str | int | bool | None) -> Value:
+    """One parameter of `limits.set`; raises InvalidParams."""
+    if value is None or isinstance(value, bool):
+        return value
+    try:
+        return parse_rate(value)
+    except ValueError as error:
+        raise InvalidParams(f"{key}: {error}") from None
 
 
 async def tokens_new(call: Call, params: p.TokensNew) -> Json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from hdpd.wire.messages import MAX_LIST_ENTRIES, MAX_QUERY_BYTES
 
@@ -18,6 +18,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=64)]
 Ids = Annotated[list[Id], Meta(min_length=1, max_length=10_000)]
 Cursor = Annotated[str, Meta(max_length=16384)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIST_ENTRIES)]
+Rate = Annotated[str, Meta(max_length=64)] | int | None
 RoleWord = Literal["read", "control", "admin"]
 Sort = Literal["name", "-name", "size", "-size", "mtime", "-mtime"]
 State = Literal[
@@ -155,9 +156,23 @@ class DownloadsMove(Params):
     to: Literal["top", "up", "down", "bottom"]
 
 
+class LimitsSet(Params):
+    """Rates in bytes per second or as text such as `2MB/s`, `16Mbit/s`; null or `none` for no
+    limit. What is left out stays as it is. lan: whether they hold for peers on the local network,
+    too. reset: first forgets what was set before, so that the configuration holds again.
+    """
+
+    upload: Rate | UnsetType = UNSET
+    download: Rate | UnsetType = UNSET
+    upload_per_peer: Rate | UnsetType = UNSET
+    download_per_peer: Rate | UnsetType = UNSET
+    lan: bool | UnsetType = UNSET
+    reset: bool = False
+
+
 class TokensNew(Params):
-    """role: `read` looks at everything and reads files, `control` also changes the queues, `admin`
-    may do everything.
+    """role: `read` looks at everything and reads files, `control` also changes the queues and the
+    limits, `admin` may do everything.
     """
 
     role: RoleWord = "admin"

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from hdpd.control.entries import SELF, connected_session
-from hdpd.control.services import Services, Session, Stream
+from hdpd.control.services import Services, Session, Stream, Throttle
 from hdpd.errors import Busy, FileChanged, ProtocolError
 from hdpd.transfers.disk_threads import DiskThreads
 from hdpd.transfers.source_file import OpenFile, SourceFile
@@ -59,7 +59,7 @@ class Reading:
         with await session.call(request, budget=_ANSWER_OVERHEAD_BYTES) as stream:
             started = await _started(stream)
             read_ended(await stream.receive(FRAME_SECONDS))
-        return RemoteFile(session, path, started)
+        return RemoteFile(session, path, started, self._services.limits.download)
 
     async def open_finished(self, path: RemotePath) -> FileReader:
         """A finished download, at `path` below the download directory.
@@ -116,8 +116,11 @@ class LocalFile:
 class RemoteFile:
     """A file of a peer; `started` is what it said about it first."""
 
-    def __init__(self, session: Session, path: RemotePath, started: ReadStarted) -> None:
+    def __init__(
+        self, session: Session, path: RemotePath, started: ReadStarted, throttle: Throttle
+    ) -> None:
         self._session = session
+        self._throttle = throttle
         self._path = path
         self.size = started.size
         self.validator = started.validator
@@ -128,6 +131,8 @@ class RemoteFile:
             while start < end or under_way:
                 while start < end and len(under_way) < PIECES_AHEAD:
                     length = min(PIECE_BYTES, end - start)
+                    if self._throttle.limits(self._session):
+                        length = await self._throttle.take(self._session, length)
                     under_way.append((stack.enter_context(await self._ask(start, length)), length))
                     start += length
                 stream, length = under_way.popleft()

@@ -420,6 +420,44 @@ class Uploads(Result):
     waiting: list[WaitingUpload]
 
 
+class LimitValues(Result):
+    """Rates in bytes per second, null for no limit, each for all peers together or for each one.
+    lan: whether they hold for peers on the local network, too.
+    """
+
+    upload: int | None
+    download: int | None
+    upload_per_peer: int | None
+    download_per_peer: int | None
+    lan: bool
+
+
+class LimitSpan(Result):
+    """days: such as `mon-fri,sun`, or `daily`. begins, ends: by the local clock, where an end that
+    is not later is on the next day. limits: those of LimitValues that are others then.
+    """
+
+    days: str
+    begins: str
+    ends: str
+    limits: dict[str, int | bool | None]
+    holds: bool
+
+
+class Limits(Result):
+    """reasons: for each of in_force, `set` at run time, by the `schedule`, or the `base`. set: what
+    was set at run time, over restarts until it is reset. base, schedule: the configuration.
+    next_change: when the schedule changes something next.
+    """
+
+    in_force: LimitValues
+    reasons: dict[str, Literal["base", "schedule", "set"]]
+    set: dict[str, int | bool | None]
+    base: LimitValues
+    schedule: list[LimitSpan]
+    next_change: float | None
+
+
 class NewToken(Result):
     """token: the secret itself, shown this once."""
 

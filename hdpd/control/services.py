@@ -5,10 +5,11 @@ All results are ready for JSON, as `results.py` describes them; all errors are o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hdpd.config.limits import Value
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile
 from hdpd.transfers.fetch import AnswerStream
@@ -33,6 +34,8 @@ class Session(Protocol):
     def peer_id(self) -> PeerId: ...
     @property
     def name(self) -> str: ...
+    @property
+    def on_lan(self) -> bool: ...
     async def call(self, request: Request, *, budget: int) -> Stream: ...
 
 
@@ -56,6 +59,23 @@ class Uploads(Protocol):
 
     def list(self) -> Json: ...
     def cancel(self, peer: PeerId) -> None: ...
+
+
+class Throttle(Protocol):
+    """Keeps the limit of the download rate."""
+
+    def limits(self, peer: Session) -> bool: ...
+    async def take(self, peer: Session, size: int) -> int: ...
+
+
+class Limits(Protocol):
+    """The limits of the rates."""
+
+    @property
+    def download(self) -> Throttle: ...
+
+    def get(self) -> Json: ...
+    async def set(self, changes: Mapping[str, Value], *, reset: bool) -> None: ...
 
 
 class FinishedFiles(Protocol):
@@ -138,4 +158,5 @@ class Services:
     shares: Shares
     downloads: Downloads
     uploads: Uploads
+    limits: Limits
     nat: Nat

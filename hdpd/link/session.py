@@ -141,6 +141,11 @@ class Session:
         return self._connection.path.host, self._connection.path.port
 
     @property
+    def on_lan(self) -> bool:
+        """Whether it goes over the local network, without a router, at the moment."""
+        return self._around.endpoint.is_on_link(self.address[0])
+
+    @property
     def path(self) -> Path:
         """The socket and the address that it goes on at now."""
         return self._connection.path

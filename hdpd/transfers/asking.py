@@ -2,6 +2,9 @@
 
 Until the peer has given a slot there is one read only: a waiting peer has one place whatever it
 asks for. A read that waits holds no part of the window, which others can use.
+
+Nobody can hold back bytes that were asked for, so a limit of the download rate is kept by asking
+for less: a range begins when it was granted its bytes, and is no longer than what is granted.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import AskAgain, RemoteRead, Session, start_read
 from hdpd.transfers.ranges import KIB, Pace
 from hdpd.transfers.records import Download
+from hdpd.transfers.throttle import Throttle
 from hdpd.wire.messages import Read
 
 T = TypeVar("T")
@@ -30,14 +34,22 @@ class Asker:
     """
 
     def __init__(
-        self, session: Session, download: Download, disk: Disk, changed: Callable[[], None]
+        self,
+        session: Session,
+        download: Download,
+        disk: Disk,
+        throttle: Throttle,
+        changed: Callable[[], None],
     ) -> None:
         self.pace = Pace()
         self.reads = 0
         self._session = session
         self._download = download
         self._disk = disk
+        self._throttle = throttle
         self._changed = changed
+        self._credit = 0  # granted bytes not yet asked for; less than 0: asked for in advance
+        self._request: int | None = None  # for more of it
         self._sending = 0
         self._granted = False
         self._in_line: Read | None = None
@@ -47,6 +59,14 @@ class Asker:
         """Whether the peer sends nothing because others come first."""
         return self._in_line is not None and not self._sending
 
+    @property
+    def range_length(self) -> int:
+        """How much to ask for at once."""
+        length = self.pace.range_length
+        if self._throttle.limits(self._session):
+            length = min(length, self._throttle.slice_bytes)
+        return length
+
     def may_ask(self, size: int, *, held_already: bool = False) -> bool:
         """Whether a read of `size` bytes may begin; `held_already`: the window counts it."""
         if self.reads >= (MAX_READS if self._granted else 1):
@@ -54,10 +74,27 @@ class Asker:
         self.pace.lanes = self._session.lanes
         if self.reads and not self._has_room(size):
             return False
-        if held_already or self._disk.window.allows(size + READ_COST):
+        if not held_already and not self._disk.window.allows(size + READ_COST):
+            self._disk.wake_when_room(self._changed)
+            return False
+        return self._has_credit()
+
+    def _has_credit(self) -> bool:
+        """Whether the limit of the rate lets another read begin; else it is applied for."""
+        if not self._throttle.limits(self._session):
+            self._credit = 0
             return True
-        self._disk.wake_when_room(self._changed)
-        return False
+        # What was asked for without this limit, or under a higher one, is not owed.
+        self._credit = max(self._credit, -self.range_length)
+        if self._credit <= 0 and self._request is None:
+            wanted = self.range_length - self._credit
+            self._request = self._throttle.request(self._session, wanted, self._take_credit)
+        return self._credit > 0
+
+    def _take_credit(self, size: int) -> None:
+        self._request = None
+        self._credit += size
+        self._changed()
 
     def _has_room(self, size: int) -> bool:
         """Whether the line has room for `size` bytes more under way."""
@@ -66,6 +103,7 @@ class Asker:
     def reserve(self, size: int) -> None:
         """Counts a read of `size` bytes; `read` has to follow, unless everything is given up."""
         self.reads += 1
+        self._credit -= size
         self.pace.asked(size + READ_COST)
 
     async def read(self, request: Read, use: Callable[[RemoteRead], Awaitable[T]]) -> T:
@@ -73,10 +111,12 @@ class Asker:
         and the reservation.
         """
         missing = request.length + READ_COST
+        received = 0
 
         def arrived(size: int) -> None:
-            nonlocal missing
+            nonlocal missing, received
             missing -= size
+            received += size
             self.pace.arrived(size, time.monotonic())
             self._download.received_bytes += size
             if missing > READ_COST and self._has_room(self.pace.range_length):
@@ -107,9 +147,19 @@ class Asker:
             raise AskAgain from None  # it was another connection than the session's own
         finally:
             self.pace.returned(missing)
+            # What did not come may be asked for again; no more than if it had just been granted,
+            # because perhaps it was asked for when nothing was limited.
+            self._credit = min(self._credit + request.length - received, self.range_length)
             self._leave_line(request)
             self.reads -= 1
             self._changed()
+
+    def close(self) -> None:
+        """Nothing more is asked for."""
+        if self._request is not None:
+            self._throttle.cancel(self._request)
+        if self._throttle.limits(self._session):
+            self._throttle.give_back(self._session, self._credit)
 
     def _wait_in_line(self, request: Read, position: int, eta: int | None) -> None:
         if self._in_line is None:

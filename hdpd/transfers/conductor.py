@@ -26,6 +26,7 @@ from hdpd.transfers.removal import purge
 from hdpd.transfers.room import RoomKeeper
 from hdpd.transfers.runner import Runner
 from hdpd.transfers.store import Store
+from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.volumes import Volume, Volumes
 
 log = logging.getLogger(__name__)
@@ -51,12 +52,14 @@ class Conductor:
         store: Store,
         session_of: SessionOf,
         download_dir: Path,
+        throttle: Throttle,
         emit: Emit,
         reserve: Reserve,
     ) -> None:
         self.live: dict[str, Download] = {}
         self._store = store
         self._session_of = session_of
+        self._throttle = throttle
         self._emit = emit
         self._queue = Queue()
         self._runners: dict[str, Runner] = {}
@@ -257,6 +260,7 @@ class Conductor:
             session,
             self.room.volumes.of(download),
             self._store,
+            self._throttle,
             lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(runner),
         )

@@ -22,6 +22,7 @@ from hdpd.transfers.finished import FinishedFiles
 from hdpd.transfers.queue import Place, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.store import Store
+from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.verify import Verifier
 from hdpd.wire.paths import RemotePath
 
@@ -48,13 +49,14 @@ class Downloads:
         database: Database,
         session_of: SessionOf,
         download_dir: Path,
+        throttle: Throttle,
         emit: Emit,
         reserve: Reserve = NO_RESERVE,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
         self._store = Store(database)
         self._verifier = Verifier(self._store, self.finished, session_of, emit)
-        self._conductor = Conductor(self._store, session_of, download_dir, emit, reserve)
+        self._conductor = Conductor(self._store, session_of, download_dir, throttle, emit, reserve)
         self._emit = emit
         self._changing = asyncio.Lock()
 

@@ -58,6 +58,10 @@ class Lanes(Generic[L]):
         return self.main.rtt
 
     @property
+    def on_lan(self) -> bool:
+        return self.main.on_lan
+
+    @property
     def closed(self) -> bool:
         return self.main.closed
 

@@ -27,6 +27,7 @@ from hdpd.transfers.largefile import AlreadyThere, LargeFile
 from hdpd.transfers.ranges import FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
+from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.volumes import Volume
 from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
@@ -55,6 +56,7 @@ class Runner:
         session: Session,
         volume: Volume,
         store: Store,
+        throttle: Throttle,
         make_sure_it_fits: Callable[[], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
@@ -72,7 +74,7 @@ class Runner:
         """The size of the download that was found to fit."""
         self._changed = changed
         self._wake = asyncio.Event()
-        self._asker = Asker(session, download, disk, self._wake.set)
+        self._asker = Asker(session, download, disk, throttle, self._wake.set)
         self._tasks = asyncio.TaskGroup()
         self._fetching: asyncio.Task[None] | None = None
         self._feed = Feed(download, store, disk, self._wake.set)
@@ -154,6 +156,7 @@ class Runner:
             self._wake.clear()
             await self._wake.wait()
         self._release(self._held)
+        self._asker.close()
 
     def _nothing_to_ask(self) -> bool:
         return (
@@ -180,7 +183,7 @@ class Runner:
 
     def _ask(self, now: float) -> bool:
         """Begins one more read, or makes a directory; False when there is none to begin now."""
-        length = self._asker.pace.range_length
+        length = self._asker.range_length
         for large in self._large.values():
             if large.ending or large.ranges.exhausted or now < large.not_before:
                 continue

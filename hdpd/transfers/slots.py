@@ -32,6 +32,12 @@ DRAIN_SECONDS = 120.0
 """How long the reads in flight may take after the turn. A downloader has at least 4 MiB in flight,
 which at a quarter of a 1 Mbit/s line take this long; resetting them would waste all of it."""
 
+PACED_DRAIN_SECONDS = 900.0
+"""The same, when it is our own limit that makes them wait: at 10 kB/s for four peers, 2 MB each."""
+
+PACED_RECENTLY_SECONDS = 5.0
+"""Between two slices of a slow rate a read may be found not to wait."""
+
 STALL_SECONDS = 20.0
 """Without a byte gone for so long while others wait, the reader is not reading."""
 
@@ -100,6 +106,7 @@ class _Lease:
     last_progress: float
     granted_bytes: int = 0
     draining_since: float | None = None
+    paced_at: float | None = None  # when a read was last seen to wait for the limit of the rate
     reads: dict[int, int] = field(default_factory=dict)  # read -> length
     held: dict[int, int] = field(default_factory=dict)  # granted as soon as there is memory
     memory_bytes: int = 0
@@ -138,7 +145,9 @@ class _Lease:
         )
 
     def is_stuck(self, now: float) -> bool:
-        if self.draining_since is not None and now - self.draining_since >= DRAIN_SECONDS:
+        paced = self.paced_at is not None and now - self.paced_at < PACED_RECENTLY_SECONDS
+        patience = PACED_DRAIN_SECONDS if paced else DRAIN_SECONDS
+        if self.draining_since is not None and now - self.draining_since >= patience:
             return True
         return bool(self.reads) and now - self.last_progress >= STALL_SECONDS
 
@@ -223,6 +232,13 @@ class Slots:
         lease = self._leases.get(peer) if peer is not None else None
         if lease is not None and read in lease.reads:
             lease.last_progress = now
+
+    def paced(self, read: int, now: float) -> None:
+        """The read waits for the limit of the rate, which is not held against its reader."""
+        peer = self._peers.get(read)
+        lease = self._leases.get(peer) if peer is not None else None
+        if lease is not None and read in lease.reads:
+            lease.last_progress = lease.paced_at = now
 
     def end(self, read: int, now: float) -> list[Decision]:
         """The read is over, in whatever way; unknown ones (revoked before) are ignored."""

@@ -22,6 +22,8 @@ class UploadSession(Protocol):
     def peer_id(self) -> PeerId: ...
     @property
     def name(self) -> str: ...
+    @property
+    def on_lan(self) -> bool: ...
 
 
 class UploadStream(Protocol):
@@ -51,6 +53,7 @@ class Upload:
     disk: asyncio.Future[Any] | None = None  # what is being waited for
     disk_since: float = 0.0
     started: ReadStarted | None = None
+    paced: bool = False  # it waits for its part of a limited rate
     passed_bytes: int = 0  # to the stream
     left_bytes: int = 0  # this machine
 

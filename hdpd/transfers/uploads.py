@@ -1,7 +1,7 @@
-"""Answers `read`: takes an upload slot for it, then sends the file's bytes as fast as they go.
+"""Answers `read`: takes an upload slot for it, then sends the file's bytes as fast as they may go.
 
-Who may send when is decided in `slots`; the disk is read in `source_file` and `disk_threads`. Here
-these meet the peer's stream, the owner (`list`, `cancel`) and the clock.
+Who may send when is decided in `slots`, how fast in `throttle`; the disk is read in `source_file`
+and `disk_threads`. Here these meet the peer's stream, the owner (`list`, `cancel`) and the clock.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hdpd.transfers.disk_threads import DiskThreads
 from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.slots import Decision, Granted, Queued, Slots
 from hdpd.transfers.source_file import OpenFile, SourceFile
+from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.upload import Flows, Upload, UploadSession, UploadStream, waiting_lines
 from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
@@ -46,6 +47,7 @@ class Uploads:
         self,
         open_file: OpenFile,
         slots: int,
+        throttle: Throttle,
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
         *,
@@ -54,6 +56,7 @@ class Uploads:
         self._open_file = open_file
         self._privileges = privileges
         self._slots = Slots(slots, privileges.is_favourite)
+        self._throttle = throttle
         self._emit = emit
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -174,6 +177,8 @@ class Uploads:
                     path = upload.request.path
                     upload.fail_disk(FileUnreadable(f"the disk of {path} does not answer"))
             elif upload.started is not None:
+                if upload.paced:
+                    self._slots.paced(upload.number, now)
                 self._count(upload, upload.passed_bytes - upload.stream.unsent_bytes, now)
         self._apply(self._slots.tick(now))
         self._flows.measure(self._slots.holders, now)
@@ -200,23 +205,38 @@ class Uploads:
             started, data = await self._disk(upload, self._threads.run(lane, source.start))
             upload.started = started
             self._flows.begin(upload)
-            data = frame(started.to_wire()) + data
+            before = frame(started.to_wire())
             while not source.is_finished:
                 # The next piece is read while this one is sent.
                 ahead = self._threads.run(lane, source.next_piece)
                 ahead.add_done_callback(_retrieve)
-                upload.passed_bytes += len(data)
-                await stream.send(data)
+                await self._pass(upload, data, before=before)
+                before = b""
                 data = await self._disk(upload, ahead)
         finally:
             if not source.is_finished:
                 self._threads.run(lane, source.close).add_done_callback(_retrieve)
-        data += frame({"end": started.validator})
-        upload.passed_bytes += len(data)
-        await stream.send(data, end=True)
+        await self._pass(upload, data, before=before, end=frame({"end": started.validator}))
         if started.length > UNDRAINED_BYTES:
             await _drain(stream)
         self._count(upload, upload.passed_bytes, self._clock())
+
+    async def _pass(self, upload: Upload, piece: bytes, *, before: bytes, end: bytes = b"") -> None:
+        """Gives a piece of the file to the stream, with what belongs before it and at the end."""
+        gone = 0
+        while gone < len(piece) and self._throttle.limits(upload.session):
+            upload.paced = True
+            size = await self._throttle.take(upload.session, len(piece) - gone)
+            upload.paced = False
+            if gone + size == len(piece):
+                break
+            await self._give(upload, before + piece[gone : gone + size])
+            before, gone = b"", gone + size
+        await self._give(upload, before + piece[gone:] + end, end=bool(end))
+
+    async def _give(self, upload: Upload, data: bytes, *, end: bool = False) -> None:
+        upload.passed_bytes += len(data)
+        await upload.stream.send(data, end=end)
 
     async def _disk(self, upload: Upload, result: asyncio.Future[T]) -> T:
         upload.disk, upload.disk_since = result, self._clock()

@@ -13,6 +13,7 @@ class Store extends EventTarget {
   shares = new Map();
   downloads = new Map(); // in the order of the queue
   uploads = { active: [], waiting: [] };
+  limits = null; // as in limits.get
   rates = []; // [down, up] of each of the last seconds
   loaded = false;
   #changed = new Set();
@@ -33,7 +34,7 @@ class Store extends EventTarget {
     const turn = ++this.#loading;
     try {
       await rpc.call("events.subscribe");
-      const [info, session, nat, peers, topics, shares, uploads] = await Promise.all([
+      const [info, session, nat, peers, topics, shares, uploads, limits] = await Promise.all([
         rpc.call("daemon.info"),
         rpc.call("tokens.current"),
         rpc.call("nat.report").catch(() => null),
@@ -41,6 +42,7 @@ class Store extends EventTarget {
         rpc.call("topics.list"),
         rpc.call("shares.list"),
         rpc.call("uploads.list"),
+        rpc.call("limits.get"),
       ]);
       if (turn !== this.#loading) return;
       if (this.info && this.info.version !== info.version) return location.reload();
@@ -51,10 +53,11 @@ class Store extends EventTarget {
       this.topics = topics.topics;
       this.shares = new Map(shares.shares.map((share) => [share.name, share]));
       this.uploads = uploads;
+      this.limits = limits;
       await this.loadDownloads();
       if (turn !== this.#loading) return;
       this.loaded = true;
-      this.#tell("connection", "info", "nat", "peers", "topics", "shares", "downloads", "uploads", "loaded");
+      this.#tell("connection", "info", "nat", "peers", "topics", "shares", "downloads", "uploads", "limits", "loaded");
     } catch (error) {
       if (rpc.state === "online") setTimeout(() => turn === this.#loading && this.load(), 2000);
       console.warn("loading failed:", error.message);
@@ -109,6 +112,9 @@ class Store extends EventTarget {
     } else if (type === "upload.changed") {
       this.uploads = data;
       this.#tell("uploads");
+    } else if (type === "limits.changed") {
+      this.limits = data;
+      this.#tell("limits");
     }
   }
 

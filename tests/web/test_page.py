@@ -300,6 +300,25 @@ def test_status_shows_the_log_and_manages_tokens(page: Page, world: World) -> No
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
+def test_limits_are_shown_and_changed(page: Page, world: World) -> None:
+    page.goto(f"{world.url}/#/status")
+    limits = page.locator("section", has=page.get_by_role("heading", name="Limits"))
+    upload = limits.get_by_label("Upload to all")
+    expect(upload).to_have_value("none")
+    upload.fill("16Mbit/s")
+    limits.get_by_label("On the local network, too").check()
+    limits.get_by_role("button", name="Set the limits").click()
+    expect(upload).to_have_value("2MB/s")
+    expect(limits.locator("label", has_text="Upload to all")).to_contain_text("set by hand")
+    assert world.rpc("limits.get")["set"] == {"upload": 2_000_000, "lan": True}
+    limits.get_by_label("Download from each peer").fill("fast")
+    limits.get_by_role("button", name="Set the limits").click()
+    expect(page.get_by_text("'fast' is not a rate, such as 2MB/s")).to_be_visible()
+    limits.get_by_role("button", name="Back to the settings").click()
+    expect(upload).to_have_value("none")
+    assert world.rpc("limits.get")["set"] == {}
+
+
 def test_one_is_sent_away_when_the_session_is_revoked(browser: Browser, world: World) -> None:
     page = world.open(browser)
     [*_others, session] = world.rpc("tokens.list")["tokens"]

@@ -6,6 +6,7 @@ import { button, fill, h, icon, iconButton } from "../dom.js";
 import { rpc } from "../rpc.js";
 import { store } from "../store.js";
 import { ago, duration, fullTime, plural, timeOfDay, visible } from "../text.js";
+import { limitsSection } from "./limits.js";
 
 const LOG_MS = 2000;
 
@@ -35,6 +36,7 @@ export function showStatus({ page, signal }) {
       h("section", { class: "section" }, h("div", { class: "head" }, h("h2", {}, "This hdpd")), h("div", { class: "card" }, facts)),
       h("section", { class: "section" }, h("div", { class: "head" }, h("h2", {}, "Network")), h("div", { class: "card" }, network)),
     ),
+    limitsSection(signal),
     admin && h("section", { class: "section" }, h("div", { class: "head" }, h("h2", {}, "Access"), h("span", { class: "spacer" }), button("New token", "plus", newToken), button("Login link", "link", loginLink)), tokens),
     h("section", { class: "section" }, h("div", { class: "head" }, h("h2", {}, "Log"), h("span", { class: "spacer" }), level), h("div", { class: "card log-card" }, log)),
   );
@@ -48,7 +50,7 @@ export function showStatus({ page, signal }) {
       ["Control", h("span", { class: "wrap" }, now.controls.join(", "))],
       now.tls_fingerprint && ["TLS fingerprint", h("code", { class: "wrap" }, now.tls_fingerprint)],
       ["QUIC engine", now.quic_engine],
-      ["You may", { read: "look at everything", control: "change the queues", admin: "do everything" }[store.session.role]],
+      ["You may", { read: "look at everything", control: "change the queues and the limits", admin: "do everything" }[store.session.role]],
     ].filter(Boolean).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
     fill(network, networkFacts(now));
   };
