@@ -40,6 +40,7 @@ COMMANDS = {
     "cat": ("cat", "cat"),
     "download": ("download", "download"),
     "queue": ("queue", "queue"),
+    "verify": ("verify", "verify"),
     "uploads": ("uploads", "uploads"),
     "limits": ("limits", "limits"),
     "shares": ("shares", "shares"),

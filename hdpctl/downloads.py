@@ -63,6 +63,8 @@ def state_text(download: Mapping[str, Any]) -> str:
     text = state.replace("_", " ")
     if state == "remote_queued" and download.get("queue_position") is not None:
         text += f", place {download['queue_position']}"
+        if eta := show.duration(download.get("queue_eta")):
+            text += f", in about {eta}"
     if state != "done" and (reason := error_text(download.get("error"))):
         text += f": {reason}"
     if failed := download.get("failed_files"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 
 from hdpd import __version__
 from hdpd.config import Config, HostPort, TcpAddress
+from hdpd.config.peer_rules import PeerRules
 from hdpd.control.activity import Activity
 from hdpd.control.events import Events
 from hdpd.control.server import Control
@@ -39,10 +41,12 @@ from hdpd.peers.topics import Topics
 from hdpd.reload import Apply, Reloader
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
+from hdpd.transfers.digests import Digests
 from hdpd.transfers.downloads import Downloads
 from hdpd.transfers.lanes import LanesOfPeers
 from hdpd.transfers.limits import TransferLimits
-from hdpd.transfers.uploads import Uploads
+from hdpd.transfers.privileges import Privileges
+from hdpd.transfers.uploads import Emit, Uploads
 from hdpd.wire.paths import RemotePath
 
 log = logging.getLogger(__name__)
@@ -111,11 +115,7 @@ class App:
         self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
-        self.limits = TransferLimits(self._state, config.limits, emit)
-        await self.limits.start()
-        closing.callback(self.limits.close)
-        self.uploads = Uploads(self.shares.open_file, config.upload_slots, self.limits.upload, emit)
-        closing.callback(self.uploads.close)
+        await self._start_uploads(emit)
 
         self.topics = Topics(self._state, config.topics, emit)
         await self.topics.start()
@@ -134,7 +134,12 @@ class App:
         lanes = LanesOfPeers(self.peers.get, self.peers.bulk.open)
         closing.callback(lanes.close)
         self.downloads = Downloads(
-            self._state, lanes.get, config.download_dir, self.limits.download, emit
+            self._state,
+            lanes.get,
+            config.download_dir,
+            self.limits.download,
+            emit,
+            config.min_free,
         )
         self._wire()
         await self.downloads.start()
@@ -195,13 +200,25 @@ class App:
         async def upload_slots(config: Config) -> None:
             self.uploads.set_slots(config.upload_slots)
 
+        async def peers(config: Config) -> None:
+            rules = self.privileges.rules
+            self.privileges.rules = dataclasses.replace(rules, rules=config.peers)
+
+        async def daily_quota(config: Config) -> None:
+            rules = self.privileges.rules
+            self.privileges.rules = dataclasses.replace(rules, quota=config.daily_quota)
+
+        async def min_free(config: Config) -> None:
+            self.downloads.set_reserve(config.min_free)
+
         async def limits(config: Config) -> None:
             await self.limits.configure(config.limits)
 
         async def log_level(config: Config) -> None:
             set_level(config.log_level)
 
-        appliers = (topics, shares, upload_slots, limits, log_level)
+        own = (topics, shares, log_level)
+        appliers = (*own, upload_slots, limits, peers, daily_quota, min_free)
         return {applier.__name__: applier for applier in appliers}
 
     def _begin_reload(self) -> None:
@@ -214,6 +231,25 @@ class App:
         self._notifier.ready(f"{outcome}; {self._status()}")
 
     # Parts.
+
+    async def _start_uploads(self, emit: Emit) -> None:
+        config, closing = self._config, self._closing
+        self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
+        await self.privileges.start()
+        closing.push_async_callback(self.privileges.close)
+        self.limits = TransferLimits(self._state, config.limits, emit)
+        await self.limits.start()
+        closing.callback(self.limits.close)
+        self.uploads = Uploads(
+            self.shares.open_file,
+            config.upload_slots,
+            self.limits.upload,
+            emit,
+            privileges=self.privileges,
+        )
+        closing.callback(self.uploads.close)
+        self.digests = Digests(self.shares.open_file)
+        closing.callback(self.digests.close)
 
     def _open_endpoint(self) -> None:
         config = self._config
@@ -238,6 +274,7 @@ class App:
             "ls": self.shares.answer_ls,  # type: ignore[dict-item]  # each takes its own request
             "search": self.shares.answer_search,  # type: ignore[dict-item]
             "read": self.uploads.answer_read,  # type: ignore[dict-item]
+            "digest": self.digests.answer_digest,  # type: ignore[dict-item]
             # The peers are made later, with these handlers in hand.
             "announce": lambda *asked: self.peers.answer_announce(*asked),  # noqa: PLW0108
             "observed": lambda *asked: self.peers.answer_observed(*asked),  # noqa: PLW0108

@@ -205,6 +205,12 @@ class SlotLost(Busy):
     code = "slot_lost"
 
 
+class QuotaReached(HdpdError):
+    """The daily quota is used up; it goes on at midnight."""
+
+    code = "quota_reached"
+
+
 class Cancelled(HdpdError):
     """It was cancelled."""
 
@@ -236,6 +242,12 @@ class DiskFull(HdpdError):
     """There is no room on the disk."""
 
     code = "disk_full"
+
+
+class DiskSilent(HdpdError):
+    """The disk does not answer."""
+
+    code = "disk_silent"
 
 
 class StorageError(HdpdError):
@@ -289,6 +301,7 @@ WIRE_ERRORS: dict[str, type[HdpdError]] = {
         PathInvalid,
         PathNotFound,
         ProtocolError,
+        QuotaReached,
         ShareAway,
         SlotLost,
         TimedOut,

@@ -285,6 +285,14 @@ class FakeDownloads:
     async def move(self, id: str, to: str) -> None:  # noqa: A002
         self.calls.append(("move", id, to))
 
+    async def verify(self, id: str) -> Json:  # noqa: A002
+        self.calls.append(("verify", id))
+        return await self.verification(id)
+
+    async def verification(self, id: str) -> Json:  # noqa: A002
+        counts = dict.fromkeys(("files", "done_files", "size", "done_bytes", "equal", "unequal"), 0)
+        return {"id": id, "state": "waiting", **counts, "problems": [], "error": None}
+
 
 class FakeUploads:
     def __init__(self) -> None:

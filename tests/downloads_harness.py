@@ -116,7 +116,8 @@ async def service(base: Path, *peers: FakePeer, connected: bool = True) -> Async
         async with asyncio.timeout(3.0):
             await harness.downloads.close()
         await harness.database.close()
-    assert harness.downloads._conductor._disk.window.used == 0, "a part of the window was lost"
+    for volume in harness.downloads._conductor.room.volumes.all.values():
+        assert volume.disk.window.used == 0, "a part of the window was lost"
 
 
 async def eventually(holds: Callable[[], bool]) -> None:

@@ -7,6 +7,7 @@ a line, or answer whatever a test wants.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from hdpd.errors import (
 from hdpd.identity.keys import PeerId
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
+    Digest,
+    Digested,
     Entry,
     EntryType,
     Ls,
@@ -181,6 +184,8 @@ class FakePeer:
     chunk: int = 64 * 1024
     on_read: Callable[[Read, FakeStream], Awaitable[bool]] | None = None
     """Called for each read; True: it has been answered."""
+    on_digest: Callable[[Digest], Awaitable[None]] | None = None
+    """Called for each request of a digest before it is answered."""
     before_chunk: Callable[[Read, int], Awaitable[None]] | None = None
     """Called with the offset of each chunk before it is sent."""
     reads: list[Read] = field(default_factory=list)
@@ -205,8 +210,21 @@ class FakePeer:
                 self.reads.append(request)
                 if self.on_read is None or not await self.on_read(request, stream):
                     await self.answer_read(request, stream)
+            elif isinstance(request, Digest):
+                await self._answer_digest(request, stream)
         except HdpdError as error:
             await stream.put(error_answer(error))
+
+    async def _answer_digest(self, request: Digest, stream: FakeStream) -> None:
+        if self.on_digest is not None:
+            await self.on_digest(request)
+        file = self.files.get(request.path.text)
+        if file is None:
+            raise PathNotFound("it is gone")
+        size = len(file.data)
+        await stream.put({"digesting": size // 2})
+        digest = hashlib.sha256(file.data).digest()
+        await stream.put(Digested(digest, size, file.mtime_ns, file.validator).to_wire())
 
     async def _answer_ls(self, request: Ls, stream: FakeStream) -> None:
         path = request.path.text

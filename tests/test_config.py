@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from hdpd.__main__ import main
 from hdpd.config import Config, HostPort, MqttServer, TcpAddress, UnixAddress, directories, load
+from hdpd.config.peer_rules import PeerRules
 from hdpd.config.toml import to_toml
 from hdpd.config.values import parse_mqtt_server
 from hdpd.errors import ConfigError
+from hdpd.identity.keys import PeerId
 
 
 @pytest.fixture
@@ -229,6 +231,28 @@ def test_mqtt_servers(environ: dict[str, str], text: str, server: MqttServer) ->
     assert load(["--mqtt-server", text], environ).mqtt_servers == (server,)
 
 
+def test_what_is_granted_to_single_peers(environ: dict[str, str]) -> None:
+    ann, bob, eve = (PeerId(bytes([number]) * 32) for number in (1, 2, 3))
+    config = load_file(
+        f"""
+        [transfers]
+        daily_quota = "5GB"
+        [peers.{ann.text[:8]}]
+        quota = "1GB"
+        [peers.{ann.text}]
+        favourite = true
+        quota = "none"
+        [peers.{bob.text[:20]}]
+        favourite = true
+        """,
+        environ,
+    )
+    rules = PeerRules(config.peers, config.daily_quota)
+    assert [rules.quota_of(peer) for peer in (ann, bob, eve)] == [None, 5 * 1000**3, 5 * 1000**3]
+    assert [rules.is_favourite(peer) for peer in (ann, bob, eve)] == [True, True, False]
+    assert load_file(to_toml(config), environ).peers == config.peers
+
+
 def test_none_means_no_servers(environ: dict[str, str]) -> None:
     config = load(["--mqtt-server", "none", "--stun-server", "none"], environ)
     assert (config.mqtt_servers, config.stun_servers) == ((), ())
@@ -301,6 +325,11 @@ def test_mistakes_on_the_command_line(
         ("[network]\nport = -1", "network.port: -1 is not a number from 0 to 65535"),
         ("[network]\nquic_engine = 'q'", "network.quic_engine: invalid enum value 'q'"),
         ("[network]\nstun_servers = ['a b']", "network.stun_servers: 'a b' is not a host name"),
+        ('[transfers]\nmin_free = "much"', "transfers.min_free: 'much' is not a size such as 1GB"),
+        ('[transfers]\ndaily_quota = "20"', "transfers.daily_quota: '20' is not a size; write a"),
+        ("[peers.Bob]\nfavourite = true", "peers: 'Bob' is not a peer's id or the first 8"),
+        ('[peers.abcdefgh]\nquota = "x"', "peers.abcdefgh.quota: 'x' is not a size"),
+        ("[peers.abcdefgh]\nfavorite = true", "favorite"),
         ("[transfers]\nupload_slots = 0", "transfers.upload_slots: 0 is not a number from 1"),
         ("topics = 'a'", "topics: expected array, got str"),
         ("topics = ['']", "topics: a topic needs a name"),

@@ -21,13 +21,15 @@ from hdpd.errors import (
     InvalidParams,
     NoCommonTopic,
     PathInvalid,
+    QuotaReached,
     SlotLost,
 )
 from hdpd.identity.keys import PeerId
-from hdpd.transfers import conductor, runner
+from hdpd.transfers import conductor, runner, volumes
 from hdpd.transfers.limits import DOWNLOAD_SLICE_SECONDS
 from hdpd.transfers.partial import IOV_MAX, PartialFile
 from hdpd.transfers.ranges import MAX_UNRECORDED
+from hdpd.transfers.space import Room
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
 from tests.downloads_harness import WAIT_SECONDS, eventually, service
@@ -313,7 +315,8 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
     bob = FakePeer({"s/g": FakeFile(data)}, peer_id=PeerId(bytes(31) + b"\x02"))
     async with service(tmp_path, ann, bob) as here:
         ids = [await here.add("s/f", peer=ann), await here.add("s/g", peer=bob)]
-        disk = here.downloads._conductor._disk
+        live = here.downloads._conductor.live
+        disk = here.downloads._conductor.room.volumes.of(live[ids[0]]).disk
         await eventually(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
         await asyncio.sleep(0.1)
         received = [(await here.shown(id_))["received_bytes"] for id_ in ids]
@@ -388,7 +391,7 @@ class Line:
             self.most = max(self.most, self.waiting)
             try:
                 await stream.put({"queued": 7})
-                await stream.put({"queued": 3})
+                await stream.put({"queued": 3, "eta": 40})
                 await self.turn.wait()
             finally:
                 self.waiting -= 1
@@ -401,10 +404,10 @@ async def test_waiting_in_the_peers_line(tmp_path: Path) -> None:
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/d")
         waiting = await here.until(id_, lambda item: item["queue_position"] == 3)
-        assert waiting["state"] == "remote_queued"
+        assert (waiting["state"], waiting["queue_eta"]) == ("remote_queued", 40)
         line.turn.set()
         done = await here.wait(id_)
-        assert (done["done_files"], done["queue_position"]) == (100, None)
+        assert (done["done_files"], done["queue_position"], done["queue_eta"]) == (100, None, None)
         assert line.most == 1
         assert here.sessions[peer.peer_id].most_streams > 10
 
@@ -534,7 +537,8 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     monkeypatch.setattr(os, "pwritev", failing_pwritev)
     monkeypatch.setattr(os, "write", failing_write)
     monkeypatch.setattr(conductor, "ROOM_SECONDS", 0.02)
-    monkeypatch.setattr(conductor, "free_bytes", lambda _: 0 if full[0] else 10**9)
+    room = {True: Room(10**8, 10**9), False: Room(10**9, 10**9)}
+    monkeypatch.setattr(volumes, "free_room", lambda _: room[full[0]])
     return full
 
 
@@ -735,6 +739,29 @@ async def test_no_common_topic_waits_for_the_next_connection(tmp_path: Path) -> 
         here.connect()
         done = await here.wait(id_)
         assert (done["state"], done["error"]) == ("done", None)
+
+
+async def test_a_used_up_quota_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor, "QUOTA_SECONDS", 0.2)
+    peer = FakePeer({f"s/d/{n}": FakeFile(noise(1000, n)) for n in range(5)})
+    midnight = False
+
+    async def refuse(_request: Read, _stream: FakeStream) -> bool:
+        if not midnight:
+            raise QuotaReached("the daily quota of 20 GB is used up; it goes on at 00:00")
+        return False
+
+    peer.on_read = refuse
+    async with service(tmp_path, peer) as here:
+        id_ = await here.add("s/d")
+        waiting = await here.until(id_, lambda item: item["error"] is not None)
+        assert (waiting["state"], waiting["error"]["code"]) == ("queued", "quota_reached")
+        assert "goes on at 00:00" in waiting["error"]["message"]
+        midnight = True
+        done = await here.wait(id_)
+        assert (done["state"], done["error"], done["done_files"]) == ("done", None, 5)
 
 
 def limited(peer: FakePeer) -> list[int]:

@@ -47,7 +47,7 @@ async def read(
     session = peer.session()
     request = Read(RemotePath.from_text("s/f"), 2, length)
     try:
-        started = await start_read(session, request, on_queued, count)
+        started = await start_read(session, request, lambda place, _eta: on_queued(place), count)
         with started.stream:
             data = await started.all()
     finally:

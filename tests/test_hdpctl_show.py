@@ -114,6 +114,10 @@ def test_ids_that_fit_none_or_several_are_refused() -> None:
     [
         ({"state": "waiting_for_peer"}, "waiting for peer"),
         ({"state": "remote_queued", "queue_position": 3}, "remote queued, place 3"),
+        (
+            {"state": "remote_queued", "queue_position": 3, "queue_eta": 125},
+            "remote queued, place 3, in about 2:05",
+        ),
         ({"state": "queued", "queue_position": 3}, "queued"),
         ({"state": "paused", "error": "disk full"}, "paused: disk full"),
         ({"state": "failed", "error": {"error": "x", "message": "gone"}}, "failed: gone"),

@@ -26,6 +26,7 @@ class Lane(FakeSession):
         super().__init__(peer)
         self.name = "Friend"
         self.rtt = 0.08
+        self.on_lan = False
         self.received_bytes = 0
         self.open_requests = 0
         self.asked: list[Request] = []

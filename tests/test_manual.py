@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 from hdpctl.cli import COMMANDS, cli
@@ -15,14 +16,14 @@ from hdpctl.completion import SHELLS, script
 from hdpd.config import load
 from hdpd.config.changes import changed_fields
 from hdpd.config.command_line import parser
-from hdpd.config.file import TABLES
+from hdpd.config.file import TABLES, PeerSettings
 from tools import completions, manual, roff
 
 CONFIGURATION = (manual.DOCS / "hdpd.toml").read_text()
 FLAGS = [flag for action in parser()._actions for flag in action.option_strings]
 # Of these the file shows examples, and no default is to be seen there.
 EXAMPLES = re.compile(
-    r"^# (topics|certificate|key|path|name|hidden|\[\[shares\]\]).*\n"
+    r"^# (topics|certificate|key|path|name|hidden|favourite|quota|\[\[shares\]\]|\[peers).*\n"
     r"|^# \[\[limits\.schedule\]\](\n# \w+ = .*)*",
     re.MULTILINE,
 )
@@ -30,14 +31,16 @@ SETTING = re.compile(r"^# (\w+ = .*|\[\w+\])$", re.MULTILINE)
 
 
 def test_the_file_explains_every_key() -> None:
-    shown = re.findall(r"^# (?:\[+([\w.]+)\]+|(\w+) = .*)$", CONFIGURATION, re.MULTILINE)
-    found: dict[str, set[str]] = {table: set() for table in TABLES}
+    header = r'\[+([\w.]+?)(?:\."[^"]*")?\]+'
+    shown = re.findall(rf"^# (?:{header}|(\w+) = .*)$", CONFIGURATION, re.MULTILINE)
+    tables: dict[str, type[msgspec.Struct]] = {**TABLES, "peers": PeerSettings}
+    found: dict[str, set[str]] = {table: set() for table in tables}
     current = ""
     for table, key in shown:
         current = table or current
         found[current].add(key)
-    inner = {table.rpartition(".")[2] for table in TABLES}
-    for table, settings in TABLES.items():
+    inner = {table.rpartition(".")[2] for table in tables}
+    for table, settings in tables.items():
         expected = set(settings.__struct_encode_fields__) - inner
         assert found[table] - {""} == expected, table
 
@@ -69,7 +72,8 @@ def test_the_manual_has_every_flag_command_and_key() -> None:
     assert [name for name in COMMANDS if f".SS hdpctl {roff.escape(name)}" not in page] == []
     assert "hdpctl queue pause" in page
     page = manual.hdpd_toml()
-    keys = [key for table in TABLES.values() for key in table.__struct_encode_fields__]
+    tables: list[type[msgspec.Struct]] = [*TABLES.values(), PeerSettings]
+    keys = [key for table in tables for key in table.__struct_encode_fields__]
     assert [key for key in keys if key not in page] == []
 
 

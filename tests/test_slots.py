@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hdpd.errors import Busy
 from hdpd.identity.keys import PeerId
-from hdpd.transfers import slots
+from hdpd.transfers import quotas, slots
+from hdpd.transfers.quotas import DayCount
 from hdpd.transfers.slots import Decision, Granted, Queued, Revoked, Slots
 from hdpd.wire.messages import MAX_READ_BYTES, ResetCode
 
@@ -266,6 +267,85 @@ def test_line_is_bounded() -> None:
 
 # Random schedules.
 
+
+def favouring(count: int, *favourites: PeerId) -> Slots:
+    return Slots(count, lambda peer: peer in favourites)
+
+
+def test_favourites_go_first() -> None:
+    brain = favouring(1, C)
+    brain.ask(A, 1, MIB, 0.0)
+    assert brain.ask(B, 2, MIB, 0.0) == [Queued(2, 1)]
+    assert brain.ask(C, 3, MIB, 0.0) == [Queued(3, 1), Queued(2, 2)]
+    assert brain.line == [(C, 3), (B, 2)]
+    brain.end(1, 1.0)
+    assert brain.tick(4.0) == [Granted(3), Queued(2, 1)]
+
+
+def test_favourites_leave_the_others_their_turns() -> None:
+    """Two favourites that always want more, and two others: three turns to one."""
+    brain = favouring(1, A, B)
+    turns, numbers, now = "", iter(range(1000)), 0.0
+    waiting: dict[int, PeerId] = {}
+    decisions: list[Decision] = []
+    for peer in (A, B, C, D):
+        read = next(numbers)
+        waiting[read] = peer
+        decisions += brain.ask(peer, read, MIB, now)
+    while len(turns) < 16:
+        granted = [item.read for item in decisions if isinstance(item, Granted)]
+        decisions = []
+        for read in granted:
+            peer = waiting.pop(read)
+            turns += chr(peer.raw[0])
+            now += slots.TURN_SECONDS + 1
+            brain.progress(read, now)
+            decisions += brain.tick(now)  # its turn is over
+            again = next(numbers)
+            waiting[again] = peer
+            decisions += brain.ask(peer, again, MIB, now)
+            decisions += brain.end(read, now)
+    assert turns == "A" + "BABC" + "ABAD" + "BABC" + "ABA"
+
+
+def test_the_guess_follows_the_turns() -> None:
+    brain = Slots(2)
+    brain.ask(A, 1, MIB, 0.0)
+    brain.ask(B, 2, MIB, 0.0)
+
+    def guesses(decisions: list[Decision]) -> list[int]:
+        return [item.eta for item in decisions if isinstance(item, Queued)]
+
+    assert guesses(brain.ask(C, 3, MIB, 4.0)) == [6]  # two slots, turns of 10 s, 4 s gone
+    assert guesses(brain.ask(D, 4, MIB, 4.0)) == [6]
+    brain.end(1, 4.0)
+    assert brain.tick(7.0)[0] == Granted(3)  # a turn of 7 s
+    assert guesses(brain.ask(A, 5, MIB, 9.0)) == [1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 50), st.integers(0, 2))))
+def test_a_day_is_counted_and_the_next_begins_anew(sent: list[tuple[int, int, int]]) -> None:
+    count, told = DayCount("0", {}), dict[PeerId, int]()
+    day = "0"
+    for number, size, days in sent:
+        if days:
+            day, told = str(int(day) + days), {}
+        peer = PeerId(bytes([number]) * 32)
+        count.add(peer, size, day)
+        told[peer] = told.get(peer, 0) + size
+        assert count.sent(peer, day) == told[peer]
+    unsaved = count.take_unsaved()
+    assert unsaved == told
+    assert count.take_unsaved() == {}
+
+
+def test_not_too_many_peers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotas, "MAX_PEERS", 2)
+    count = DayCount("0", {A: 50, B: 10})
+    count.add(C, 20, "0")
+    assert [count.sent(peer, "0") for peer in (A, B, C)] == [50, 0, 20]
+
+
 PEERS = [PeerId(bytes([number]) * 32) for number in range(6)]
 
 
@@ -361,11 +441,11 @@ def play(world: World, kind: str, what: PeerId | float, length: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(1, 3), EVENTS)
+@given(st.integers(1, 3), st.sets(st.sampled_from(PEERS)), EVENTS)
 def test_invariants_hold_and_nobody_starves(
-    count: int, events: list[tuple[str, PeerId | float, int]]
+    count: int, favourites: set[PeerId], events: list[tuple[str, PeerId | float, int]]
 ) -> None:
-    world = World(Slots(count))
+    world = World(favouring(count, *favourites))
     for event in events:
         play(world, *event)
 

@@ -10,11 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from hdpd.errors import Busy, Cancelled, FileChanged, FileUnreadable, HdpdError, PathNotFound
+from hdpd.config.peer_rules import PeerRule, PeerRules
+from hdpd.database import Database
+from hdpd.errors import (
+    Busy,
+    Cancelled,
+    FileChanged,
+    FileUnreadable,
+    HdpdError,
+    PathNotFound,
+    QuotaReached,
+)
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.transfers import slots, source_file, uploads
 from hdpd.transfers.limits import MIN_UPLOAD_SLICE, UPLOAD_SLICE_SECONDS
+from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.shaper import BURST_SECONDS
 from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.uploads import Uploads
@@ -106,8 +117,19 @@ class World:
         self.events: list[dict[str, object]] = []
         self.opened: list[OpenedFile] = []
         self.tasks: list[asyncio.Task[None]] = []
+        self.day = "monday"
+        self.privileges = Privileges(
+            Database(directory / "none.db", "state"), PeerRules(), lambda: self.day
+        )
         self.throttle = Throttle(UPLOAD_SLICE_SECONDS, MIN_UPLOAD_SLICE)
-        self.uploads = Uploads(self.open_file, count, self.throttle, self.emit, lambda: self.now)
+        self.uploads = Uploads(
+            self.open_file,
+            count,
+            self.throttle,
+            self.emit,
+            lambda: self.now,
+            privileges=self.privileges,
+        )
 
     def emit(self, kind: str, data: dict[str, object]) -> None:
         assert kind == "upload.changed"
@@ -237,7 +259,10 @@ async def test_missing_file_is_an_answer_after_waiting_too(tmp_path: Path) -> No
     await world.tasks[0]
     world.pass_time(slots.IDLE_SECONDS)
     await world.tasks[1]
-    assert [list(message) for message in second.messages()] == [["queued"], ["error", "message"]]
+    assert [list(message) for message in second.messages()] == [
+        ["queued", "eta"],
+        ["error", "message"],
+    ]
     assert second.messages()[1]["error"] == "path_not_found"
     assert second.ended
     await world.finish()
@@ -459,6 +484,68 @@ async def test_rates_are_measured_and_changes_told(tmp_path: Path) -> None:
     assert world.events[-1] == {"active": [], "waiting": []}
     assert world.uploads._timer is None or not world.uploads._slots.is_used
     await world.finish()
+
+
+async def test_a_quota_holds_for_the_day(tmp_path: Path) -> None:
+    world = World(tmp_path, count=2)
+    (tmp_path / "file").write_bytes(bytes(1000))
+    own = PeerRule(B.peer_id.text[:8], quota="1MB")
+    world.privileges.rules = PeerRules((own,), quota=1500)
+    for _ in range(2):  # what has begun is sent to its end
+        await world.read(world.request("file"), A)
+    with pytest.raises(QuotaReached, match=r"the daily quota of 1.5 kB is used up; it goes on at"):
+        await world.read(world.request("file"), A)
+    for _ in range(3):
+        await world.read(world.request("file"), B)
+    world.day = "tuesday"
+    await world.read(world.request("file"), A)
+    await world.finish()
+
+
+async def test_a_favourite_goes_first_and_places_come_with_a_guess(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "file").write_bytes(b"content")
+    world.privileges.rules = PeerRules((PeerRule(C.peer_id.text, favourite=True),))
+    first = world.begin(world.request("file"), A, stuck=True)
+    await first.until(lambda: len(first.sent) == 1)
+    second = world.begin(world.request("file"), B)
+    await second.until(lambda: len(second.sent) == 1)
+    third = world.begin(world.request("file"), C)
+    await third.until(lambda: len(third.sent) == 1)
+    await second.until(lambda: len(second.sent) == 2)
+    assert third.messages() == [{"queued": 1, "eta": 10}]
+    assert second.messages() == [{"queued": 1, "eta": 10}, {"queued": 2, "eta": 20}]
+    first.gate.set()
+    await world.tasks[0]
+    world.pass_time(slots.IDLE_SECONDS)
+    await world.tasks[2]
+    world.pass_time(slots.IDLE_SECONDS)
+    await world.tasks[1]
+    await world.finish()
+
+
+async def test_what_was_sent_today_outlives_a_restart(tmp_path: Path) -> None:
+    day = "monday"
+    database = Database(tmp_path / "state.db", "state")
+    await database.open()
+    rules = PeerRules(quota=100)
+    before = Privileges(database, rules, lambda: day)
+    await before.start()
+    before.sent(A.peer_id, 100)
+    before.sent(B.peer_id, 99)
+    await before.close()
+    after = Privileges(database, rules, lambda: day)
+    await after.start()
+    with pytest.raises(QuotaReached):
+        after.check_quota(A.peer_id)
+    after.check_quota(B.peer_id)
+    day = "tuesday"
+    after.check_quota(A.peer_id)
+    after.sent(B.peer_id, 1)
+    await after.close()
+    rows = await database.read(lambda t: list(t.execute("SELECT day, bytes FROM sent_today")))
+    assert rows == [("tuesday", 1)]
+    await database.close()
 
 
 async def test_limited_read_is_sent_in_slices(tmp_path: Path) -> None:

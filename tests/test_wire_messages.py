@@ -36,6 +36,8 @@ from hdpd.wire.fields import MAX_INTEGER, Message
 from hdpd.wire.messages import (
     SORT_KEYS,
     Announce,
+    Digest,
+    Digested,
     Entry,
     EntryType,
     Hello,
@@ -97,6 +99,7 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
     ),
     st.builds(Search, st.text(max_size=100), st.integers(1, messages.MAX_SEARCH_HITS)),
     st.builds(Read, PATHS, COUNTS, st.integers(0, messages.MAX_READ_BYTES), OPTIONAL_VALIDATORS),
+    st.builds(Digest, PATHS, OPTIONAL_VALIDATORS),
     st.builds(Announce, st.lists(st.binary(max_size=100), max_size=16).map(tuple)),
 )
 ENTRIES = st.builds(
@@ -251,6 +254,7 @@ PARSERS: dict[str, Callable[[Message], Message]] = {
     "search-hits": _entries("hits"),
     "read-started": lambda message: ReadStarted.from_wire(message).to_wire(),
     "read-end": lambda message: {"end": read_ended(message)},
+    "digest-done": lambda message: Digested.from_wire(message).to_wire(),
     "error-answer": _error,
 }
 

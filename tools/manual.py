@@ -96,7 +96,7 @@ def _keys(commented: str) -> Iterator[str]:
         if match := re.fullmatch(r"# \[(\w+)\]", lines[0]):
             yield f".SS [{match[1]}]"
             lines = lines[1:]
-        is_setting = re.compile(r"# (\w+ = .*|\[\[[\w.]+\]\])")
+        is_setting = re.compile(r'# (\w+ = .*|\[\[[\w.]+\]\]|\[\w+\."[^"]*"\])')
         text = " ".join(line[2:] for line in lines if not is_setting.fullmatch(line))
         settings = [line[2:] for line in lines if is_setting.fullmatch(line)]
         terms = "\n.TQ\n".join(f"\\fB{roff.escape(setting)}\\fP" for setting in settings)

@@ -24,6 +24,9 @@ KEYS: Final = {
     "control_names": "control.hostnames",
     "control_certificate": "control.certificate",
     "upload_slots": "transfers.upload_slots",
+    "peers": "peers",
+    "daily_quota": "transfers.daily_quota",
+    "min_free": "transfers.min_free",
     "limits": "limits",
 }
 

@@ -50,6 +50,15 @@ class TransferSettings(msgspec.Struct, frozen=True):
     """The `[transfers]` table."""
 
     upload_slots: int | None = None
+    min_free: str | None = None
+    daily_quota: str | None = None
+
+
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[peers."ID"]` table."""
+
+    favourite: bool = False
+    quota: str | None = None
 
 
 class ScheduleSettings(msgspec.Struct, frozen=True):
@@ -87,6 +96,7 @@ class FileSettings(msgspec.Struct, frozen=True):
     network: NetworkSettings = NetworkSettings()
     control: ControlSettings = ControlSettings()
     transfers: TransferSettings = TransferSettings()
+    peers: dict[str, PeerSettings] | None = None
     limits: LimitSettings = LimitSettings()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hdpd.config import directories, file
 from hdpd.config.directories import Environment
-from hdpd.config.file import FileSettings, ShareSettings
+from hdpd.config.file import FileSettings, PeerSettings, ShareSettings
 from hdpd.errors import ConfigError
 
 
@@ -46,6 +46,10 @@ class Layers:
     def topics(self) -> list[tuple[Path, list[str]]]:
         """The topics of each file."""
         return [(layer.path, layer.settings.topics or []) for layer in self.files]
+
+    def peers(self) -> list[tuple[Path, dict[str, PeerSettings]]]:
+        """The tables about peers of each file."""
+        return [(layer.path, layer.settings.peers or {}) for layer in self.files]
 
     def shares(self) -> list[tuple[Path, ShareSettings]]:
         """The shares of all files."""

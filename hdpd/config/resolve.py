@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar, get_args
 
-from hdpd.config import command_line, directories, limit_settings, shares, values
+from hdpd.config import command_line, directories, limit_settings, peer_rules, shares, values
 from hdpd.config.command_line import Arguments
 from hdpd.config.file import LogLevel, QuicEngine
 from hdpd.config.layers import Layers
 from hdpd.config.layers import read as read_layers
 from hdpd.config.limits import LimitsConfig
+from hdpd.config.peer_rules import PeerRule, parse_quota
+from hdpd.config.sizes import Reserve, parse_reserve
 from hdpd.config.values import (
     ControlAddress,
     HostPort,
@@ -38,6 +40,8 @@ DEFAULT_STUN_SERVERS: Final = (
 )
 # A few at once fill a home line, and one slow reader leaves the others their turn.
 DEFAULT_UPLOAD_SLOTS: Final = 4
+# A system on the same disk goes on to work: its logs, its databases, its updates.
+DEFAULT_MIN_FREE: Final = Reserve(bytes=1000**3)
 # Each holds an open file and a few MiB in flight.
 MAX_UPLOAD_SLOTS: Final = 256
 
@@ -64,6 +68,9 @@ class Config:
     quic_engine: QuicEngine
     log_level: LogLevel
     upload_slots: int
+    peers: tuple[PeerRule, ...]
+    daily_quota: int | None  # bytes to each peer for which there is no other
+    min_free: Reserve  # of each volume that downloads are written to
     limits: LimitsConfig
     config_files: tuple[Path, ...]  # where it was read from, the weakest first
 
@@ -103,6 +110,8 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
     listen = pick("--control", flags.control, "control.listen")
     hostnames: _Given[list[str]] | None = pick("", None, "control.hostnames")
     slots: _Given[int] | None = pick("", None, "transfers.upload_slots")
+    daily_quota: _Given[str] | None = pick("", None, "transfers.daily_quota")
+    min_free: _Given[str] | None = pick("", None, "transfers.min_free")
     log_level: _Given[LogLevel] | None = pick("--log-level", flags.log_level, "log_level")
     socket = UnixAddress(directories.runtime(environ, state_dir) / "hdpd.sock")
     return Config(
@@ -122,6 +131,9 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
         quic_engine=engine.value if engine else "qh3",
         log_level=log_level.value if log_level else _default_log_level(environ),
         upload_slots=_number(slots, 1, MAX_UPLOAD_SLOTS, DEFAULT_UPLOAD_SLOTS),
+        peers=peer_rules.from_files(layers.peers()),
+        daily_quota=_parsed(daily_quota, parse_quota, None),
+        min_free=_parsed(min_free, parse_reserve, DEFAULT_MIN_FREE),
         limits=limit_settings.from_files(layers),
         config_files=layers.paths,
     )
@@ -166,6 +178,15 @@ def _number(given: _Given[int] | None, lowest: int, highest: int, default: int) 
             f"{given.where}: {given.value} is not a number from {lowest} to {highest}"
         )
     return given.value
+
+
+def _parsed(given: _Given[str] | None, parse: Callable[[str], Value], default: Value) -> Value:
+    if given is None:
+        return default
+    try:
+        return parse(given.value)
+    except ValueError as error:
+        raise ConfigError(f"{given.where}: {error}") from None
 
 
 def _directory(given: _Given[str] | None, environ: Mapping[str, str]) -> Path | None:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 
 from hdpd.config.limits import KEYS, Span, Value, format_days, format_rate, format_time
+from hdpd.config.peer_rules import PeerRule
 from hdpd.config.resolve import Config
+from hdpd.config.sizes import exact_size
 from hdpd.config.values import MqttServer
 
 SECRET = "***"  # noqa: S105 # what stands in the place of a secret
@@ -44,8 +46,19 @@ def to_toml(config: Config) -> str:
                 **dict(zip(("certificate", "key"), config.control_certificate or (), strict=False)),
             },
         ),
-        ("[transfers]", {"upload_slots": config.upload_slots}),
+        (
+            "[transfers]",
+            {
+                "upload_slots": config.upload_slots,
+                "min_free": config.min_free,
+                "daily_quota": _quota(config.daily_quota),
+            },
+        ),
         ("[limits]", {key: _limit(getattr(config.limits.base, key)) for key in KEYS}),
+    ]
+    tables += [
+        (f'[peers."{rule.id}"]', {"favourite": rule.favourite, **_own_quota(rule)})
+        for rule in config.peers
     ]
     tables += [("[[limits.schedule]]", _span(span)) for span in config.limits.schedule]
     tables += [
@@ -59,6 +72,14 @@ def _table(header: str, content: Mapping[str, object]) -> str:
     lines = [header] if header else []
     lines += [f"{key} = {_value(value)}" for key, value in content.items()]
     return "\n".join(lines) + "\n"
+
+
+def _quota(quota: int | None) -> str:
+    return "none" if quota is None else exact_size(quota)
+
+
+def _own_quota(rule: PeerRule) -> dict[str, object]:
+    return {} if rule.quota is None else {"quota": rule.quota}
 
 
 def _span(span: Span) -> dict[str, object]:

@@ -61,9 +61,9 @@ They come over WebSocket only, after `events.subscribe` and `files.search` with 
 `event {{seq, time, type, data}}`: `seq` rises, also over restarts of hdpd. A client that comes back
 passes the last `seq` it saw as `since`. Events are held for a while only: `events.lost` with
 `data.seq` says that some up to that number are not held any more, so the client has to list again
-what it shows. Of several `download.changed` of one download (likewise `share.changed` of one share,
-`upload.changed` and `limits.changed`) that a client has not been sent yet it gets the last; events
-are sent at most five times a second.
+what it shows. Of several `download.changed` of one download (likewise `verification.changed`, and
+`share.changed` of one share, `upload.changed` and `limits.changed`) that a client has not been sent
+yet it gets the last; events are sent at most five times a second.
 
 | type | data |
 |---|---|
@@ -73,6 +73,7 @@ are sent at most five times a second.
 | `share.changed` | the share, as in `shares.list`; its state is `removed` when it is gone |
 | `download.added` `download.changed` | the download, as in `downloads.list` |
 | `download.removed` | `{{id}}` |
+| `verification.changed` | the check, as in `downloads.verification` |
 | `upload.changed` | what is sent and who waits |
 | `limits.changed` | the limits, as in `limits.get` |
 | `daemon.stopping` | nothing; the WebSocket is closed with code 1001 after it |

@@ -23,6 +23,7 @@ LOST = "events.lost"
 # In these the data is the thing's whole state, so that only the last one matters.
 _IDENTIFIED_BY = {
     "download.changed": "id",
+    "verification.changed": "id",
     "share.changed": "name",
     "upload.changed": "",
     "limits.changed": "",

@@ -178,6 +178,14 @@ async def downloads_move(call: Call, params: p.DownloadsMove) -> Json:
     return {}
 
 
+async def downloads_verify(call: Call, params: p.OneDownload) -> Json:
+    return await call.services.downloads.verify(params.id)
+
+
+async def downloads_verification(call: Call, params: p.OneDownload) -> Json:
+    return await call.services.downloads.verification(params.id)
+
+
 async def uploads_list(call: Call, _: p.NoParams) -> Json:
     return call.services.uploads.list()
 

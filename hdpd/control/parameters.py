@@ -143,6 +143,12 @@ class DownloadIds(Params):
     ids: Ids
 
 
+class OneDownload(Params):
+    """id: the download."""
+
+    id: Id
+
+
 class DownloadsMove(Params):
     """to: where in the queue."""
 

@@ -305,8 +305,11 @@ class DownloadId(Result):
 
 
 class DownloadInfo(Result):
-    """eta: seconds to go. queue_position: its place in the peer's upload queue. received_bytes:
-    what came over the network for it.
+    """eta: seconds to go. queue_position: its place in the peer's upload queue. queue_eta:
+    the peer's guess of the seconds until its turn there. error: why it
+    failed or waits; with `paused` why hdpd paused it (`disk_full`, `disk_silent`), to go on by
+    itself when that has passed, where a pause of the owner's has none. received_bytes: what came
+    over the network for it.
     """
 
     id: str
@@ -324,6 +327,7 @@ class DownloadInfo(Result):
     rate: float
     eta: float | None
     queue_position: int | None
+    queue_eta: int | None
     error: Problem | None
     added: float
     received_bytes: int
@@ -357,6 +361,36 @@ class DownloadFiles(Result):
 
     files: list[DownloadFile]
     next_cursor: str | None
+
+
+class VerificationProblem(Result):
+    """path: as in `downloads.files`. changed_here, changed_there: that side has changed its file
+    since; different: neither has, and the contents are not the same. message: for people.
+    """
+
+    path: str
+    problem: Literal[
+        "different", "changed_here", "changed_there", "missing_here", "missing_there", "unreadable"
+    ]
+    message: str
+
+
+class Verification(Result):
+    """id: the download. files, size: how many are compared, and their bytes. equal, unequal: of
+    those done. problems: what is the matter with the unequal ones, the first 1,000; in events only
+    at the end. error: why the check as a whole failed.
+    """
+
+    id: str
+    state: Literal["waiting", "running", "done", "failed"]
+    files: int
+    done_files: int
+    size: int
+    done_bytes: int
+    equal: int
+    unequal: int
+    problems: list[VerificationProblem]
+    error: Problem | None
 
 
 class ActiveUpload(Result):

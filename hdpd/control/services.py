@@ -101,6 +101,8 @@ class Downloads(Protocol):
     async def retry(self, ids: Texts) -> None: ...
     async def clear(self, ids: Texts) -> None: ...
     async def move(self, id: str, to: str) -> None: ...  # noqa: A002
+    async def verify(self, id: str) -> Json: ...  # noqa: A002
+    async def verification(self, id: str) -> Json: ...  # noqa: A002
 
 
 class Peers(Protocol):

@@ -124,8 +124,8 @@ class Asker:
                 # the peer would have nothing to do until it is asked for more.
                 self._changed()
 
-        def queued(position: int) -> None:
-            self._wait_in_line(request, position)
+        def queued(position: int, eta: int | None) -> None:
+            self._wait_in_line(request, position, eta)
 
         try:
             read = await start_read(self._session, request, queued, arrived)
@@ -161,13 +161,13 @@ class Asker:
         if self._throttle.limits(self._session):
             self._throttle.give_back(self._session, self._credit)
 
-    def _wait_in_line(self, request: Read, position: int) -> None:
+    def _wait_in_line(self, request: Read, position: int, eta: int | None) -> None:
         if self._in_line is None:
             self._in_line, self._granted = request, False
             self._disk.give(request.length + READ_COST)
         elif self._in_line is not request:
             raise AskAgain
-        self._download.queue_position = position
+        self._download.queue_position, self._download.queue_eta = position, eta
         self._changed()
 
     def _leave_line(self, request: Read) -> None:

@@ -8,24 +8,26 @@ import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+from hdpd.config.sizes import Reserve
 from hdpd.errors import (
     DiskFull,
+    DiskSilent,
     HdpdError,
     NoCommonTopic,
     PeerNotConnected,
+    QuotaReached,
     StorageError,
 )
 from hdpd.identity.keys import PeerId
-from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import Session
-from hdpd.transfers.filesystem import free_bytes
-from hdpd.transfers.finisher import Finisher
 from hdpd.transfers.queue import UNTIL_CONNECTED, Place, Queue, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.removal import purge
+from hdpd.transfers.room import RoomKeeper
 from hdpd.transfers.runner import Runner
 from hdpd.transfers.store import Store
 from hdpd.transfers.throttle import Throttle
+from hdpd.transfers.volumes import Volume, Volumes
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +35,11 @@ Emit = Callable[[str, JsonObject], None]
 SessionOf = Callable[[PeerId], Session | None]
 
 PROGRESS_SECONDS = 0.5  # between events of one download
-ROOM_SECONDS = 5.0  # between looks at a full disk
-ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another try
-ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
+ROOM_SECONDS = 5.0  # between looks at a volume that is written to or waited for
 FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
 MAX_LOST_DELAY = 30.0
+QUOTA_SECONDS = 600.0  # between questions whether a new day has begun where the peer is
+STOP_SECONDS = 2.0  # a download that a hanging disk holds stops when the disk answers
 CLOSE_SECONDS = 2.4  # to record how far everything came
 LAST_SECONDS = 0.4  # for what had to be cancelled after that
 
@@ -52,22 +54,26 @@ class Conductor:
         download_dir: Path,
         throttle: Throttle,
         emit: Emit,
+        reserve: Reserve,
     ) -> None:
         self.live: dict[str, Download] = {}
         self._store = store
         self._session_of = session_of
         self._throttle = throttle
         self._emit = emit
-        self._disk = Disk(download_dir)
-        self._finisher = Finisher(self._disk, store)
         self._queue = Queue()
         self._runners: dict[str, Runner] = {}
+        self.room = RoomKeeper(
+            Volumes(download_dir, store, self._serve_volume),
+            reserve,
+            self._runners,
+            self._runner_changed,
+        )
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shown: dict[str, str] = {}  # the state last told
         self._measured: dict[str, int] = {}  # bytes received when the rate was last measured
         self._losses: dict[str, int] = {}  # connections lost in a row without a byte between
-        self._full: dict[str, tuple[int, float]] = {}  # free bytes when it was full, and when
         self._active = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._deciding = False
@@ -75,6 +81,7 @@ class Conductor:
 
     async def start(self) -> None:
         """Takes up what the last process left."""
+        await self.room.volumes.start()
         for download in await self._store.removed():
             self.purge(download)
         for download in await self._store.unfinished():
@@ -82,9 +89,7 @@ class Conductor:
         for peer in {download.peer for download in self.live.values()}:
             if self._session_of(peer) is not None:
                 self._queue.connected(peer)
-        self._spawn(self._finisher.run())
         self._spawn(self._report_progress())
-        self._spawn(self._watch_room())
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
@@ -101,7 +106,7 @@ class Conductor:
             task.cancel()
         # A disk that hangs is not waited for: what is not recorded is fetched again.
         await asyncio.wait({*rest, asyncio.create_task(self._store.flush())}, timeout=LAST_SECONDS)
-        self._disk.close()
+        self.room.volumes.close()
 
     # Events
 
@@ -127,13 +132,13 @@ class Conductor:
         """Pauses or resumes, if it is unfinished."""
         if download.id not in self._queue or not self._queue.wish(download.id, wish):
             return
-        self._full.pop(download.id, None)
+        self.room.forget(download.id)
         download.state = "paused" if wish is Wish.PAUSE else "queued"
         download.error = None
         self._decide_soon()
         task = self._running.get(download.id)
         if wish is Wish.PAUSE and task is not None:
-            await asyncio.wait({task})
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
         self.show(download)
         await self._store.save(download)
 
@@ -145,7 +150,7 @@ class Conductor:
         self._decide_soon()
         task = self._running.get(download.id)
         if task is not None:
-            await asyncio.wait({task})
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
         if download.id in self._queue:
             self._forget(download)
 
@@ -168,8 +173,11 @@ class Conductor:
             return download.state
         state = self._queue.state(download.id)
         runner = self._runners.get(download.id)
-        if state == "downloading" and runner is not None and runner.remote_queued:
-            return "remote_queued"
+        if state == "downloading" and runner is not None:
+            if runner.volume.silent:
+                return "paused"
+            if runner.remote_queued:
+                return "remote_queued"
         return state
 
     def as_json(self, row: Download) -> JsonObject:
@@ -250,10 +258,10 @@ class Conductor:
         runner = Runner(
             download,
             session,
-            self._disk,
+            self.room.volumes.of(download),
             self._store,
-            self._finisher,
             self._throttle,
+            lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(runner),
         )
         download.error = None
@@ -266,7 +274,11 @@ class Conductor:
 
     def _runner_changed(self, runner: Runner) -> None:
         self.show(runner.download)
-        if self._queue.draining(runner.download.id, runner.draining):
+        if runner.download.id not in self._queue:  # given up while its disk hung
+            return
+        # One that waits for a disk needs nothing of its peer, which can serve another.
+        draining = runner.draining or runner.volume.silent
+        if self._queue.draining(runner.download.id, draining):
             self._decide_soon()
 
     async def _run(self, runner: Runner, session: Session) -> None:
@@ -281,17 +293,19 @@ class Conductor:
             log.exception("the download %s stopped", download.id)
             error = StorageError("the download stopped over a mistake in hdpd; see its log")
         del self._runners[download.id]
-        download.rate, download.queue_position = 0.0, None
+        download.rate, download.queue_position, download.queue_eta = 0.0, None, None
         if download.received_bytes > received:
             self._losses.pop(download.id, None)
         try:
+            if download.id not in self._queue:
+                return  # given up while its disk hung
             if runner.stopped:
                 self._queue.stopped(download.id)
                 await self._store.save(download)
             elif error is None:
                 await self._finish(download)
             else:
-                await self._interrupt(download, error, session)
+                await self._interrupt(runner, error, session)
         finally:
             # What is saved above lets the download begin anew already, as another task.
             if self._running.get(download.id) is asyncio.current_task():
@@ -312,9 +326,10 @@ class Conductor:
             )
         await self._settle(download, "failed", (code, message))
 
-    async def _interrupt(self, download: Download, error: HdpdError, session: Session) -> None:
+    async def _interrupt(self, runner: Runner, error: HdpdError, session: Session) -> None:
         """Decides what becomes of a download whose runner ended early."""
-        id_, now = download.id, time.monotonic()
+        download, now = runner.download, time.monotonic()
+        id_ = download.id
         if isinstance(error, PeerNotConnected):
             losses = self._losses[id_] = self._losses.get(id_, -1) + 1
             delay = min(MAX_LOST_DELAY, FIRST_LOST_DELAY * 2 ** min(losses, 16))
@@ -323,9 +338,14 @@ class Conductor:
             download.fail_with(error)
             same = self._session_of(download.peer) in (session, None)
             self._queue.stopped(id_, UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY)
-        elif isinstance(error, DiskFull):
+        elif isinstance(error, QuotaReached):
             download.fail_with(error)
-            self._full[id_] = (await self._disk.submit(free_bytes, self._disk.root), now)
+            self._queue.stopped(id_, now + QUOTA_SECONDS)
+        elif isinstance(error, DiskFull | DiskSilent):
+            download.fail_with(error)
+            await self.room.wait_for(runner, error)
+            if id_ not in self._queue:  # given up meanwhile
+                return
             self._queue.stopped(id_)
             if download.state != "paused":
                 self._queue.wish(id_, Wish.AWAIT_ROOM)
@@ -343,23 +363,27 @@ class Conductor:
     def _forget(self, download: Download) -> None:
         self._queue.remove(download.id)
         del self.live[download.id]
-        for memory in (self._shown, self._measured, self._losses, self._full):
+        for memory in (self._shown, self._measured, self._losses):
             memory.pop(download.id, None)
+        self.room.forget(download.id)
 
-    async def _watch_room(self) -> None:
+    def _serve_volume(self, volume: Volume) -> None:
+        self._spawn(volume.finisher.run())
+        self._spawn(self._watch(volume))
+
+    async def _watch(self, volume: Volume) -> None:
         while True:
             await asyncio.sleep(ROOM_SECONDS)
-            for id_ in self._queue.awaiting_room():
-                free = await self._disk.submit(free_bytes, self._disk.root)
-                was_free, since = self._full[id_]
-                if free >= was_free + ROOM_BYTES or time.monotonic() - since >= ROOM_ANYWAY_SECONDS:
-                    await self.set_wish(self.live[id_], Wish.RUN)
+            waiting = [self.live[id_] for id_ in self._queue.awaiting_room()]
+            for download in await self.room.look(volume, waiting):
+                if self.room.waits(download.id):  # its owner has not paused it meanwhile
+                    await self.set_wish(download, Wish.RUN)
 
     # Removal
 
     def purge(self, download: Download) -> asyncio.Task[None]:
         """Removes the partial files and the rows of a download that is marked as removed."""
-        return self._spawn(purge(download, self._store, self._disk))
+        return self._spawn(purge(download, self._store, self.room.volumes.of(download).disk))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

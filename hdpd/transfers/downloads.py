@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hdpd.config.sizes import Reserve
 from hdpd.database import Database
 from hdpd.errors import DownloadNotFound, InvalidParams, PathInvalid
 from hdpd.identity.keys import PeerId
@@ -22,11 +23,13 @@ from hdpd.transfers.queue import Place, Wish
 from hdpd.transfers.records import Download, JsonObject
 from hdpd.transfers.store import Store
 from hdpd.transfers.throttle import Throttle
+from hdpd.transfers.verify import Verifier
 from hdpd.wire.paths import RemotePath
 
 STATES = frozenset(
     {"queued", "waiting_for_peer", "remote_queued", "downloading", "paused", "done", "failed"}
 )
+NO_RESERVE = Reserve()
 MAX_PAGE = 1000  # objects of one list; about 500 bytes each
 REMOVE_SECONDS = 2.0  # the removal of a directory of a million files goes on behind the answer
 
@@ -48,10 +51,12 @@ class Downloads:
         download_dir: Path,
         throttle: Throttle,
         emit: Emit,
+        reserve: Reserve = NO_RESERVE,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
         self._store = Store(database)
-        self._conductor = Conductor(self._store, session_of, download_dir, throttle, emit)
+        self._verifier = Verifier(self._store, self.finished, session_of, emit)
+        self._conductor = Conductor(self._store, session_of, download_dir, throttle, emit, reserve)
         self._emit = emit
         self._changing = asyncio.Lock()
 
@@ -61,7 +66,12 @@ class Downloads:
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
+        await self._verifier.close()
         await self._conductor.close()
+
+    def set_reserve(self, reserve: Reserve) -> None:
+        """From now on so much of each volume is kept free."""
+        self._conductor.room.reserve = reserve
 
     def peer_connected(self, peer: PeerId) -> None:
         self._conductor.peer_connected(peer)
@@ -135,6 +145,16 @@ class Downloads:
                 file["state"] = "downloading"
         last = files[-1]["number"] if len(files) == limit else None
         return {"files": files, "next_cursor": None if last is None else str(last)}
+
+    async def verify(self, id_: str) -> JsonObject:
+        """Begins to compare the finished files with the peer's; raises as `Verifier.start`."""
+        (download,) = await self._find([id_])
+        return await self._verifier.start(download)
+
+    async def verification(self, id_: str) -> JsonObject:
+        """How far that is; raises NotFound when it was not begun."""
+        await self._find([id_])
+        return self._verifier.state(id_)
 
     # Commands
 

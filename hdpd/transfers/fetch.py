@@ -121,13 +121,14 @@ class RemoteRead:
 async def start_read(
     session: Link,
     request: Read,
-    on_queued: Callable[[int], None],
+    on_queued: Callable[[int, int | None], None],
     on_bytes: Callable[[int], None],
 ) -> RemoteRead:
     """Asks, and waits in the peer's line until it sends.
 
-    `on_queued` is told the position and may raise AskAgain; `on_bytes` is told how many bytes came.
-    The caller leaves the read's `stream` as a context manager.
+    `on_queued` is told the position, with the seconds until the turn where the peer guesses them,
+    and may raise AskAgain; `on_bytes` is told how many bytes came. The caller leaves the read's
+    `stream` as a context manager.
 
     Raises:
         HdpdError: what the peer answered, or why there was no answer.
@@ -140,7 +141,8 @@ async def start_read(
             frames += 1
             if frames > MAX_QUEUED_FRAMES:
                 raise AskAgain
-            on_queued(fields.integer(answer, "queued", 1))
+            eta = fields.integer(answer, "eta") if "eta" in answer else None
+            on_queued(fields.integer(answer, "queued", 1), eta)
             answer = await stream.receive(QUEUE_SECONDS)
         raise_if_error(answer)
         started = ReadStarted.from_wire(answer)

@@ -11,8 +11,10 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from hdpd.errors import DiskFull, HdpdError, StorageError
+from hdpd.transfers.space import Room
 from hdpd.wire.paths import text_from_bytes
 
 _RENAME_NOREPLACE = 1
@@ -116,10 +118,17 @@ def sync_directory(descriptor: int) -> None:
             raise
 
 
-def free_bytes(path: os.PathLike[str] | int) -> int:
-    """What an ordinary user may still write there."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
+def free_room(path: Path) -> Room:
+    """The room on the volume of `path`, or of what is above it while that is not there yet."""
+    while True:
+        try:
+            status = os.statvfs(path)
+        except FileNotFoundError:
+            if path == path.parent:
+                raise
+            path = path.parent
+        else:
+            return Room(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
 
 
 def storage_error(error: OSError, doing: str, name: bytes) -> HdpdError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hdpd.errors import FileChanged, HdpdError, ProtocolError
@@ -43,7 +44,14 @@ class LargeFile:
     what belongs to an old one is dropped. Errors of the disk are DiskFull and StorageError.
     """
 
-    def __init__(self, file: FileRecord, download: Download, disk: Disk, store: Store) -> None:
+    def __init__(
+        self,
+        file: FileRecord,
+        download: Download,
+        disk: Disk,
+        store: Store,
+        make_sure_it_fits: Callable[[], Awaitable[None]],
+    ) -> None:
         self.file = file
         self.blocked = False
         """Whether no range may be asked for, and no other file started either."""
@@ -54,6 +62,7 @@ class LargeFile:
         self._download = download
         self._disk = disk
         self._store = store
+        self._make_sure_it_fits = make_sure_it_fits
         self._partial: PartialFile | None = None
         self._writes: set[asyncio.Future[Any]] = set()
         self._exclusive = asyncio.Lock()
@@ -162,6 +171,7 @@ class LargeFile:
         self.ranges.resize(started.size)
         self._hold()
         if self._partial is None:
+            await self._make_sure_it_fits()  # often only now is its size known
             await self._open_partial(0)
         file.validator = started.validator
 

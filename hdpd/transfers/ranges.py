@@ -200,7 +200,9 @@ class Pace:
 
 
 class Window:
-    """What the whole process has under way: asked for or received, and not yet durable."""
+    """What is under way to one volume: asked for or received, and not yet durable. A volume that
+    hangs holds what is under way to it, so each has a window of its own.
+    """
 
     def __init__(self) -> None:
         self.used = 0

@@ -51,6 +51,7 @@ class Download:
     """Received and not yet part of `done_bytes`."""
     rate: float = 0.0
     queue_position: int | None = None
+    queue_eta: int | None = None
     kept: dict[int, FileRanges] = field(default_factory=dict)
     """Verified ranges beyond the watermark, by file number; few files are open side by side."""
     base: Components = field(init=False)
@@ -72,11 +73,16 @@ class Download:
         weight = min(1.0, elapsed / RATE_SECONDS) if self.rate else 1.0
         self.rate += weight * (received / elapsed - self.rate)
 
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come, as far as it is known."""
+        return max(0, self.size - self.done_bytes - self.pending_bytes)
+
     def eta(self) -> float | None:
         """Seconds until it is done at this rate; None when nobody can know."""
         if not self.listed or self.rate < 1.0:
             return None
-        return max(0, self.size - self.done_bytes - self.pending_bytes) / self.rate
+        return self.missing / self.rate
 
     def as_json(self, state: str) -> JsonObject:
         """The object of `downloads.list` and of the events; `state` is the fine one."""
@@ -97,6 +103,7 @@ class Download:
             "rate": round(self.rate) if active else 0,
             "eta": self.eta() if active else None,
             "queue_position": self.queue_position if state == "remote_queued" else None,
+            "queue_eta": self.queue_eta if state == "remote_queued" else None,
             "error": self.error and {"code": self.error[0], "message": self.error[1]},
             "added": self.added,
             "received_bytes": self.received_bytes,
@@ -148,3 +155,21 @@ class Outcome:
     saved_as: str | None = None
     restarts: int = 0
     error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """A file of a download that is where it belongs; the mtime is what its file system kept."""
+
+    number: int
+    path: RemotePath
+    size: int
+    mtime_ns: int
+    saved_as: str | None
+
+    def place(self, download: Download) -> Components:
+        """Where it is, below the download directory."""
+        path = (*download.base, *components(self.path))
+        if self.saved_as is None:
+            return path
+        return (*path[:-1], RemotePath.from_text(self.saved_as).raw)

@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from hdpd.errors import (
     Busy,
     Cancelled,
     DiskFull,
+    DiskSilent,
     FileChanged,
     HdpdError,
     NoCommonTopic,
     PeerNotConnected,
+    QuotaReached,
     TimedOut,
 )
 from hdpd.transfers.asking import READ_COST, Asker
-from hdpd.transfers.disk import Disk
 from hdpd.transfers.feed import Feed
 from hdpd.transfers.fetch import AskAgain, RemoteRead, Session
-from hdpd.transfers.finisher import Ending, Finisher, Step
+from hdpd.transfers.finisher import Ending, Step
 from hdpd.transfers.largefile import AlreadyThere, LargeFile
 from hdpd.transfers.ranges import FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
 from hdpd.transfers.throttle import Throttle
+from hdpd.transfers.volumes import Volume
 from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
 
@@ -37,34 +39,39 @@ MAX_RESTARTS = 3  # of a file that changes while it is fetched
 MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, over 1 + 2 + ... + 16 s
 FIRST_DELAY = 1.0  # seconds, doubled each time
 
-FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull)
+FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent, QuotaReached)
 """What ends the runner; any other error is that of one file."""
 
 
 class Runner:
     """Fetches one download over one session; `run` is to be called once.
 
-    `changed` is called when `remote_queued` or `draining` may have changed.
+    `make_sure_it_fits` is awaited before anything is fetched of what has become known, and raises
+    what ends the runner. `changed` is called when `remote_queued` or `draining` may have changed.
     """
 
     def __init__(
         self,
         download: Download,
         session: Session,
-        disk: Disk,
+        volume: Volume,
         store: Store,
-        finisher: Finisher,
         throttle: Throttle,
+        make_sure_it_fits: Callable[[], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
         self.download = download
         self.stopped = False
         self.draining = False
         """Whether nothing more is needed of the peer."""
+        self.volume = volume
         self._session = session
-        self._disk = disk
+        self._disk = disk = volume.disk
         self._store = store
-        self._finisher = finisher
+        self._finisher = volume.finisher
+        self._make_sure_it_fits = make_sure_it_fits
+        self._fitting = -1
+        """The size of the download that was found to fit."""
         self._changed = changed
         self._wake = asyncio.Event()
         self._asker = Asker(session, download, disk, throttle, self._wake.set)
@@ -108,7 +115,13 @@ class Runner:
         if self._fetching is not None:
             self._fetching.cancel()
 
+    def give_up(self, error: HdpdError) -> None:
+        """Lets `run` record how far everything came, and raise `error`."""
+        self._unsettled = error
+        self._wake.set()
+
     async def _fetch(self) -> None:
+        await self._look_for_room()
         try:
             async with self._tasks:
                 self._spawn(self._feed.read_listing(self._session))
@@ -119,6 +132,7 @@ class Runner:
     async def _work(self) -> None:
         while not self._all_settled():
             self._wake.clear()
+            await self._look_for_room()
             if self._endings < MAX_ENDINGS and self._feed.start_loading():
                 self._spawn(self._load())
             now = time.monotonic()
@@ -128,6 +142,12 @@ class Runner:
             await self._wake.wait()
             if self._unsettled is not None:
                 raise self._unsettled
+
+    async def _look_for_room(self) -> None:
+        if self.download.size > self._fitting:
+            size = self.download.size
+            await self._make_sure_it_fits()
+            self._fitting = size
 
     async def _leave(self) -> None:
         open_files = [large for large in self._large.values() if not large.ending]
@@ -192,7 +212,9 @@ class Runner:
             return True
         if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(0):
             return False
-        large = LargeFile(self._feed.take(), self.download, self._disk, self._store)
+        large = LargeFile(
+            self._feed.take(), self.download, self._disk, self._store, self._look_for_room
+        )
         self._large[file.number] = large
         if file.validator is not None:
             large.blocked = True

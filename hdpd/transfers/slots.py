@@ -4,12 +4,13 @@ A slot is a lease that a peer holds, not a read: all reads of the holder run, an
 for a moment between them, so that a peer is not sent to the end of the line after each file. A peer
 without a lease has one place in one line, however much it asks for. While others wait a turn is
 bounded in time and bytes; after it no new reads begin, those in flight are finished, and the peer
-queues up again. So one that wants 10,000 files and one that wants a single one alternate.
+queues up again. So one that wants 10,000 files and one that wants a single one alternate. The
+owner's favourites go first, but never more than a few in a row while others wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hdpd.errors import Busy
@@ -61,6 +62,15 @@ MAX_WAITING_READS = 128
 task and a stream, about 5 kB, so the full line costs 40 MB, and only when 64 peers try to."""
 
 
+FAVOURITES_IN_A_ROW = 3
+"""Turns of favourites to one of the others, who so keep a quarter of the line."""
+
+MAX_TURN_SECONDS = 60.0
+"""Of those that the guess is made from: a reader that is stuck says nothing about the next one."""
+
+TURN_GAIN = 0.3
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """The read may send now."""
@@ -70,10 +80,13 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The read's peer waits; 1 is the next in line. Not every waiting read hears every change."""
+    """The read's peer waits; 1 is the next in line. Not every waiting read hears every change.
+    `eta` is a guess of the seconds until its turn.
+    """
 
     read: int
     position: int
+    eta: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +166,17 @@ class Slots:
     while `is_used`.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(
+        self, count: int, is_favourite: Callable[[PeerId], bool] = lambda _peer: False
+    ) -> None:
         if count < 1:
             raise ValueError("there must be at least one upload slot")
         self._count = count
+        self._is_favourite = is_favourite
+        self._favourites_in_a_row = 0
+        self._turn_seconds = TURN_SECONDS  # of the last turns, smoothed
         self._leases: dict[PeerId, _Lease] = {}  # at most `count`
-        self._line: dict[PeerId, _Place] = {}  # first come, first served; MAX_WAITING_PEERS
+        self._line: dict[PeerId, _Place] = {}  # in the order of coming; MAX_WAITING_PEERS
         self._peers: dict[int, PeerId] = {}  # of every read that waits or is being sent
         self._cancelled: dict[PeerId, float] = {}  # until when; grows only by the owner's hand
 
@@ -180,7 +198,7 @@ class Slots:
     @property
     def line(self) -> list[tuple[PeerId, int]]:
         """The waiting peers, the next one first, each with its oldest waiting read."""
-        return [(peer, next(iter(place.reads))) for peer, place in self._line.items()]
+        return [(peer, next(iter(self._line[peer].reads))) for peer in self._order()]
 
     def ask(self, peer: PeerId, read: int, length: int, now: float) -> list[Decision]:
         """A peer asks for `length` bytes.
@@ -205,7 +223,7 @@ class Slots:
         self._peers[read] = peer
         decisions = self._settle(now)
         if place.told and not any(decision.read == read for decision in decisions):
-            decisions.append(Queued(read, place.told))
+            decisions.append(Queued(read, place.told, self._eta(place.told, now)))
         return decisions
 
     def progress(self, read: int, now: float) -> None:
@@ -275,7 +293,7 @@ class Slots:
 
     def _grant(self, now: float) -> Iterator[Decision]:
         while self._line:
-            peer = next(iter(self._line))
+            peer = self._order()[0]
             # A peer that waits may still be finishing its last turn: the same slot serves it again.
             if peer not in self._leases and len(self._leases) >= self._count:
                 return
@@ -283,6 +301,9 @@ class Slots:
             lease.turn_began = lease.last_progress = now
             lease.granted_bytes, lease.draining_since = 0, None
             self._leases[peer] = lease
+            others = len(self._line) > 1
+            in_a_row = self._favourites_in_a_row + 1
+            self._favourites_in_a_row = in_a_row if others and self._is_favourite(peer) else 0
             waiting = self._line.pop(peer).reads
             while waiting and not (self._line and lease.granted_bytes >= TURN_BYTES):
                 read = next(iter(waiting))
@@ -307,6 +328,8 @@ class Slots:
                 decisions += self._revoke(peer, ResetCode.SLOT_LOST)
             elif lease.is_idle(now):
                 del self._leases[peer]
+                turn = min(now - lease.turn_began, MAX_TURN_SECONDS)
+                self._turn_seconds += TURN_GAIN * (turn - self._turn_seconds)
         return len(self._leases) < held
 
     def _revoke(self, peer: PeerId, code: ResetCode) -> Iterator[Decision]:
@@ -322,10 +345,32 @@ class Slots:
         """News of a changed place goes to the oldest read of a peer only, so that a crowd with many
         reads each does not make a storm of it; the repetition reaches all.
         """
-        for position, place in enumerate(self._line.values(), 1):
+        for position, peer in enumerate(self._order(), 1):
+            place, eta = self._line[peer], self._eta(position, now)
             if now - place.told_at >= REPEAT_SECONDS or not place.told:
                 place.told_at = now
-                yield from [Queued(read, position) for read in place.reads]
+                yield from [Queued(read, position, eta) for read in place.reads]
             elif place.told != position:
-                yield Queued(next(iter(place.reads)), position)
+                yield Queued(next(iter(place.reads)), position, eta)
             place.told = position
+
+    def _order(self) -> list[PeerId]:
+        """The waiting peers in the order of their turns, if nobody comes or goes."""
+        favourites = [peer for peer in self._line if self._is_favourite(peer)]
+        if not favourites:
+            return list(self._line)
+        others = [peer for peer in self._line if peer not in favourites]
+        order: list[PeerId] = []
+        in_a_row = self._favourites_in_a_row
+        while favourites and others:
+            first = in_a_row < FAVOURITES_IN_A_ROW
+            order.append((favourites if first else others).pop(0))
+            in_a_row = in_a_row + 1 if first else 0
+        return order + favourites + others
+
+    def _eta(self, position: int, now: float) -> int:
+        """A guess: every slot's turns are as long as the last ones were."""
+        began = min((lease.turn_began for lease in self._leases.values()), default=now)
+        turns = -(-position // self._count)
+        passed = min(now - began, self._turn_seconds)
+        return max(1, round(turns * self._turn_seconds - passed))

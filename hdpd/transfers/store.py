@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from hdpd.database import Database, Row, Transaction
 from hdpd.errors import LimitReached
 from hdpd.identity.keys import PeerId
-from hdpd.transfers.records import Download, FileRecord, JsonObject, Outcome
+from hdpd.transfers.records import Download, FileRecord, FinishedFile, JsonObject, Outcome
 from hdpd.wire.paths import RemotePath
 
 T = TypeVar("T")
@@ -259,6 +259,36 @@ class Store:
         return [
             FileRecord(number, RemotePath.from_text(path), bool(directory), *rest)
             for number, path, directory, *rest in rows
+        ]
+
+    async def count_finished(self, download: Download) -> tuple[int, int]:
+        """How many files are finished, and their bytes."""
+        row = await self._database.read(
+            lambda t: t.one(
+                "SELECT count(*), coalesce(sum(size), 0) FROM download_file "
+                "WHERE download=? AND state='done' AND directory=0",
+                (download.number,),
+            )
+        )
+        return (row[0], row[1]) if row else (0, 0)
+
+    async def finished_files(
+        self, download: Download, after: int, limit: int
+    ) -> list[FinishedFile]:
+        """The next finished files in the order of the listing."""
+        rows = await self._database.read(
+            lambda t: list(
+                t.execute(
+                    "SELECT number, path, size, mtime_ns, saved_as FROM download_file "
+                    "WHERE download=? AND number>? AND state='done' AND directory=0 "
+                    "ORDER BY number LIMIT ?",
+                    (download.number, after, limit),
+                )
+            )
+        )
+        return [
+            FinishedFile(number, RemotePath.from_text(path), size or 0, mtime_ns or 0, saved_as)
+            for number, path, size, mtime_ns, saved_as in rows
         ]
 
     async def first_failure(self, download: Download) -> tuple[str, str, str] | None:

@@ -47,6 +47,7 @@ class Upload:
     granted: bool = False
     revoked: bool = False
     position: int | None = None  # of which the peer has not been told yet
+    eta: int = 0  # seconds; a guess that goes with it
     queued: bool = False  # the peer has been told one
     wake: asyncio.Future[None] | None = None
     disk: asyncio.Future[Any] | None = None  # what is being waited for

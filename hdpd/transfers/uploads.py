@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from hdpd.errors import Busy, Cancelled, FileUnreadable, HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.transfers.disk_threads import DiskThreads
+from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.slots import Decision, Granted, Queued, Slots
 from hdpd.transfers.source_file import OpenFile, SourceFile
 from hdpd.transfers.throttle import Throttle
@@ -49,9 +50,12 @@ class Uploads:
         throttle: Throttle,
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        privileges: Privileges,
     ) -> None:
         self._open_file = open_file
-        self._slots = Slots(slots)
+        self._privileges = privileges
+        self._slots = Slots(slots, privileges.is_favourite)
         self._throttle = throttle
         self._emit = emit
         self._clock = clock
@@ -79,6 +83,7 @@ class Uploads:
         """
         if self._closed:
             raise Busy("this hdpd is stopping; try again later")
+        self._privileges.check_quota(session.peer_id)
         upload = Upload(next(self._numbers), session, request, stream)
         self._uploads[upload.number] = upload
         try:
@@ -136,7 +141,7 @@ class Uploads:
                 upload.granted = True
                 upload.notify()
             elif isinstance(decision, Queued):
-                upload.position = decision.position
+                upload.position, upload.eta = decision.position, decision.eta
                 upload.notify()
             else:
                 self._revoke(upload, decision.code)
@@ -153,7 +158,7 @@ class Uploads:
             if upload.revoked:
                 raise Cancelled
             if upload.position is not None:
-                message: Message = {"queued": upload.position}
+                message: Message = {"queued": upload.position, "eta": upload.eta}
                 upload.position, upload.queued = None, True
                 await upload.stream.send_message(message)
             else:
@@ -185,7 +190,9 @@ class Uploads:
             self._keep_ticking()
 
     def _count(self, upload: Upload, left_bytes: int, now: float) -> None:
+        before = upload.left_bytes
         if self._flows.count(upload, left_bytes):
+            self._privileges.sent(upload.session.peer_id, left_bytes - before)
             self._slots.progress(upload.number, now)
 
     # Sending.

@@ -20,6 +20,7 @@ from hdpd.wire.paths import RemotePath
 VERSION = 1
 NONCE_BYTES = 32
 PROOF_BYTES = 16
+DIGEST_BYTES = 32
 PROOFS = 64  # always so many, so that the number of topics does not show
 MAX_QUERY_BYTES = 1024
 MAX_CURSOR_BYTES = 8192  # room for a path of full length
@@ -183,6 +184,25 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Digest:
+    """Asks for the SHA-256 of a whole file, with `if_match` only of that version of it."""
+
+    name: ClassVar[str] = "digest"
+    path: RemotePath
+    if_match: bytes | None = None
+
+    def to_wire(self) -> Message:
+        return {"request": self.name, "path": self.path.to_wire(), "if_match": self.if_match}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(
+            path=fields.remote_path(message, "path"),
+            if_match=fields.optional_bytes(message, "if_match", MAX_VALIDATOR_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Tells where peers can be reached: sealed records, each for its own topic."""
 
@@ -237,10 +257,10 @@ class Observed:
         return cls(str(parse_ip(address or b"")), port)
 
 
-Request = Hello | Topics | Ls | Search | Read | Announce | Rendezvous | Observed
+Request = Hello | Topics | Ls | Search | Read | Digest | Announce | Rendezvous | Observed
 _REQUESTS: dict[str, type[Request]] = {
     request.name: request
-    for request in (Hello, Topics, Ls, Search, Read, Announce, Rendezvous, Observed)
+    for request in (Hello, Topics, Ls, Search, Read, Digest, Announce, Rendezvous, Observed)
 }
 
 
@@ -355,3 +375,30 @@ def _validator(message: Message, key: str) -> bytes:
 def read_ended(message: Message) -> bytes:
     """The validator in the frame after the bytes of a `read`."""
     return _validator(message, "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """The answer to `digest`: of the file that it was from the first byte to the last."""
+
+    digest: bytes
+    size: int
+    mtime_ns: int
+    validator: bytes
+
+    def to_wire(self) -> Message:
+        return {
+            "digest": self.digest,
+            "size": self.size,
+            "mtime": self.mtime_ns,
+            "validator": self.validator,
+        }
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(
+            digest=fields.byte_string(message, "digest", DIGEST_BYTES),
+            size=fields.integer(message, "size"),
+            mtime_ns=fields.integer(message, "mtime", -fields.MAX_INTEGER),
+            validator=_validator(message, "validator"),
+        )

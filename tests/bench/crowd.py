@@ -50,7 +50,7 @@ class Downloader:
             self._next += 1
             request = Read(PATH, offset, READ_BYTES)
             try:
-                read = await start_read(self._session, request, lambda place: None, self._arrived)
+                read = await start_read(self._session, request, lambda *_place: None, self._arrived)
                 with read.stream:
                     while await read.chunks():
                         pass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,4 +56,26 @@ def small_disk(lab: Lab) -> Iterator[Path]:
         yield directory
     finally:
         # The daemons end after this; a lazy unmount does not wait for them.
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+@pytest.fixture
+def dead_mount() -> Iterator[Callable[[Path], None]]:
+    """Mounts a file system at a directory, whose server never answers; needs root."""
+    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
+        pytest.skip("needs root and /dev/fuse to mount a dead file system; run `sudo make test`")
+    libc = ctypes.CDLL(None, use_errno=True)
+    served: list[tuple[int, Path]] = []
+
+    def mount(directory: Path) -> None:
+        descriptor = os.open("/dev/fuse", os.O_RDWR)
+        options = f"fd={descriptor},rootmode=40000,user_id=0,group_id=0".encode()
+        if libc.mount(b"dead", bytes(directory), b"fuse", 0, options) != 0:
+            os.close(descriptor)
+            pytest.skip(f"cannot mount by FUSE here: {os.strerror(ctypes.get_errno())}")
+        served.append((descriptor, directory))
+
+    yield mount
+    for descriptor, directory in served:
+        os.close(descriptor)  # whoever still waits for an answer gets an error
         subprocess.run(["umount", "-l", str(directory)], check=True)

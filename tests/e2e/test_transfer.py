@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -299,7 +301,9 @@ def test_many_files_after_a_restart_of_both(lab: Lab) -> None:
 def test_a_full_disk_pauses_and_goes_on_by_itself(lab: Lab, small_disk: Path) -> None:
     a, b = lab.pair()
     b.downloads = small_disk
-    b.flags = (*b.flags, "--download-dir", str(small_disk))
+    config = lab.root / "reserve.toml"
+    config.write_text('[transfers]\nmin_free = "1MB"\n')
+    b.flags = (*b.flags, "--download-dir", str(small_disk), "--config", str(config))
     a.start()
     b.start()
     b.ctl("connect", a.ctl("invite").strip())
@@ -315,6 +319,8 @@ def test_a_full_disk_pauses_and_goes_on_by_itself(lab: Lab, small_disk: Path) ->
         return found["code"] if found else None
 
     wait_for("the disk to be full", lambda: error() == "disk_full", within=30)
+    assert "paused: no room: 12.6 MB are still to come" in b.ctl("queue")
+    assert list(small_disk.iterdir()) == [filler], "what does not fit was begun"
     filler.unlink()
     wait_for(
         "it to go on",
@@ -322,3 +328,77 @@ def test_a_full_disk_pauses_and_goes_on_by_itself(lab: Lab, small_disk: Path) ->
         within=60,
     )
     assert hashlib.sha256(content).hexdigest() == sha256(small_disk / "film")
+
+
+def test_a_dead_mount_stops_nothing_but_itself(
+    lab: Lab, dead_mount: Callable[[Path], None]
+) -> None:
+    a, b = lab.pair_by_invite()
+    for name in ("film", "song"):
+        (a.share / name).write_bytes(os.urandom(MiB))
+    dead = b.downloads / "dead"
+    dead.mkdir()
+    dead_mount(dead)
+    stuck = b.ctl("download", f"{a.name}/media/film", "--to", "dead").strip()
+    b.ctl("download", f"{a.name}/media/song", "--wait", timeout=40)
+    assert (b.downloads / "song").read_bytes() == (a.share / "song").read_bytes()
+    (shown,) = (d for d in b.rpc("downloads.list")["downloads"] if d["id"] == stuck)
+    assert (shown["state"], shown["error"]["code"]) == ("paused", "disk_silent")
+    b.ctl("queue", "cancel", stuck, timeout=20)
+    assert b.stop(within=8) == 0
+
+
+def test_a_damaged_file_is_found_by_comparing_both_sides(lab: Lab) -> None:
+    a, b = lab.pair_by_invite()
+    directory = a.share / "films"
+    directory.mkdir()
+    for index in range(20):
+        (directory / f"{index}").write_bytes(os.urandom(index * 100_000))
+    identifier = b.ctl("download", f"{a.name}/media/films", "--wait").split()[0]
+    assert "equal: 20 files" in b.ctl("verify", identifier)
+    damaged = b.downloads / "films" / "7"
+    status = damaged.stat()
+    with damaged.open("r+b") as file:
+        file.seek(350_000)
+        file.write(b"flip")
+    os.utime(damaged, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (directory / "9").write_bytes(b"another film")
+    said = b.ctl("verify", identifier, check=False)
+    assert "different\t7\t" in said
+    assert "changed there\t9\tthe peer has changed its file" in said
+    result = json.loads(b.ctl("verify", identifier, "--json", check=False))
+    assert (result["equal"], result["unequal"]) == (18, 2)
+
+
+def test_a_quota_lets_the_download_wait_and_a_reload_changes_it(lab: Lab) -> None:
+    a, b = lab.pair()
+    config = lab.root / "quota.toml"
+    config.write_text('[transfers]\ndaily_quota = "1MB"\n')
+    a.flags = (*a.flags, "--config", str(config))
+    a.start()
+    b.start()
+    b.ctl("connect", a.ctl("invite").strip())
+    b.wait_connected(a)
+    for name in ("first", "second"):
+        (a.share / name).write_bytes(os.urandom(MiB))
+    b.ctl("download", f"{a.name}/media/first", "--wait")
+    b.ctl("download", f"{a.name}/media/second")
+    wait_for(
+        "the quota to be told",
+        lambda: "queued: the daily quota of 1.0 MB is used up; it goes on at" in b.ctl("queue"),
+    )
+    a.stop()
+    a.start()  # what was counted is not forgotten
+    b.wait_connected(a)
+    wait_for("it to be told again", lambda: "quota of 1.0 MB is used up" in b.ctl("queue"))
+    config.write_text(f'[peers.{b.peer_id[:12]}]\nfavourite = true\nquota = "none"\n')
+    assert a.process is not None
+    a.process.send_signal(signal.SIGHUP)
+    wait_for("the new rules", lambda: "taken over: peers" in a.log())
+    identifier = b.rpc("downloads.list")["downloads"][-1]["id"]
+    b.ctl("queue", "pause", identifier)
+    b.ctl("queue", "resume", identifier)
+    wait_for(
+        "the download",
+        lambda: b.rpc("downloads.list")["downloads"][-1]["state"] == "done",
+    )

@@ -284,7 +284,10 @@ export function stateText(row) {
     const left = row.eta === null ? "" : ` · ${duration(row.eta)} left`;
     return `${rate(row.rate)}${left}`;
   }
-  if (row.state === "remote_queued" && row.queue_position) return `Place ${row.queue_position} in the peer’s queue`;
+  if (row.state === "remote_queued" && row.queue_position) {
+    const wait = row.queue_eta ? ` · about ${duration(row.queue_eta)}` : "";
+    return `Place ${row.queue_position} in the peer’s queue${wait}`;
+  }
   if (row.state === "done" && row.failed_files) return `Done, ${plural(row.failed_files, "file")} failed`;
   return row.error ? `${stateInWords(row.state)}: ${visible(row.error.message)}` : stateInWords(row.state);
 }

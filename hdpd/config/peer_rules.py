@@ -1,0 +1,78 @@
+"""The `[peers]` tables: what the owner grants to single peers, and the quota of all others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hdpd.config.file import PeerSettings
+from hdpd.config.sizes import parse_size
+from hdpd.errors import ConfigError
+from hdpd.identity.keys import PEER_ID_CHARACTERS, PeerId
+
+MIN_ID_CHARACTERS: Final = 8
+"""Of the beginning of an id; that of a peer that nobody has made up to be taken for another."""
+
+_ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARACTERS},{PEER_ID_CHARACTERS}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRule:
+    """What one `[peers."ID"]` table says; `id` is a peer's id or its beginning."""
+
+    id: str
+    favourite: bool = False
+    quota: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRules:
+    """All of them, and the daily quota of bytes of everybody else; None is no quota."""
+
+    rules: tuple[PeerRule, ...] = ()
+    quota: int | None = None
+
+    def is_favourite(self, peer: PeerId) -> bool:
+        rule = self._of(peer)
+        return rule is not None and rule.favourite
+
+    def quota_of(self, peer: PeerId) -> int | None:
+        """Bytes that may be sent to the peer in a day."""
+        rule = self._of(peer)
+        if rule is None or rule.quota is None:
+            return self.quota
+        return parse_quota(rule.quota)
+
+    def _of(self, peer: PeerId) -> PeerRule | None:
+        if not self.rules:
+            return None
+        text = peer.text
+        fitting = (rule for rule in self.rules if text.startswith(rule.id))
+        return max(fitting, key=lambda rule: len(rule.id), default=None)
+
+
+def parse_quota(text: str) -> int | None:
+    """Bytes, or None for `none`; raises ValueError as `parse_size` does."""
+    return None if text == "none" else parse_size(text)
+
+
+def from_files(found: Iterable[tuple[Path, dict[str, PeerSettings]]]) -> tuple[PeerRule, ...]:
+    """The rules of all files, of two for one id the later one; raises ConfigError."""
+    rules: dict[str, PeerRule] = {}
+    for path, peers in found:
+        for id_, settings in peers.items():
+            if not _ID.fullmatch(id_):
+                raise ConfigError(
+                    f"{path}: peers: {id_!r} is not a peer's id or the first {MIN_ID_CHARACTERS} "
+                    "or more characters of one (names are not unique); `hdpctl peers --json` "
+                    "lists them"
+                )
+            try:
+                parse_quota(settings.quota or "none")
+            except ValueError as error:
+                raise ConfigError(f"{path}: peers.{id_}.quota: {error}") from None
+            rules[id_] = PeerRule(id_, settings.favourite, settings.quota)
+    return tuple(rules.values())
