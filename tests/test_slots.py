@@ -265,7 +265,27 @@ def test_line_is_bounded() -> None:
         brain.ask(first, 3000, MIB, 0.0)
 
 
-# Random schedules.
+def test_turns_are_short_while_many_wait() -> None:
+    brain = Slots(1)
+    brain.ask(A, 1, MIB, 0.0)
+    for number in range(60):
+        brain.ask(PeerId(number.to_bytes(32, "big")), 100 + number, MIB, 0.0)
+    brain.tick(slots.MIN_TURN_SECONDS - 0.1)
+    assert Granted(2) in brain.ask(A, 2, MIB, slots.MIN_TURN_SECONDS - 0.1)
+    brain.tick(slots.MIN_TURN_SECONDS)
+    assert Granted(3) not in brain.ask(A, 3, MIB, slots.MIN_TURN_SECONDS)
+
+
+def test_all_waiting_reads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "MAX_WAITING_READS_OF_ALL", 4)
+    brain = Slots(1)
+    brain.ask(A, 0, MIB, 0.0)
+    for number in range(3):
+        brain.ask(B, 1 + number, MIB, 0.0)
+    brain.ask(C, 10, MIB, 0.0)
+    with pytest.raises(Busy, match="too many reads"):
+        brain.ask(C, 11, MIB, 0.0)
+    brain.ask(D, 12, MIB, 0.0)  # the first read of a peer is always heard
 
 
 def favouring(count: int, *favourites: PeerId) -> Slots:
@@ -345,6 +365,8 @@ def test_not_too_many_peers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     count.add(C, 20, "0")
     assert [count.sent(peer, "0") for peer in (A, B, C)] == [50, 0, 20]
 
+
+# Random schedules.
 
 PEERS = [PeerId(bytes([number]) * 32) for number in range(6)]
 

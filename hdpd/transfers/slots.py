@@ -24,6 +24,10 @@ TURN_SECONDS = 10.0
 """Length of a turn while others wait: the worst wait for a place is a few of these, and what a
 change of turns costs (a round trip without data for one of several slots) stays below 10 %."""
 
+MIN_TURN_SECONDS = 2.0
+ROUND_SECONDS = 60.0
+"""With many in line turns are shorter, so that all have had one within about a minute."""
+
 TURN_BYTES = 64 * 1024 * 1024
 """On a fast line a turn ends here, after a fraction of a second, but late enough that a rotating
 disk spends its time reading and not seeking. Also what a downloader may have in flight."""
@@ -54,12 +58,15 @@ LEASE_MEMORY_BYTES = 16 * 1024 * 1024
 """What all reads of a lease take. Further ones begin as others end, which makes nothing slower:
 with eight long reads under way a line of 200 ms carries 40 MB/s."""
 
-MAX_WAITING_PEERS = 64
+MAX_WAITING_PEERS = 256
 """A longer line would mean a wait of many minutes; later comers hear that it is busy."""
 
 MAX_WAITING_READS = 128
 """Of one peer, a little above a connection's initial 100 streams. A waiting read is a suspended
-task and a stream, about 5 kB, so the full line costs 40 MB, and only when 64 peers try to."""
+task and a stream, about 5 kB."""
+
+MAX_WAITING_READS_OF_ALL = 8192
+"""Of all peers together: 40 MB, and only when dozens of them try to."""
 
 
 FAVOURITES_IN_A_ROW = 3
@@ -134,9 +141,9 @@ class _Lease:
         if self.held.pop(read, None) is None:
             self.memory_bytes -= min(self.reads.pop(read), READ_MEMORY_BYTES)
 
-    def ends_turn(self, now: float) -> bool:
+    def ends_turn(self, now: float, turn_seconds: float) -> bool:
         return self.draining_since is None and (
-            self.granted_bytes >= TURN_BYTES or now - self.turn_began >= TURN_SECONDS
+            self.granted_bytes >= TURN_BYTES or now - self.turn_began >= turn_seconds
         )
 
     def is_idle(self, now: float) -> bool:
@@ -196,6 +203,10 @@ class Slots:
         return list(self._leases)
 
     @property
+    def _waiting_reads(self) -> int:
+        return sum(len(place.reads) for place in self._line.values())
+
+    @property
     def line(self) -> list[tuple[PeerId, int]]:
         """The waiting peers, the next one first, each with its oldest waiting read."""
         return [(peer, next(iter(self._line[peer].reads))) for peer in self._order()]
@@ -217,8 +228,10 @@ class Slots:
             if len(self._line) >= MAX_WAITING_PEERS:
                 raise Busy("too many peers wait for an upload slot; try again later")
             place = self._line[peer] = _Place()
-        elif len(place.reads) >= MAX_WAITING_READS:
-            raise Busy("too many reads of this peer wait already; wait for those first")
+        elif len(place.reads) >= MAX_WAITING_READS or self._waiting_reads >= (
+            MAX_WAITING_READS_OF_ALL
+        ):
+            raise Busy("too many reads wait already; wait for those first")
         place.reads[read] = length
         self._peers[read] = peer
         decisions = self._settle(now)
@@ -315,10 +328,11 @@ class Slots:
     def _make_room(self, now: float, decisions: list[Decision]) -> bool:
         """Ends turns and takes slots from readers that do not read; True when a slot came free."""
         held, wanted = len(self._leases), len(self._line)
+        turn_seconds = _turn_seconds(self._count, wanted)
         draining = sum(lease.draining_since is not None for lease in self._leases.values())
         for peer, lease in list(self._leases.items()):
             # One ended turn for each that waits is enough.
-            if draining < wanted and lease.ends_turn(now):
+            if draining < wanted and lease.ends_turn(now, turn_seconds):
                 lease.draining_since = now
                 draining += 1
                 if lease.held:
@@ -374,3 +388,10 @@ class Slots:
         turns = -(-position // self._count)
         passed = min(now - began, self._turn_seconds)
         return max(1, round(turns * self._turn_seconds - passed))
+
+
+def _turn_seconds(slots: int, waiting: int) -> float:
+    """How long a turn is while so many peers wait."""
+    if not waiting:
+        return TURN_SECONDS
+    return max(MIN_TURN_SECONDS, min(TURN_SECONDS, ROUND_SECONDS * slots / waiting))
