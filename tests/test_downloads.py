@@ -329,18 +329,19 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
         assert here.tree() == {"f": data, "g": data}
 
 
-async def test_a_stop_loses_nothing(tmp_path: Path) -> None:
-    data = noise(30 * MIB)
+async def test_a_stop_costs_no_more_than_what_was_under_way(tmp_path: Path) -> None:
+    data = noise(64 * MIB)
     peer = FakePeer({"s/f": FakeFile(data)})
-    gate = Gate(peer, 15 * MIB)
+    gate = Gate(peer, 48 * MIB)
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/f")
-        await here.received(id_, 15 * MIB)
+        await here.received(id_, 48 * MIB)
     gate.open()
     async with service(tmp_path, peer) as here:
         assert (await here.wait(id_))["state"] == "done"
         assert here.tree()["f"] == data
-        assert (await here.shown(id_))["received_bytes"] < 30 * MIB + 13 * MIB
+        # Three ranges of 4 MiB, one that was begun as they came in, and what came out of order.
+        assert (await here.shown(id_))["received_bytes"] < 64 * MIB + 24 * MIB
 
 
 async def test_a_damaged_partial_file_starts_anew(tmp_path: Path) -> None:
