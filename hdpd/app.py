@@ -106,7 +106,8 @@ class App:
         self._events = await Events.open(self._state)
         emit = Activity(self._events.emit).emit
 
-        self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
+        index = config.state_dir / "index.db"
+        self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
         self.uploads = Uploads(self.shares.open_file, config.upload_slots, emit)
@@ -181,7 +182,10 @@ class App:
             await self.topics.configure(config.topics)
 
         async def shares(config: Config) -> None:
-            await self.shares.configure(config.shares)
+            await self.shares.configure(config.shares, config.ignore)
+
+        async def ignore(config: Config) -> None:
+            await self.shares.configure(config.shares, config.ignore)
 
         async def upload_slots(config: Config) -> None:
             self.uploads.set_slots(config.upload_slots)
@@ -189,7 +193,7 @@ class App:
         async def log_level(config: Config) -> None:
             set_level(config.log_level)
 
-        appliers = (topics, shares, upload_slots, log_level)
+        appliers = (topics, shares, ignore, upload_slots, log_level)
         return {applier.__name__: applier for applier in appliers}
 
     def _begin_reload(self) -> None:

@@ -22,7 +22,7 @@ CONFIGURATION = (manual.DOCS / "hdpd.toml").read_text()
 FLAGS = [flag for action in parser()._actions for flag in action.option_strings]
 # Of these the file shows examples, and no default is to be seen there.
 EXAMPLES = re.compile(
-    r"^# (topics|certificate|key|path|name|hidden|\[\[shares\]\]).*\n", re.MULTILINE
+    r"^# (topics|certificate|key).*\n|^# \[\[shares\]\]\n(?:# .*\n)+", re.MULTILINE
 )
 SETTING = re.compile(r"^# (\w+ = .*|\[\w+\])$", re.MULTILINE)
 

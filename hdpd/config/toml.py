@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from hdpd.config.resolve import Config
-from hdpd.config.values import MqttServer
+from hdpd.config.values import MqttServer, interval_text
 
 SECRET = "***"  # noqa: S105 # what stands in the place of a secret
 
@@ -18,6 +18,7 @@ def to_toml(config: Config) -> str:
             "",
             {
                 "topics": [SECRET] * len(config.topics),
+                "ignore": config.ignore,
                 "download_dir": config.download_dir,
                 "state_dir": config.state_dir,
                 "log_level": config.log_level,
@@ -46,7 +47,16 @@ def to_toml(config: Config) -> str:
         ("[transfers]", {"upload_slots": config.upload_slots}),
     ]
     tables += [
-        ("[[shares]]", {"name": share.name, "path": share.path, "hidden": share.hidden})
+        (
+            "[[shares]]",
+            {
+                "name": share.name,
+                "path": share.path,
+                "hidden": share.hidden,
+                "ignore": share.ignore,
+                "rescan": interval_text(share.rescan),
+            },
+        )
         for share in config.shares
     ]
     return "\n".join(_table(header, content) for header, content in tables)

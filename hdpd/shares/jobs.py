@@ -13,6 +13,7 @@ class ShareJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     path: str
     hidden: bool
+    ignore: list[str] = []
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

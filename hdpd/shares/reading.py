@@ -6,6 +6,7 @@ The scanner and live listings both read directories with this, so both follow th
   when they do not lead to a directory that they are in themselves, and not in a directory that was
   itself reached by a link: so there are no loops, and no walk is longer than links times files;
 - names with a leading dot only where the share says so;
+- nothing that ignore patterns name;
 - never sockets, devices and FIFOs.
 """
 
@@ -15,8 +16,10 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from hdpd.ignore import NOTHING, Ignoring
+from hdpd.shares.ignorefile import IGNORE_FILE, BadIgnoreFile, read_ignore_file
 from hdpd.shares.opening import Root, mtime_of, real_path
-from hdpd.shares.paths import path_below
+from hdpd.shares.paths import is_ours, path_below
 from hdpd.wire.paths import MAX_NAME_BYTES, text_from_bytes
 
 _READABLE_BY_ALL = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
@@ -39,6 +42,8 @@ class Content:
     files: list[tuple[str, int, int]] = field(default_factory=list)  # name, size, mtime in ns
     directories: list[Subdirectory] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+    ignoring: Ignoring = NOTHING
+    mark: int = 0  # of its ignore file
 
 
 def name_text(entry: str) -> str:
@@ -46,37 +51,82 @@ def name_text(entry: str) -> str:
     return entry if entry.isascii() else text_from_bytes(os.fsencode(entry))
 
 
-def read_directory(root: Root, fd: int, *, linked: bool, room: int = MAX_NAME_BYTES) -> Content:
+def read_directory(
+    root: Root, fd: int, above: Ignoring, *, linked: bool, room: int = MAX_NAME_BYTES
+) -> Content:
     """The content of the open directory `fd` of the share.
 
-    `linked` says that it was reached by a link; names longer than `room` bytes would make a path
-    that cannot be named to peers and are skipped.
+    `above` is what is left out there by patterns from further up. `linked` says that it was reached
+    by a link; names longer than `room` bytes would make a path that cannot be named to peers and
+    are skipped.
 
     Raises:
         OSError: the directory cannot be read (to its end).
     """
-    content = Content()
+    content = Content(ignoring=above)
+    if _read_entries(content, root, fd, linked=linked, room=room):
+        return content
+    # Few directories have an ignore file, so it is looked for among the entries, not by a call.
+    try:
+        patterns, mark = read_ignore_file(b"", fd)
+    except BadIgnoreFile as error:
+        return Content(skipped=[(IGNORE_FILE, str(error.strerror))], mark=-1)
+    content = Content(ignoring=above.adding(patterns), mark=mark)
+    _read_entries(content, root, fd, linked=linked, room=room, ignore_file_is_read=True)
+    return content
+
+
+def _read_entries(
+    content: Content,
+    root: Root,
+    fd: int,
+    *,
+    linked: bool,
+    room: int,
+    ignore_file_is_read: bool = False,
+) -> bool:
+    """Adds all entries; False when it came upon an ignore file, which has to be read first."""
     hidden = root.hidden
+    ignoring = content.ignoring
     with os.scandir(fd) as entries:
         for entry in entries:
             name = entry.name
-            if name[0] == "." and not hidden:
+            if name[0] == ".":
+                if name == IGNORE_FILE and not ignore_file_is_read:
+                    return False
+                if not hidden or is_ours(os.fsencode(name)):
+                    continue
+            if ignoring and ignoring.hides(name_text(name), is_directory=_is_directory(entry)):
                 continue
             if room < MAX_NAME_BYTES and len(os.fsencode(name)) > room:
                 content.skipped.append((name_text(name), "the path is too long"))
                 continue
-            try:
-                if entry.is_symlink():
-                    reason = _add_link(content, name, root, fd, linked=linked)
-                else:
-                    reason = _add(content, name, entry.stat(follow_symlinks=False), fd)
-            except FileNotFoundError:
-                continue  # it was removed just now
-            except OSError as error:
-                reason = error.strerror
+            reason = _add_entry(content, entry, root, fd, linked=linked)
             if reason:
                 content.skipped.append((name_text(name), reason))
-    return content
+    return True
+
+
+def _add_entry(
+    content: Content, entry: os.DirEntry[str], root: Root, fd: int, *, linked: bool
+) -> str | None:
+    """Adds it; otherwise returns the reason why not, if it is still there."""
+    try:
+        if entry.is_symlink():
+            return _add_link(content, entry.name, root, fd, linked=linked)
+        return _add(content, entry.name, entry.stat(follow_symlinks=False), fd)
+    except FileNotFoundError:
+        return None  # it was removed just now
+    except OSError as error:
+        return error.strerror
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one or leads to one: a pattern for directories is meant for both."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _add(

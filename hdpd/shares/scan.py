@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hdpd.ignore import Ignoring
 from hdpd.shares.opening import Root, open_subdirectory
 from hdpd.shares.reading import Content, Subdirectory, read_directory
 from hdpd.shares.writer import Directory, IndexWriter
@@ -53,6 +54,7 @@ class _Frame:
     fd: int
     path_bytes: int
     linked: bool
+    ignoring: Ignoring  # of the directory, by what is further up; then with its own file
     pending: list[tuple[Subdirectory, Directory]] = field(default_factory=list)
     size: int = 0
     files: int = 0
@@ -80,7 +82,7 @@ class Scan:
         with self._root.find(b"") as node:
             fd = node.reopen()
         name_bytes = len(bytes_from_text(self._top.name))
-        frame = _Frame(self._top, fd, name_bytes, linked=False)
+        frame = _Frame(self._top, fd, name_bytes, linked=False, ignoring=self._root.ignoring)
         self._stack.append(frame)
         try:
             self._compare(frame, self._read(frame))
@@ -99,7 +101,11 @@ class Scan:
 
     def _read(self, frame: _Frame) -> Content:
         room = min(MAX_NAME_BYTES, MAX_PATH_BYTES - frame.path_bytes - 1)
-        return read_directory(self._root, frame.fd, linked=frame.linked, room=room)
+        content = read_directory(
+            self._root, frame.fd, frame.ignoring, linked=frame.linked, room=room
+        )
+        frame.ignoring = content.ignoring
+        return content
 
     def _enter(self, above: _Frame, found: Subdirectory, directory: Directory) -> None:
         self.tally.directories += 1
@@ -120,13 +126,16 @@ class Scan:
     def _open(self, above: _Frame, found: Subdirectory, directory: Directory) -> _Frame:
         if len(self._stack) >= MAX_DEPTH - 1:
             raise OSError(errno.ENAMETOOLONG, "it is too deep")
+        ignoring: Ignoring | None = above.ignoring.below(found.name)
         if found.is_link:
             with self._root.find(os.fsencode(found.entry), dir_fd=above.fd) as node:
+                ignoring = self._root.ignoring_above(node.below)
                 fd = node.reopen()
         else:
             fd = open_subdirectory(found.entry, above.fd)
         path_bytes = above.path_bytes + 1 + len(os.fsencode(found.entry))
-        return _Frame(directory, fd, path_bytes, above.linked or found.is_link)
+        assert ignoring is not None, "the directory would not have been found"
+        return _Frame(directory, fd, path_bytes, above.linked or found.is_link, ignoring)
 
     def _give_up(self, above: _Frame, directory: Directory, error: OSError) -> None:
         """Goes on without having read a directory."""

@@ -21,6 +21,7 @@ from hdpd.shares.jobs import Job, Report, ShareJob, job_from_line, to_line
 from hdpd.shares.opening import Place, Root, mtime_of
 from hdpd.shares.presence import look_at
 from hdpd.shares.scan import Scan, Tally
+from hdpd.shares.stored import ignore_column
 from hdpd.shares.upkeep import make_searchable, renew_search_tables, sweep
 from hdpd.shares.writer import Directory, IndexWriter, take_ids
 from hdpd.wire.paths import bytes_from_text
@@ -61,7 +62,7 @@ class Scanner:
     def _scan(self, writer: IndexWriter, share: ShareJob) -> Tally:
         top, was_mount_point = begin_share(writer, share)
         self._root = top.id
-        place = Place(bytes_from_text(share.path), share.hidden)
+        place = Place(bytes_from_text(share.path), share.hidden, tuple(share.ignore))
         presence = look_at(place, was_mount_point=was_mount_point)
         with Root(place) as root:
             top.mtime = mtime_of(os.fstat(root.fd))
@@ -97,11 +98,12 @@ def begin_share(writer: IndexWriter, share: ShareJob) -> tuple[Directory, bool]:
     whether it was a mount point at its last complete scan.
     """
     with write_transaction(writer.connection) as transaction:
+        ignore = ignore_column(share.ignore)
         row = transaction.one(
-            "SELECT path, hidden, root, mount_point FROM share WHERE name=?", (share.name,)
+            "SELECT path, hidden, ignore, root, mount_point FROM share WHERE name=?", (share.name,)
         )
-        if row is not None and row[:2] != (share.path, share.hidden):
-            transaction.execute("UPDATE directory SET parent=NULL WHERE id=?", (row[2],))
+        if row is not None and row[:3] != (share.path, share.hidden, ignore):
+            transaction.execute("UPDATE directory SET parent=NULL WHERE id=?", (row[3],))
             row = None
         if row is None:
             id_ = take_ids(transaction, "last_directory", 1)
@@ -111,11 +113,12 @@ def begin_share(writer: IndexWriter, share: ShareJob) -> tuple[Directory, bool]:
                 (id_, share.name),
             )
             transaction.execute(
-                "INSERT OR REPLACE INTO share (name, path, hidden, root) VALUES (?, ?, ?, ?)",
-                (share.name, share.path, share.hidden, id_),
+                "INSERT OR REPLACE INTO share (name, path, hidden, ignore, root) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (share.name, share.path, share.hidden, ignore, id_),
             )
-            row = (share.path, share.hidden, id_, 0)
-        root_id, was_mount_point = row[2:]
+            row = (share.path, share.hidden, ignore, id_, 0)
+        root_id, was_mount_point = row[3:]
         columns = transaction.one(
             "SELECT mtime, scanned, size, files FROM directory WHERE id=?", (root_id,)
         )

@@ -163,7 +163,9 @@ class Share:
         job = Job(
             text_from_bytes(os.fsencode(self._surroundings.database_path)),
             list(self._surroundings.forgotten),
-            ShareJob(self.name, text_from_bytes(place.path), place.hidden),
+            ShareJob(
+                self.name, text_from_bytes(place.path), place.hidden, list(place.ignore or ())
+            ),
         )
         last = await run_scanner(job, self._hear, self._answers)
         ended = time.monotonic()

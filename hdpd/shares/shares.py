@@ -48,10 +48,12 @@ class Shares:
         state: Database,
         configured: tuple[ShareConfig, ...],
         emit: Callable[[str, Json], None],
+        ignore: tuple[str, ...] = (),
     ) -> None:
         self._index = Database(database_path, "index")
         self._state = state
         self._configured = configured
+        self._ignore = ignore  # in all shares
         self._shares: dict[str, Share] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._cleaner: asyncio.Task[None] | None = None
@@ -69,11 +71,11 @@ class Shares:
         """
         await self._open_index()
         indexed = await self._index.read(read_indexed)
-        places = {name: (place, True) for name, place in _places(self._configured).items()}
+        places = {name: (place, True) for name, place in self._places().items()}
         for name, path in await self._state.read(read_added):
             if name in places:
                 LOG.warning("the share %r of the configuration hides an added one", name)
-            places.setdefault(name, (Place(path), False))
+            places.setdefault(name, (self._place(path), False))
         for name, (place, configured) in places.items():
             self._add(name, place, configured=configured, indexed=indexed.pop((name, place), None))
         self._forget([rest.root for rest in indexed.values()])
@@ -108,6 +110,15 @@ class Shares:
 
     # The set of shares
 
+    def _place(self, path: bytes) -> Place:
+        return Place(path, ignore=self._ignore)
+
+    def _places(self) -> dict[str, Place]:
+        return {
+            share.name: Place(os.fsencode(share.path), share.hidden, (*self._ignore, *share.ignore))
+            for share in self._configured
+        }
+
     def list(self) -> list[Json]:
         """As `shares.list`, by name."""
         return [self._shares[name].to_json() for name in sorted(self._shares)]
@@ -127,7 +138,7 @@ class Shares:
         require_free(name, raw, self._shares)
         await BlockingCalls(name).run(lambda: require_directory(raw), ANSWER_SECONDS)
         require_free(name, raw, self._shares)  # nobody else came first meanwhile
-        self._add(name, Place(raw), configured=False, indexed=None)
+        self._add(name, self._place(raw), configured=False, indexed=None)
 
         await self._state.write(lambda transaction: store_added(transaction, name, raw))
         return name
@@ -145,13 +156,16 @@ class Shares:
         await self._drop(share)
         await self._state.write(lambda transaction: delete_added(transaction, name))
 
-    async def configure(self, configured: tuple[ShareConfig, ...]) -> None:
+    async def configure(
+        self, configured: tuple[ShareConfig, ...], ignore: tuple[str, ...] = ()
+    ) -> None:
         """Takes over the shares of a new configuration. As at the start, one of the configuration
-        hides an added one of the same name; those that stay as they are notice nothing.
+        hides an added one of the same name; those that stay as they are notice nothing. Where other
+        things are to be left out, nothing that the index holds is shown until it is read anew.
         """
-        self._configured = configured
-        wanted = _places(configured)
-        added = {name: Place(path) for name, path in await self._state.read(read_added)}
+        self._configured, self._ignore = configured, ignore
+        wanted = self._places()
+        added = {name: self._place(path) for name, path in await self._state.read(read_added)}
         for share in list(self._shares.values()):
             stays = wanted.get(share.name) if share.configured else added.get(share.name)
             if stays != share.place or (not share.configured and share.name in wanted):
@@ -292,10 +306,6 @@ class Shares:
             await stream.send_message({"end": True, "truncated": await search}, end=True)
         finally:
             search.cancel()
-
-
-def _places(configured: Iterable[ShareConfig]) -> dict[str, Place]:
-    return {share.name: Place(os.fsencode(share.path), share.hidden) for share in configured}
 
 
 async def _always() -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterable
 
 from hdpd.database import Transaction
 from hdpd.shares.fold import FOLDING
@@ -20,12 +22,13 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
         (FOLDING,),
     ) == (1,)
     found = {}
-    for name, path, hidden, *columns, scanned_at in index.execute(
-        "SELECT share.name, path, hidden, root, mount_point, files, directories, size, skipped, "
-        "scanned_at FROM share JOIN directory ON directory.id=root"
+    for name, path, hidden, ignore, *columns, scanned_at in index.execute(
+        "SELECT share.name, path, hidden, ignore, root, mount_point, files, directories, size, "
+        "skipped, scanned_at FROM share JOIN directory ON directory.id=root"
     ):
         root, mount_point, files, directories, size, skipped = columns
-        found[name, Place(bytes_from_text(path), bool(hidden))] = Indexed(
+        patterns = tuple(json.loads(ignore))
+        found[name, Place(bytes_from_text(path), bool(hidden), patterns)] = Indexed(
             root=root,
             mount_point=bool(mount_point),
             files=files,
@@ -36,6 +39,11 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
             searchable=scanned_at is not None and is_complete,
         )
     return found
+
+
+def ignore_column(patterns: Iterable[str]) -> str:
+    """The patterns of a share as the index holds them."""
+    return json.dumps(list(patterns))
 
 
 def read_added(state: Transaction) -> list[tuple[str, bytes]]:
