@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from pathspec.patterns.gitignore.base import GitIgnorePatternError
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
@@ -26,6 +26,21 @@ _SIMPLE = re.compile(r"!?(\*?)([^/*?\[\\!#\s][^/*?\[\\\s]*)/?")
 _ANCESTOR = "ps_d"  # pathspec's name for the slash behind what the pattern names
 
 
+class Clues(NamedTuple):
+    """What tells of most names, at a tenth of the cost, that no pattern fits them: all that may fit
+    are among the names, or end with one of the suffixes, unless anything may.
+    """
+
+    names: frozenset[str] = frozenset()
+    suffixes: tuple[str, ...] = ()
+    anything: bool = False
+
+    def with_those_of(self, other: Clues) -> Clues:
+        """For both together."""
+        suffixes = tuple({*self.suffixes, *other.suffixes})
+        return Clues(self.names | other.names, suffixes, self.anything or other.anything)
+
+
 class Patterns:
     """The patterns of one list or file.
 
@@ -33,13 +48,13 @@ class Patterns:
         ValueError: one is not a pattern, or there are too many; the message names it.
     """
 
-    __slots__ = ("_names", "_others", "_rules", "_suffixes")
+    __slots__ = ("_rules", "clues")
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._rules: list[tuple[bool, re.Pattern[str]]] = []
         names: set[str] = set()
         suffixes: set[str] = set()
-        others: list[re.Pattern[str]] = []
+        others = False
         for line in lines:
             pattern = _compile(line)
             if pattern is None:
@@ -50,12 +65,9 @@ class Patterns:
             if simple := _SIMPLE.fullmatch(line.rstrip()):
                 (suffixes if simple[1] else names).add(simple[2])
             else:
-                others.append(pattern[1])
+                others = True
         self._rules.reverse()
-        # Most names match nothing, which these tell at a tenth of the cost.
-        self._names = frozenset(names)
-        self._suffixes = tuple(suffixes)
-        self._others = others
+        self.clues = Clues(frozenset(names), tuple(suffixes), others)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -64,8 +76,6 @@ class Patterns:
         """Whether the name in the directory `above` (relative, empty or with a slash behind) is
         left out, True or False, or None when no pattern says.
         """
-        if name not in self._names and not name.endswith(self._suffixes) and not self._others:
-            return None
         path = f"{above}{name}/" if is_directory else above + name
         for leaves_out, regex in self._rules:
             match = regex.search(path)
@@ -99,10 +109,11 @@ def patterns_of(lines: tuple[str, ...]) -> Patterns:
 class Ignoring:
     """What is left out in one directory. Never changes; `below` makes that of a subdirectory."""
 
-    __slots__ = ("_levels",)
+    __slots__ = ("_levels", "clues")
 
-    def __init__(self, levels: tuple[tuple[Patterns, str], ...] = ()) -> None:
+    def __init__(self, clues: Clues, levels: tuple[tuple[Patterns, str], ...] = ()) -> None:
         self._levels = levels  # the deepest first, each with the path from there
+        self.clues = clues
 
     def __bool__(self) -> bool:
         return bool(self._levels)
@@ -117,13 +128,16 @@ class Ignoring:
 
     def adding(self, patterns: Patterns) -> Ignoring:
         """With those of this directory's own file too."""
-        return Ignoring(((patterns, ""), *self._levels)) if patterns else self
+        if not patterns:
+            return self
+        return Ignoring(self.clues.with_those_of(patterns.clues), ((patterns, ""), *self._levels))
 
     def below(self, name: str) -> Ignoring:
         """What holds in the subdirectory of that name, before its own file is read."""
         if not self._levels:
             return self
-        return Ignoring(tuple((patterns, f"{above}{name}/") for patterns, above in self._levels))
+        levels = tuple((patterns, f"{above}{name}/") for patterns, above in self._levels)
+        return Ignoring(self.clues, levels)
 
 
-NOTHING: Final = Ignoring()
+NOTHING: Final = Ignoring(Clues())

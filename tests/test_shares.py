@@ -151,6 +151,7 @@ async def test_a_share_is_scanned_listed_searched_and_read(tmp_path: Path, music
             "bytes": 6,
             "skipped": 0,
             "skipped_first": [],
+            "watched": 3,
             "error": None,
             "configured": True,
         }

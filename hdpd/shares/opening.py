@@ -38,6 +38,11 @@ def mtime_of(status: os.stat_result) -> int:
     return MAX_INTEGER if mtime > 0 else -MAX_INTEGER
 
 
+def inode_of(status: os.stat_result) -> int:
+    """The inode number, within what SQLite can hold."""
+    return status.st_ino & MAX_INTEGER
+
+
 def validator_of(status: os.stat_result) -> bytes:
     """What changes whenever a file's content does, opaque to whoever gets it.
 

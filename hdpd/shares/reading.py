@@ -12,13 +12,14 @@ The scanner and live listings both read directories with this, so both follow th
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
 
 from hdpd.ignore import NOTHING, Ignoring
 from hdpd.shares.ignorefile import IGNORE_FILE, BadIgnoreFile, read_ignore_file
-from hdpd.shares.opening import Root, mtime_of, real_path
+from hdpd.shares.opening import Root, inode_of, mtime_of, real_path
 from hdpd.shares.paths import is_ours, path_below
 from hdpd.wire.paths import MAX_NAME_BYTES, text_from_bytes
 
@@ -27,12 +28,14 @@ _READABLE_BY_ALL = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 @dataclass(frozen=True, slots=True)
 class Subdirectory:
-    """A directory in a directory; `entry` is its name for system calls."""
+    """A directory in a directory; `entry` is its name for system calls. The inode is that of a
+    directory that is there itself, and 0 for one that a link leads to.
+    """
 
     name: str
     entry: str
     mtime: int
-    is_link: bool
+    inode: int
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ def _read_entries(
     """Adds all entries; False when it came upon an ignore file, which has to be read first."""
     hidden = root.hidden
     ignoring = content.ignoring
+    names, suffixes, anything = ignoring.clues
     with os.scandir(fd) as entries:
         for entry in entries:
             name = entry.name
@@ -96,29 +100,23 @@ def _read_entries(
                     return False
                 if not hidden or is_ours(os.fsencode(name)):
                     continue
-            if ignoring and ignoring.hides(name_text(name), is_directory=_is_directory(entry)):
+            text = name if name.isascii() else name_text(name)
+            may_be_left_out = anything or text in names or text.endswith(suffixes)
+            if may_be_left_out and ignoring.hides(text, is_directory=_is_directory(entry)):
                 continue
             if room < MAX_NAME_BYTES and len(os.fsencode(name)) > room:
-                content.skipped.append((name_text(name), "the path is too long"))
+                content.skipped.append((text, "the path is too long"))
                 continue
-            reason = _add_entry(content, entry, root, fd, linked=linked)
+            try:
+                if entry.is_symlink():
+                    reason = _add_link(content, name, root, fd, linked=linked)
+                else:
+                    reason = _add(content, name, text, entry.stat(follow_symlinks=False), fd)
+            except OSError as error:
+                reason = None if error.errno == errno.ENOENT else error.strerror  # removed now
             if reason:
-                content.skipped.append((name_text(name), reason))
+                content.skipped.append((text, reason))
     return True
-
-
-def _add_entry(
-    content: Content, entry: os.DirEntry[str], root: Root, fd: int, *, linked: bool
-) -> str | None:
-    """Adds it; otherwise returns the reason why not, if it is still there."""
-    try:
-        if entry.is_symlink():
-            return _add_link(content, entry.name, root, fd, linked=linked)
-        return _add(content, entry.name, entry.stat(follow_symlinks=False), fd)
-    except FileNotFoundError:
-        return None  # it was removed just now
-    except OSError as error:
-        return error.strerror
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -130,7 +128,13 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _add(
-    content: Content, entry: str, status: os.stat_result, fd: int, *, is_link: bool = False
+    content: Content,
+    entry: str,
+    text: str,
+    status: os.stat_result,
+    fd: int,
+    *,
+    is_link: bool = False,
 ) -> str | None:
     """Adds a file or directory; otherwise returns the reason why not."""
     mode = status.st_mode
@@ -138,11 +142,11 @@ def _add(
         # The system is only asked when the mode leaves a doubt: it costs as much as the stat.
         if mode & _READABLE_BY_ALL != _READABLE_BY_ALL and not _may_read(entry, fd):
             return "hdpd's user may not read it"
-        content.files.append((name_text(entry), status.st_size, mtime_of(status)))
+        content.files.append((text, status.st_size, mtime_of(status)))
         return None
     if stat.S_ISDIR(mode):
-        found = Subdirectory(name_text(entry), entry, mtime_of(status), is_link)
-        content.directories.append(found)
+        inode = 0 if is_link else inode_of(status)
+        content.directories.append(Subdirectory(text, entry, mtime_of(status), inode))
         return None
     return "it is neither a file nor a directory"
 
@@ -158,7 +162,7 @@ def _add_link(content: Content, entry: str, root: Root, fd: int, *, linked: bool
                 return "a link to a directory inside of a directory that is a link"
             if path_below(real_path(target.fd), real_path(fd)) is not None:
                 return "a link to a directory that it is in"
-        return _add(content, entry, target.status, fd, is_link=True)
+        return _add(content, entry, name_text(entry), target.status, fd, is_link=True)
 
 
 def _may_read(entry: str, fd: int) -> bool:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from hdpd.config import ShareConfig
 from hdpd.database import Database, set_aside
-from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareNotFound, StartError
+from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareAway, ShareNotFound, StartError
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
 from hdpd.shares.blocking import BlockingCalls
+from hdpd.shares.inotify import max_watches
 from hdpd.shares.jobs import Job
 from hdpd.shares.listing import Lister, Listing
+from hdpd.shares.mounts import MountWatch
 from hdpd.shares.naming import require_directory, require_free, share_name, share_path
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.shares.scanning import run_scanner
@@ -57,7 +59,12 @@ class Shares:
         self._shares: dict[str, Share] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._cleaner: asyncio.Task[None] | None = None
-        self._surroundings = Surroundings(database_path, emit, {}, [])
+        # Other programs of this user want to watch something, too.
+        limit = 3 * (max_watches() or 0) // 4
+        self._surroundings = Surroundings(
+            database_path, emit, {}, [], lambda: len(self._shares), limit
+        )
+        self._mounts: MountWatch | None = None
         self._lister = Lister(self._index, self._shares)
         self._searcher = Searcher(self._index)
         self.ready = False
@@ -69,6 +76,7 @@ class Shares:
         Raises:
             StartError: the index can be neither opened nor made anew.
         """
+        self._loop = asyncio.get_running_loop()
         await self._open_index()
         indexed = await self._index.read(read_indexed)
         places = {name: (place, True) for name, place in self._places().items()}
@@ -79,7 +87,18 @@ class Shares:
         for name, (place, configured) in places.items():
             self._add(name, place, configured=configured, indexed=indexed.pop((name, place), None))
         self._forget([rest.root for rest in indexed.values()])
+        self._watch_mounts()
         self.ready = True
+
+    def _watch_mounts(self) -> None:
+        def look() -> None:
+            for share in self._shares.values():
+                share.mounts_changed()
+
+        try:
+            self._mounts = MountWatch(look)
+        except OSError as error:  # then a share comes back within some seconds
+            LOG.warning("mounts cannot be watched: %s", error.strerror)
 
     async def _open_index(self) -> None:
         try:
@@ -102,6 +121,8 @@ class Shares:
     async def close(self) -> None:
         """Ends the scanners and closes the index; what they have found so far is kept."""
         self.ready = False
+        if self._mounts is not None:
+            self._mounts.close()
         tasks = [*self._keepers.values(), *filter(None, [self._cleaner])]
         for task in tasks:
             task.cancel()
@@ -112,6 +133,9 @@ class Shares:
 
     def _place(self, path: bytes) -> Place:
         return Place(path, ignore=self._ignore)
+
+    def _rescans(self) -> dict[str, float | None]:
+        return {share.name: share.rescan for share in self._configured}
 
     def _places(self) -> dict[str, Place]:
         return {
@@ -201,6 +225,7 @@ class Shares:
             name,
             place,
             configured=configured,
+            rescan=self._rescans().get(name) if configured else None,
             indexed=indexed or NOT_INDEXED,
             surroundings=self._surroundings,
         )
@@ -240,7 +265,11 @@ class Shares:
         if share is None:
             raise PathNotFound(f"there is no share {path.share.text!r} here")
         share.require_present()
-        return open_file(share.place, path.below_share)
+        try:
+            return open_file(share.place, path.below_share)
+        except ShareAway:
+            self._loop.call_soon_threadsafe(share.look_again)
+            raise
 
     async def list_files(
         self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None

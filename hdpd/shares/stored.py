@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 
 from hdpd.database import Transaction
 from hdpd.shares.fold import FOLDING
@@ -24,9 +23,9 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
     found = {}
     for name, path, hidden, ignore, *columns, scanned_at in index.execute(
         "SELECT share.name, path, hidden, ignore, root, mount_point, files, directories, size, "
-        "skipped, scanned_at FROM share JOIN directory ON directory.id=root"
+        "skipped, file_system, read_at, scanned_at FROM share JOIN directory ON directory.id=root"
     ):
-        root, mount_point, files, directories, size, skipped = columns
+        root, mount_point, files, directories, size, skipped, file_system, read_at = columns
         patterns = tuple(json.loads(ignore))
         found[name, Place(bytes_from_text(path), bool(hidden), patterns)] = Indexed(
             root=root,
@@ -36,14 +35,11 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
             bytes=size,
             skipped=skipped,
             scanned_at=scanned_at,
+            file_system=file_system,
+            read_at=read_at,
             searchable=scanned_at is not None and is_complete,
         )
     return found
-
-
-def ignore_column(patterns: Iterable[str]) -> str:
-    """The patterns of a share as the index holds them."""
-    return json.dumps(list(patterns))
 
 
 def read_added(state: Transaction) -> list[tuple[str, bytes]]:
