@@ -81,6 +81,11 @@ class Schedule:
     # What follows
 
     @property
+    def asked(self) -> bool:
+        """Whether somebody waits for a scan of everything."""
+        return self._asked
+
+    @property
     def unwatched(self) -> int:
         """Directories whose changes nobody tells."""
         return self._unwatched

@@ -128,6 +128,8 @@ class Share:
         """Reads everything as soon as possible, once more when a scan is running."""
         self._schedule.ask()
         self._woken.set()
+        if self.state == "ready":
+            self._become("scanning")  # so that whoever waits for the end does not see the last one
 
     def look_again(self) -> None:
         """Sees soon whether the directory is there: something may have been mounted."""
@@ -297,7 +299,7 @@ class Share:
             # It was not known yet which directories deserve the watches most.
             self._schedule.distrust()
         self._counts = self._counts._replace(searchable=True)
-        self.state, self._error = "ready", None
+        self.state, self._error = "scanning" if self._schedule.asked else "ready", None
         self._surroundings.emit("share.changed", self.to_json())
 
     async def _answers(self) -> bool:
