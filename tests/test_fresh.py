@@ -204,6 +204,18 @@ async def test_nothing_is_done_while_nothing_happens(
         assert looks == []
 
 
+async def test_the_interval_of_a_new_configuration_is_taken_over(
+    tmp_path: Path, music: Path, nobody_looks: None
+) -> None:
+    async with service(tmp_path, ShareConfig("M", music)) as running:
+        await running.until_scanned("M")
+        assert scans(running) == 1
+        await running.configure((ShareConfig("M", music, rescan=0.01),))
+        await running.until(lambda: scans(running) == 2)
+        await running.configure((ShareConfig("M", music),))
+        await running.until_scanned("M")
+
+
 async def test_a_share_without_watches_is_looked_after(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from hdpd.ignore import Ignoring
 from hdpd.shares.ignorefile import BadIgnoreFile, read_ignore_file
 from hdpd.shares.jobs import Reach
+from hdpd.shares.moves import Moves
 from hdpd.shares.opening import Root, inode_of, mtime_of, open_subdirectory
 from hdpd.shares.reading import Content, Subdirectory, read_directory
 from hdpd.shares.writer import READ, SETTLED, UNREAD, Directory, IndexWriter
@@ -93,6 +94,7 @@ class Scan:
         self._report = report
         self._reach = reach
         self._watch = watch
+        self._moves = Moves(root, top, writer)
         self._stack: list[_Frame] = []
         self._to_read: set[int] = set()
         self._is_first = top.scanned == UNREAD  # nothing can have been moved
@@ -333,36 +335,17 @@ class Scan:
         )
 
     def _moved_here(self, frame: _Frame, found: Subdirectory) -> Directory | None:
-        """The stored directory that this one was, when it was renamed: the number of rows that
-        change is then one. Renaming changes no mtime of what is renamed.
-        """
-        if self._is_first or not found.inode or frame.linked:
+        """The stored directory that this one was before it was renamed."""
+        if self._is_first or frame.linked:
             return None
-        for directory in self._writer.with_inode(found.inode, found.mtime):
-            if directory.scanned == UNREAD or self._is_where_it_was(directory, found.inode):
-                continue
-            if directory.scanned == READ:
-                self._to_read.add(directory.id)
-            directory.parent, directory.name = frame.directory, found.name
-            self._writer.move_directory(directory)
-            return directory
-        return None
-
-    def _is_where_it_was(self, directory: Directory, inode: int) -> bool:
-        """Whether it may not be taken from where the index has it, because it is there, or because
-        that is another share.
-        """
-        way = self._writer.way_to(directory.id)
-        if way is None:
-            return False
-        if way[0][0] != self._top.id:
-            return True
-        path = b"/".join(bytes_from_text(name) for _, name in way[1:])
-        try:
-            status = os.stat(path or b".", dir_fd=self._root.fd, follow_symlinks=False)
-        except OSError:
-            return False
-        return inode_of(status) == inode
+        directory = self._moves.find(found)
+        if directory is None:
+            return None
+        if directory.scanned == READ:
+            self._to_read.add(directory.id)
+        directory.parent, directory.name = frame.directory, found.name
+        self._writer.move_directory(directory)
+        return directory
 
     def _leave(self, frame: _Frame) -> None:
         self._stack.pop()

@@ -42,6 +42,10 @@ class Schedule:
 
     # What happens
 
+    def set_interval(self, interval: float | None) -> None:
+        """The configuration says something else now."""
+        self._interval = interval
+
     def ask(self) -> None:
         """Somebody wants everything read now."""
         self._asked = True

@@ -131,6 +131,11 @@ class Share:
         if self.state == "ready":
             self._become("scanning")  # so that whoever waits for the end does not see the last one
 
+    def set_rescan(self, rescan: float | None) -> None:
+        """Takes over the interval of a new configuration."""
+        self._schedule.set_interval(rescan)
+        self._woken.set()
+
     def look_again(self) -> None:
         """Sees soon whether the directory is there: something may have been mounted."""
         self._must_look = True

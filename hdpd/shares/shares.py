@@ -134,8 +134,9 @@ class Shares:
     def _place(self, path: bytes) -> Place:
         return Place(path, ignore=self._ignore)
 
-    def _rescans(self) -> dict[str, float | None]:
-        return {share.name: share.rescan for share in self._configured}
+    def _rescan(self, name: str) -> float | None:
+        rescans = {share.name: share.rescan for share in self._configured}
+        return rescans.get(name)
 
     def _places(self) -> dict[str, Place]:
         return {
@@ -195,7 +196,9 @@ class Shares:
             if stays != share.place or (not share.configured and share.name in wanted):
                 await self._drop(share)
         for name, place in {**added, **wanted}.items():
-            if name not in self._shares:
+            if name in self._shares:
+                self._shares[name].set_rescan(self._rescan(name))
+            else:
                 self._add(name, place, configured=name in wanted, indexed=None)
 
     async def _drop(self, share: Share) -> None:
@@ -225,7 +228,7 @@ class Shares:
             name,
             place,
             configured=configured,
-            rescan=self._rescans().get(name) if configured else None,
+            rescan=self._rescan(name),
             indexed=indexed or NOT_INDEXED,
             surroundings=self._surroundings,
         )
