@@ -81,7 +81,7 @@ class Scanner:
         self._presence = look_at(
             place,
             was_mount_point=before.mount_point,
-            held_files_on=before.file_system if top.files and before.file_system else None,
+            held_files_on=(before.file_system or None) if top.files else None,
         )
         if share.inotify >= 0:
             oldest = None if share.reach == "named" else oldest_worth(writer, share.watches)

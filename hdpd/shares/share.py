@@ -218,7 +218,7 @@ class Share:
                 lambda: look_at(
                     self.place,
                     was_mount_point=counts.mount_point,
-                    held_files_on=counts.file_system if counts.files else None,
+                    held_files_on=(counts.file_system or None) if counts.files else None,
                 ),
                 ANSWER_SECONDS,
             )
