@@ -112,7 +112,8 @@ class App:
         self._events = await Events.open(self._state)
         emit = Activity(self._events.emit).emit
 
-        self.shares = Shares(config.state_dir / "index.db", self._state, config.shares, emit)
+        index = config.state_dir / "index.db"
+        self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
         await self._start_uploads(emit)
@@ -195,7 +196,10 @@ class App:
             await self.topics.configure(config.topics)
 
         async def shares(config: Config) -> None:
-            await self.shares.configure(config.shares)
+            await self.shares.configure(config.shares, config.ignore)
+
+        async def ignore(config: Config) -> None:
+            await self.shares.configure(config.shares, config.ignore)
 
         async def upload_slots(config: Config) -> None:
             self.uploads.set_slots(config.upload_slots)
@@ -217,7 +221,7 @@ class App:
         async def log_level(config: Config) -> None:
             set_level(config.log_level)
 
-        own = (topics, shares, log_level)
+        own = (topics, shares, ignore, log_level)
         appliers = (*own, upload_slots, limits, peers, daily_quota, min_free)
         return {applier.__name__: applier for applier in appliers}
 

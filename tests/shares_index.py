@@ -9,7 +9,7 @@ from pathlib import Path
 from hdpd.database import Transaction, open_connection, write_transaction
 from hdpd.database.migrations import migrate
 from hdpd.shares.upkeep import make_searchable, renew_search_tables
-from hdpd.shares.writer import Directory, IndexWriter
+from hdpd.shares.writer import SETTLED, Directory, IndexWriter
 
 Tree = dict[str, "Tree | tuple[int, int]"]
 """Directories by name, and files as (size, mtime)."""
@@ -50,7 +50,7 @@ def add_share(writer: IndexWriter, name: str, tree: Tree) -> Directory:
 
 def _fill(writer: IndexWriter, directory: Directory, tree: Tree) -> None:
     writer.add_directory(directory)
-    directory.scanned = True
+    directory.scanned = SETTLED
     for name, item in tree.items():
         if isinstance(item, tuple):
             writer.add_files(directory, [(name, *item)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdpd.__main__ import main
-from hdpd.config import Config, HostPort, MqttServer, TcpAddress, UnixAddress, directories, load
+from hdpd.config import (
+    Config,
+    HostPort,
+    MqttServer,
+    ShareConfig,
+    TcpAddress,
+    UnixAddress,
+    directories,
+    load,
+)
 from hdpd.config.peer_rules import PeerRules
 from hdpd.config.toml import to_toml
 from hdpd.config.values import parse_mqtt_server
@@ -405,3 +416,37 @@ def test_main_tells_mistakes_in_one_line(capsys: pytest.CaptureFixture[str]) -> 
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == "hdpd: --share-dir: /no such: there is no such directory\n"
+
+
+def test_what_is_left_out_and_how_often_shares_are_looked_through(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "h.toml"
+    assert "*.part" in load([], environ).ignore
+    for text, seconds in (("auto", None), ("never", math.inf), ("15m", 900.0), ("7d", 604800.0)):
+        file.write_text(
+            f'ignore = ["*.bak"]\n[[shares]]\npath = "{tmp_path}"\nname = "S"\n'
+            f'ignore = ["/a", "!b"]\nrescan = "{text}"\n'
+        )
+        config = load(["--config", str(file)], environ)
+        assert config.ignore == ("*.bak",)
+        assert config.shares == (ShareConfig("S", tmp_path, ignore=("/a", "!b"), rescan=seconds),)
+        assert f'rescan = "{text}"' in to_toml(config)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('rescan = "often"', "S: 'often' is not an interval; write auto, never"),
+        ('rescan = "5s"', "at least a minute"),
+        ('ignore = ["!"]', "S: '!' is not a pattern"),
+        ('ignore = ["*a*b*c*d*e"]', "stars"),
+    ],
+)
+def test_mistakes_in_them_are_told(
+    environ: dict[str, str], tmp_path: Path, line: str, complaint: str
+) -> None:
+    file = tmp_path / "h.toml"
+    file.write_text(f'[[shares]]\npath = "{tmp_path}"\nname = "S"\n{line}\n')
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        load(["--config", str(file)], environ)

@@ -20,10 +20,18 @@ SHARE: dict[str, Any] = {
     "state": "ready",
     "files": 3,
     "directories": 2,
+    "watched": 3,
     "skipped": 0,
     "skipped_first": [],
     "error": None,
 }
+
+
+def watched(count: int, of: int) -> dict[str, Any]:
+    """A share with so many directories in it, of which so many are watched."""
+    return {**SHARE, "watched": count, "directories": of}
+
+
 QUIET: dict[str, Any] = {"files": [], "refused": None, "restart_needed": []}
 
 
@@ -35,9 +43,11 @@ QUIET: dict[str, Any] = {"files": [], "refused": None, "restart_needed": []}
         (findings.free_space("space", "/d", 1 * MIB), "failed", "cannot be written"),
         (findings.udp_buffers(8 * MIB, 8 * MIB), "ok", "8.0 MiB"),
         (findings.udp_buffers(208 * 1024, 8 * MIB), "warning", "net.core.rmem_max"),
-        (findings.inotify(8192, 8000), "ok", "8192"),
-        (findings.inotify(8192, 9000), "warning", "above 9000"),
-        (findings.inotify(None, 9000), "ok", "does not tell"),
+        (findings.inotify(8192, [watched(6001, of=6000)]), "ok", "6001 of 6001 shared"),
+        (findings.inotify(8192, [watched(7, of=90), watched(91, of=90)]), "ok", "98 of 182"),
+        (findings.inotify(8192, [watched(7, of=90)]), "ok", "hourly"),
+        (findings.inotify(8192, [watched(6144, of=8999)]), "warning", "to 12000"),
+        (findings.inotify(None, [watched(6144, of=8999)]), "ok", "does not tell"),
         (findings.clock(0.0, "1970"), "failed", "timedatectl"),
         (findings.clock(findings.RELEASED + 1, "now"), "ok", "now"),
         (findings.share(SHARE, 0.004), "ok", "listed in 4 ms"),

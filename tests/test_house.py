@@ -41,7 +41,8 @@ FOUNDATION = {
     "reload": {"config", "errors", "log"},
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
-    "config": {"__init__", "errors", "identity", "wire"},
+    "ignore": set[str](),
+    "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
 
 # Library -> the files that may import it.
@@ -52,6 +53,7 @@ IMPORTERS = {
     "paho": "hdpd/discovery/mqtt.py",
     "zeroconf": "hdpd/discovery/mdns.py",
     "jsonrpcserver": "hdpd/control/*.py",
+    "pathspec": "hdpd/ignore.py",
     "sdnotify": "hdpd/notify.py",
     "aioice": "hdpd/nat/stun_codec.py",
     "async_upnp_client": "hdpd/nat/upnp_child.py",
@@ -61,6 +63,7 @@ ONE_FILE_ONLY = ("paho", "zeroconf", "jsonrpcserver", "sdnotify")
 # The brain of each package.
 BRAIN = (
     "hdpd/errors.py",
+    "hdpd/ignore.py",
     "hdpd/identity/*.py",
     "hdpd/wire/*.py",
     "hdpd/link/demux.py",

@@ -23,8 +23,8 @@ CONFIGURATION = (manual.DOCS / "hdpd.toml").read_text()
 FLAGS = [flag for action in parser()._actions for flag in action.option_strings]
 # Of these the file shows examples, and no default is to be seen there.
 EXAMPLES = re.compile(
-    r"^# (topics|certificate|key|path|name|hidden|favourite|quota|\[\[shares\]\]|\[peers).*\n"
-    r"|^# \[\[limits\.schedule\]\](\n# \w+ = .*)*",
+    r"^# (topics|certificate|key|favourite|quota|\[peers).*\n"
+    r"|^# \[\[(?:shares|limits\.schedule)\]\]\n(?:# .*\n)+",
     re.MULTILINE,
 )
 SETTING = re.compile(r"^# (\w+ = .*|\[\w+\])$", re.MULTILINE)

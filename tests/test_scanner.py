@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -390,7 +391,7 @@ def test_an_empty_mount_point_is_away(
     look_at = presence.look_at
 
     def see_a_mount_point(place: Any, **options: Any) -> presence.Presence:
-        return presence.Presence(look_at(place, **options).device, mount_point=True)
+        return replace(look_at(place, **options), mount_point=True)
 
     monkeypatch.setattr("hdpd.shares.scanner.look_at", see_a_mount_point)
     index.scan()

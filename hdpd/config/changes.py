@@ -10,6 +10,7 @@ from hdpd.config.resolve import Config
 KEYS: Final = {
     "topics": "topics",
     "shares": "shares",
+    "ignore": "ignore",
     "download_dir": "download_dir",
     "state_dir": "state_dir",
     "log_level": "log_level",

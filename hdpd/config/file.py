@@ -23,6 +23,8 @@ class ShareSettings(msgspec.Struct, frozen=True):
     path: str
     name: str | None = None
     hidden: bool = False
+    ignore: list[str] = []
+    rescan: str = "auto"
 
 
 class NetworkSettings(msgspec.Struct, frozen=True):
@@ -90,6 +92,7 @@ class FileSettings(msgspec.Struct, frozen=True):
 
     topics: list[str] | None = None
     shares: list[ShareSettings] | None = None
+    ignore: list[str] | None = None
     download_dir: str | None = None
     state_dir: str | None = None
     log_level: LogLevel | None = None

@@ -44,6 +44,8 @@ DEFAULT_UPLOAD_SLOTS: Final = 4
 DEFAULT_MIN_FREE: Final = Reserve(bytes=1000**3)
 # Each holds an open file and a few MiB in flight.
 MAX_UPLOAD_SLOTS: Final = 256
+# What other programs have not finished, or made for themselves.
+DEFAULT_IGNORE: Final = ("*.part", "*.crdownload", "*~", "Thumbs.db", "@eaDir/", "lost+found/")
 
 Value = TypeVar("Value")
 
@@ -54,6 +56,7 @@ class Config:
 
     topics: tuple[str, ...] = field(repr=False)  # whoever knows the name of a topic may enter it
     shares: tuple[ShareConfig, ...]
+    ignore: tuple[str, ...]  # what is left out of all shares, as lines of a .gitignore
     download_dir: Path
     state_dir: Path
     mqtt_servers: tuple[MqttServer, ...]
@@ -95,6 +98,7 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
             return _Given(f"{path}: {key}", path.parent, value)
         return None
 
+    ignore: _Given[list[str]] | None = pick("", None, "ignore")
     state_dir = _directory(pick("--state-dir", flags.state_dir, "state_dir"), environ)
     state_dir = state_dir or directories.state(environ)
     download_dir = _directory(pick("--download-dir", flags.download_dir, "download_dir"), environ)
@@ -117,6 +121,7 @@ def resolve(flags: Arguments, environ: Mapping[str, str]) -> Config:
     return Config(
         topics=_topics(flags, layers),
         shares=_shares(flags, layers, environ),
+        ignore=_items(ignore, values.parse_pattern, DEFAULT_IGNORE),
         download_dir=download_dir or directories.downloads(environ, state_dir),
         state_dir=state_dir,
         mqtt_servers=_servers(mqtt_servers, values.parse_mqtt_server, DEFAULT_MQTT_SERVERS),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from hdpd.config.directories import Environment, resolve_path
 from hdpd.config.file import ShareSettings
-from hdpd.config.values import ShareConfig
+from hdpd.config.values import ShareConfig, parse_interval, parse_pattern
 from hdpd.errors import ConfigError, PathInvalid
 from hdpd.wire.paths import EntryName, text_from_bytes
 
@@ -27,7 +28,13 @@ def from_files(
     for path, share in tables:
         where = f"{path}: shares"
         directory = resolve_path(where, share.path, path.parent, environ)
-        found.append((where, _checked(where, share.name, directory, hidden=share.hidden)))
+        checked = _checked(where, share.name, directory)
+        try:
+            ignore = tuple(parse_pattern(line) for line in share.ignore)
+            rescan = parse_interval(share.rescan)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {checked.name}: {error}") from None
+        found.append((where, replace(checked, hidden=share.hidden, ignore=ignore, rescan=rescan)))
     return _distinct(found)
 
 
@@ -41,7 +48,7 @@ def _from_flag(flag: str, text: str, environ: Environment) -> ShareConfig:
     return _checked(flag, text_from_bytes(os.fsencode(name)), path)
 
 
-def _checked(where: str, name: str | None, path: Path, *, hidden: bool = False) -> ShareConfig:
+def _checked(where: str, name: str | None, path: Path) -> ShareConfig:
     if not path.exists():
         raise ConfigError(f"{where}: {path}: there is no such directory")
     if not path.is_dir():
@@ -53,7 +60,7 @@ def _checked(where: str, name: str | None, path: Path, *, hidden: bool = False) 
         if not name:
             raise ConfigError(f"{where}: {path} has no name of its own; write NAME={path}")
     try:
-        return ShareConfig(EntryName.from_text(name).text, path, hidden)
+        return ShareConfig(EntryName.from_text(name).text, path)
     except PathInvalid as error:
         raise ConfigError(f"{where}: {name!r} cannot be a share's name: {error}") from None
 

@@ -9,7 +9,7 @@ from hdpd.config.limits import KEYS, Span, Value, format_days, format_rate, form
 from hdpd.config.peer_rules import PeerRule
 from hdpd.config.resolve import Config
 from hdpd.config.sizes import exact_size
-from hdpd.config.values import MqttServer
+from hdpd.config.values import MqttServer, interval_text
 
 SECRET = "***"  # noqa: S105 # what stands in the place of a secret
 
@@ -21,6 +21,7 @@ def to_toml(config: Config) -> str:
             "",
             {
                 "topics": [SECRET] * len(config.topics),
+                "ignore": config.ignore,
                 "download_dir": config.download_dir,
                 "state_dir": config.state_dir,
                 "log_level": config.log_level,
@@ -62,7 +63,16 @@ def to_toml(config: Config) -> str:
     ]
     tables += [("[[limits.schedule]]", _span(span)) for span in config.limits.schedule]
     tables += [
-        ("[[shares]]", {"name": share.name, "path": share.path, "hidden": share.hidden})
+        (
+            "[[shares]]",
+            {
+                "name": share.name,
+                "path": share.path,
+                "hidden": share.hidden,
+                "ignore": share.ignore,
+                "rescan": interval_text(share.rescan),
+            },
+        )
         for share in config.shares
     ]
     return "\n".join(_table(header, content) for header, content in tables)

@@ -7,11 +7,14 @@ message and no `repr` shows a password.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+from hdpd.ignore import patterns_of
 
 MQTT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 MQTT_WEBSOCKET_PATH: Final = "/mqtt"
@@ -19,6 +22,10 @@ STUN_PORT: Final = 3478
 
 # sockaddr_un has room for 108 bytes with the closing NUL.
 MAX_UNIX_PATH_BYTES: Final = 107
+
+MIN_INTERVAL: Final = 60.0
+_INTERVALS: Final = {"auto": None, "never": math.inf}
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w-]*\w)?(\.[^\W_]([\w-]*\w)?)*\.?")
 
@@ -80,6 +87,8 @@ class ShareConfig:
     name: str
     path: Path
     hidden: bool = False
+    ignore: tuple[str, ...] = ()  # patterns, besides those for all shares
+    rescan: float | None = None  # seconds between looks for changes; None: as needed, inf: never
 
 
 def parse_port(port: int, lowest: int = 1) -> int:
@@ -176,3 +185,32 @@ def parse_control_address(text: str) -> ControlAddress:
             f"the path of a socket is at most {MAX_UNIX_PATH_BYTES} bytes long, {path} is longer"
         )
     return UnixAddress(path)
+
+
+def parse_pattern(text: str) -> str:
+    """A line as in a `.gitignore` file."""
+    patterns_of((text,))
+    return text
+
+
+def parse_interval(text: str) -> float | None:
+    """Seconds of `90s`, `15m`, `1h`, `7d`; infinity for `never`, None for `auto`."""
+    if text in _INTERVALS:
+        return _INTERVALS[text]
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
+    if match is None or (seconds := int(match[1]) * _UNITS[match[2]]) < MIN_INTERVAL:
+        raise ValueError(
+            f"{text!r} is not an interval; write auto, never, or a time of at least a minute, "
+            "such as 15m, 1h or 7d"
+        )
+    return float(seconds)
+
+
+def interval_text(seconds: float | None) -> str:
+    """An interval as `parse_interval` reads it."""
+    for text, value in _INTERVALS.items():
+        if value == seconds:
+            return text
+    assert seconds is not None, "it is among the above"
+    unit = next(unit for unit in reversed(_UNITS) if seconds % _UNITS[unit] == 0)
+    return f"{int(seconds) // _UNITS[unit]}{unit}"

@@ -227,7 +227,8 @@ class Name(Result):
 class ShareInfo(Result):
     """searchable: whether the search index is complete. skipped: unreadable entries, of which
     skipped_first says more about some. configured: it is in the configuration, and can only be
-    removed there.
+    removed there. watched: of how many of its directories the system tells changes at once; the
+    others are looked through at intervals.
     """
 
     name: str
@@ -240,6 +241,7 @@ class ShareInfo(Result):
     skipped: int
     skipped_first: list[str]
     scanned_at: float | None
+    watched: int
     error: str | None
     configured: bool
 

@@ -18,9 +18,9 @@ from hdpd.config import Config
 from hdpd.doctor import findings
 from hdpd.doctor.findings import Finding
 from hdpd.errors import HdpdError
+from hdpd.shares.inotify import max_watches
 
 LOOK_SECONDS: Final = 10.0
-MAX_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 BUFFER_BYTES: Final = 8 << 20  # what the endpoint asks for
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Doctor:
             *await _in_thread(lambda: list(_places(config)), [_stuck("directories")]),
             await _in_thread(_clock, _stuck("clock")),
             await _in_thread(_udp_buffers, _stuck("UDP buffers")),
-            findings.inotify(_max_watches(), sum(int(row["directories"]) for row in rows)),
+            findings.inotify(max_watches(), rows),
             *await asyncio.gather(*(self._share(row) for row in rows)),
             findings.topics(subject.topics()),
             *findings.discovery(subject.discovery()),
@@ -141,10 +141,3 @@ def _udp_buffers() -> Finding:
             # The kernel tells twice of what it granted: half is for its own bookkeeping.
             sizes.append(probe.getsockopt(socket.SOL_SOCKET, option) // 2)
     return findings.udp_buffers(*sizes)
-
-
-def _max_watches() -> int | None:
-    try:
-        return int(MAX_WATCHES.read_text())
-    except (OSError, ValueError):
-        return None

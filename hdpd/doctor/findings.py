@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,6 +17,8 @@ NO_BYTES: Final = 200 * MIB
 # Of UDP buffers: what a sender may have in flight in the time of a disk's hiccup, at 50 MB/s.
 ENOUGH_BUFFER_BYTES: Final = 1 * MIB
 SLOW_LISTING_SECONDS: Final = 1.0
+# Of the directories that a user may watch, those that hdpd does.
+WATCHES_PART: Final = 3 / 4
 # 2026-01-01: a clock that shows less was never set.
 RELEASED: Final = 1_767_225_600.0
 
@@ -52,17 +55,22 @@ def udp_buffers(receive: int, send: int) -> Finding:
     return Finding("UDP buffers", "ok", text)
 
 
-def inotify(limit: int | None, directories: int) -> Finding:
-    """Judges the number of directories that can be watched."""
+def inotify(limit: int | None, rows: Sequence[Mapping[str, Any]]) -> Finding:
+    """Judges how many directories of the shares are watched; `rows` are those of `shares.list`."""
     if limit is None:
         return Finding("inotify", "ok", "this machine does not tell its limits")
-    text = f"{limit} directories can be watched, {directories} are shared"
-    if limit < directories:
+    directories = sum(int(row["directories"]) + 1 for row in rows)
+    watched = sum(int(row["watched"]) for row in rows)
+    text = f"{watched} of {directories} shared directories are watched"
+    enough = math.ceil(directories / WATCHES_PART)
+    if limit < enough:
         advice = (
-            f"raise fs.inotify.max_user_watches above {directories} (1 kB of memory for each); "
-            "until then changes are seen at the next scan"
+            f"raise fs.inotify.max_user_watches to {enough} (1 kB of memory for each), so that "
+            "changes are seen at once and disks need not be looked through every hour"
         )
-        return Finding("inotify", "warning", text, advice)
+        return Finding("inotify", "warning", f"{text}, with {limit} allowed", advice)
+    if watched < directories and all(row["state"] == "ready" for row in rows):
+        text += "; the others are where the system does not tell changes, and looked through hourly"
     return Finding("inotify", "ok", text)
 
 

@@ -6,6 +6,11 @@ from typing import Literal
 
 import msgspec
 
+Reach = Literal["all", "changed", "named"]
+"""Which directories a scan reads: every one; those whose mtime, inode or ignore file changed; or
+certain ones. What is new is read in any case.
+"""
+
 
 class ShareJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The share to scan; `path` is the reversible text of its directory."""
@@ -13,6 +18,11 @@ class ShareJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     path: str
     hidden: bool
+    ignore: list[str] = []
+    reach: Reach = "all"
+    named: list[int] = []  # the directories for that reach
+    inotify: int = -1  # a file descriptor of the process: the directories that it sees are watched
+    watches: int = 0  # at most so many
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,17 +34,21 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far it is. `scanned` comes once, when the pass is complete; the last report is `done`,
-    `away` or `failed`, the latter two with a `message`.
+    """How far it is. `watching` tells new watches only. `scanned` comes once, when the pass is
+    complete; the last report is `done`, `away` or `failed`, the latter two with a `message`.
     """
 
-    phase: Literal["scanning", "scanned", "indexing", "done", "away", "failed"]
+    phase: Literal["scanning", "watching", "scanned", "indexing", "done", "away", "failed"]
     root: int = 0
     directories: int = 0
     files: int = 0
     bytes: int = 0
     skipped: int = 0
     reasons: list[str] = []
+    mount_point: bool = False
+    file_system: int = 0
+    watches: list[tuple[int, int]] = []  # watch descriptor, directory.id
+    unwatched: int = 0  # directories that this job saw and could not watch
     message: str = ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 
-from hdpd.errors import FileUnreadable, HdpdError
+from hdpd.errors import FileUnreadable, HdpdError, PathNotFound
 from hdpd.shares.cursors import PageCursor, TreeCursor
 from hdpd.shares.opening import Place, Root, open_directory, open_root, real_path
 from hdpd.shares.pages import Page, name_key, page_of
@@ -51,9 +51,12 @@ def _read(root: Root, below: bytes) -> Content:
     fd = open_directory(root, below)
     try:
         # Where the path is not the real one, a link is in it.
-        linked = path_below(root.real, real_path(fd)) != below
+        real = path_below(root.real, real_path(fd))
         room = MAX_PATH_BYTES - 2 * (MAX_NAME_BYTES + 1) - len(below)
-        return read_directory(root, fd, linked=linked, room=room)
+        above = root.ignoring_above(below if real is None else real)
+        if above is None:  # since it was opened
+            raise PathNotFound(f"there is no {text_from_bytes(below)!r} here")
+        return read_directory(root, fd, above, linked=real != below, room=room)
     except OSError as error:
         path = text_from_bytes(below)
         raise FileUnreadable(f"{path!r} cannot be read: {error.strerror}") from None

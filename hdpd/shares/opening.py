@@ -18,7 +18,9 @@ from types import TracebackType
 from typing import Self
 
 from hdpd.errors import FileUnreadable, HdpdError, NotADirectory, NotAFile, PathNotFound, ShareAway
-from hdpd.shares.paths import has_hidden_component, path_below
+from hdpd.ignore import NOTHING, Ignoring, patterns_of
+from hdpd.shares.ignorefile import BadIgnoreFile, read_ignore_file
+from hdpd.shares.paths import has_hidden_component, is_ours, path_below
 from hdpd.wire.fields import MAX_INTEGER
 from hdpd.wire.paths import text_from_bytes
 
@@ -34,6 +36,11 @@ def mtime_of(status: os.stat_result) -> int:
     if -MAX_INTEGER <= mtime <= MAX_INTEGER:
         return mtime
     return MAX_INTEGER if mtime > 0 else -MAX_INTEGER
+
+
+def inode_of(status: os.stat_result) -> int:
+    """The inode number, within what SQLite can hold."""
+    return status.st_ino & MAX_INTEGER
 
 
 def validator_of(status: os.stat_result) -> bytes:
@@ -123,10 +130,12 @@ class Outside(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a share is, and whether names with a leading dot are part of it."""
+    """Where a share is, whether names with a leading dot are part of it, and what is left out."""
 
     path: bytes
     hidden: bool = False
+    ignore: tuple[str, ...] | None = ()
+    """Patterns besides those of `.hdpignore` files; None: nothing is left out, not even by them."""
 
 
 class Root(_Descriptor):
@@ -136,11 +145,14 @@ class Root(_Descriptor):
         OSError: it is not there, or not a directory, or /proc is not mounted.
     """
 
-    __slots__ = ("hidden", "real")
+    __slots__ = ("_leaves_out", "hidden", "ignoring", "real")
 
     def __init__(self, place: Place) -> None:
         super().__init__(os.open(place.path, _FIND | os.O_DIRECTORY))
         self.hidden = place.hidden
+        self._leaves_out = place.ignore is not None
+        self.ignoring = NOTHING.adding(patterns_of(place.ignore)) if place.ignore else NOTHING
+        """What is left out in the share's directory, besides what its own file says."""
         try:
             self.real = real_path(self.fd)
         except OSError:
@@ -159,10 +171,44 @@ class Root(_Descriptor):
             below = path_below(self.real, real_path(fd))
             if below is None or (has_hidden_component(below) and not self.hidden):
                 raise Outside
-            return Node(fd, below, os.fstat(fd))
+            node = Node(fd, below, os.fstat(fd))
+            if self.leaves_out(below, is_directory=node.is_directory):
+                raise Outside
+            return node
         except BaseException:
             os.close(fd)
             raise
+
+    def leaves_out(self, below: bytes, *, is_directory: bool) -> bool:
+        """Whether patterns say that this is not shared; it need not be there."""
+        if not self._leaves_out or not below:
+            return False
+        directory, _, name = below.rpartition(b"/")
+        try:
+            above = self.ignoring_above(directory)
+            if above is None or is_ours(name):
+                return True
+            there = above.adding(read_ignore_file(directory, self.fd).patterns)
+        except BadIgnoreFile:
+            return True
+        return there.hides(text_from_bytes(name), is_directory=is_directory)
+
+    def ignoring_above(self, directory: bytes) -> Ignoring | None:
+        """What patterns from further up leave out in that directory, None where it is left out
+        itself.
+
+        Raises:
+            BadIgnoreFile: one of their files cannot be used.
+        """
+        current, path = self.ignoring, b""
+        for component in directory.split(b"/") if directory else ():
+            name = text_from_bytes(component)
+            current = current.adding(read_ignore_file(path, self.fd).patterns)
+            if current.hides(name, is_directory=True):
+                return None
+            current = current.below(name)
+            path = path + b"/" + component if path else component
+        return current
 
 
 def real_path(fd: int) -> bytes:
@@ -219,11 +265,16 @@ def _find(root: Root, below: bytes) -> Node:
     if has_hidden_component(below) and not root.hidden:
         raise _not_found(below)
     try:
-        return root.find(below)
+        node = root.find(below)
     except Outside:
         raise _not_found(below) from None
     except OSError as error:
         raise _refusal(error, below) from None
+    # Where links lead elsewhere, their names count too.
+    if node.below != below and root.leaves_out(below, is_directory=node.is_directory):
+        node.close()
+        raise _not_found(below)
+    return node
 
 
 def _refusal(error: OSError, below: bytes) -> HdpdError:

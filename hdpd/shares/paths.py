@@ -18,3 +18,10 @@ def path_below(root: bytes, real: bytes) -> bytes | None:
         return b""
     prefix = root if root.endswith(b"/") else root + b"/"
     return real[len(prefix) :] if real.startswith(prefix) else None
+
+
+def is_ours(name: bytes) -> bool:
+    """Whether a name is one of hdpd's own files in a share, which nobody else has a use for: ignore
+    patterns, and downloads that are not complete.
+    """
+    return name == b".hdpignore" or (name.startswith(b".hdpd-") and name.endswith(b".part"))

@@ -8,25 +8,39 @@ half of the event loop's speed, and because it can be given up when a file syste
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from hdpd.database import DatabaseError, write_transaction
 from hdpd.errors import ShareAway
 from hdpd.shares.jobs import Job, Report, ShareJob, job_from_line, to_line
-from hdpd.shares.opening import Place, Root, mtime_of
-from hdpd.shares.presence import look_at
-from hdpd.shares.scan import Scan, Tally
+from hdpd.shares.opening import Place, Root
+from hdpd.shares.presence import Presence, look_at
+from hdpd.shares.scan import Scan, Tally, no_watch
 from hdpd.shares.upkeep import make_searchable, renew_search_tables, sweep
+from hdpd.shares.watcher import Watcher, oldest_worth
 from hdpd.shares.writer import Directory, IndexWriter, take_ids
 from hdpd.wire.paths import bytes_from_text
 
 NICENESS = 19  # the lowest; it also gives the lowest best-effort priority to its disk accesses
+NICENESS_WHEN_NAMED = 5  # few directories, which somebody waits for
 REPORT_SECONDS = 0.5
+WATCHES_IN_REPORT = 5000  # of some 20 bytes: well below the longest line
+
+
+class Before(NamedTuple):
+    """The outcome of the last complete scan of a share."""
+
+    mount_point: bool
+    file_system: int
+    directories: int
+    skipped: int
 
 
 class Scanner:
@@ -37,6 +51,8 @@ class Scanner:
         self._send = send
         self._root = 0
         self._last_report = 0.0
+        self._watcher: Watcher | None = None
+        self._presence: Presence | None = None
 
     def run(self) -> None:
         """Does it.
@@ -59,23 +75,50 @@ class Scanner:
             writer.close()
 
     def _scan(self, writer: IndexWriter, share: ShareJob) -> Tally:
-        top, was_mount_point = begin_share(writer, share)
+        top, before = begin_share(writer, share)
         self._root = top.id
-        place = Place(bytes_from_text(share.path), share.hidden)
-        presence = look_at(place, was_mount_point=was_mount_point)
+        place = Place(bytes_from_text(share.path), share.hidden, tuple(share.ignore))
+        self._presence = look_at(
+            place,
+            was_mount_point=before.mount_point,
+            held_files_on=(before.file_system or None) if top.files else None,
+        )
+        if share.inotify >= 0:
+            oldest = None if share.reach == "named" else oldest_worth(writer, share.watches)
+            self._watcher = Watcher(share.inotify, share.watches, oldest)
         with Root(place) as root:
-            top.mtime = mtime_of(os.fstat(root.fd))
-            writer.touch(top)
             self._report("scanning", Tally())
-            scan = Scan(root, top, writer, lambda tally: self._progress("scanning", tally))
+            scan = Scan(
+                root,
+                top,
+                writer,
+                lambda tally: self._progress("scanning", tally),
+                reach=share.reach,
+                named=share.named,
+                watch=self._watcher.watch if self._watcher else no_watch,
+            )
             scan.run()
-        finish_share(writer, share, scan.tally, mount_point=presence.mount_point)
-        self._report("scanned", scan.tally)
-        return scan.tally
+        tally = scan.tally
+        if share.reach != "all":
+            tally.skipped, tally.reasons = before.skipped, []
+            tally.files, tally.bytes = top.files, top.size
+        if share.reach == "named":
+            changed = scan.tree_changed
+            tally.directories = writer.count_below(top) if changed else before.directories
+        finish_share(writer, share, tally, self._presence)
+        self._tell_watches()
+        self._report("scanned", tally)
+        return tally
 
     def _progress(self, phase: str, tally: Tally) -> None:
+        self._tell_watches()
         if time.monotonic() - self._last_report >= REPORT_SECONDS:
             self._report(phase, tally)
+
+    def _tell_watches(self) -> None:
+        found = self._watcher.take() if self._watcher else []
+        for start in range(0, len(found), WATCHES_IN_REPORT):
+            self._send(Report("watching", watches=found[start : start + WATCHES_IN_REPORT]))
 
     def _report(self, phase: str, tally: Tally) -> None:
         self._last_report = time.monotonic()
@@ -88,20 +131,26 @@ class Scanner:
                 tally.bytes,
                 tally.skipped,
                 tally.reasons,
+                mount_point=self._presence.mount_point if self._presence else False,
+                file_system=self._presence.file_system if self._presence else 0,
+                unwatched=self._watcher.unwatched if self._watcher else 0,
             )
         )
 
 
-def begin_share(writer: IndexWriter, share: ShareJob) -> tuple[Directory, bool]:
+def begin_share(writer: IndexWriter, share: ShareJob) -> tuple[Directory, Before]:
     """The share's root in the index, made anew when the share is new or became another one; and
-    whether it was a mount point at its last complete scan.
+    what its last complete scan found.
     """
+    described = (share.path, share.hidden, json.dumps(share.ignore))
     with write_transaction(writer.connection) as transaction:
         row = transaction.one(
-            "SELECT path, hidden, root, mount_point FROM share WHERE name=?", (share.name,)
+            "SELECT path, hidden, ignore, root, mount_point, file_system, directories, skipped "
+            "FROM share WHERE name=?",
+            (share.name,),
         )
-        if row is not None and row[:2] != (share.path, share.hidden):
-            transaction.execute("UPDATE directory SET parent=NULL WHERE id=?", (row[2],))
+        if row is not None and row[:3] != described:
+            transaction.execute("UPDATE directory SET parent=NULL WHERE id=?", (row[3],))
             row = None
         if row is None:
             id_ = take_ids(transaction, "last_directory", 1)
@@ -111,24 +160,27 @@ def begin_share(writer: IndexWriter, share: ShareJob) -> tuple[Directory, bool]:
                 (id_, share.name),
             )
             transaction.execute(
-                "INSERT OR REPLACE INTO share (name, path, hidden, root) VALUES (?, ?, ?, ?)",
-                (share.name, share.path, share.hidden, id_),
+                "INSERT OR REPLACE INTO share (name, path, hidden, ignore, root) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (share.name, *described, id_),
             )
-            row = (share.path, share.hidden, id_, 0)
-        root_id, was_mount_point = row[2:]
-        columns = transaction.one(
-            "SELECT mtime, scanned, size, files FROM directory WHERE id=?", (root_id,)
-        )
-    assert columns is not None, "a share's root directory is deleted only together with the share"
-    return Directory.stored(root_id, None, share.name, *columns), bool(was_mount_point)
+            row = (*described, id_, False, 0, 0, 0)
+    top = writer.directory(row[3])
+    assert top is not None, "a share's root directory is deleted only together with the share"
+    return top, Before(bool(row[4]), *row[5:])
 
 
-def finish_share(writer: IndexWriter, share: ShareJob, tally: Tally, *, mount_point: bool) -> None:
+def finish_share(writer: IndexWriter, share: ShareJob, tally: Tally, presence: Presence) -> None:
     """Records the outcome of a complete scan."""
+    now = time.time()
     with write_transaction(writer.connection) as transaction:
         transaction.execute(
-            "UPDATE share SET mount_point=?, skipped=?, directories=?, scanned_at=? WHERE name=?",
-            (mount_point, tally.skipped, tally.directories, time.time(), share.name),
+            "UPDATE share SET mount_point=?, file_system=?, skipped=?, directories=?, "
+            "scanned_at=?, read_at=iif(?, ?, read_at) WHERE name=?",
+            (
+                *(presence.mount_point, presence.file_system, tally.skipped, tally.directories),
+                *(now, share.reach == "all", now, share.name),
+            ),
         )
 
 
@@ -156,12 +208,13 @@ def _end_with_parent() -> None:
 
 def main() -> int:
     """Runs the job that standard input holds; the exit status is 0 whenever a report tells all."""
-    os.nice(NICENESS)
     gc.disable()  # rows make no cycles, and looking for some would take a tenth of the time
     line = sys.stdin.buffer.readline()
     if not line:  # hdpd ended before it could say what to do
         return 0
     job = job_from_line(line)
+    named = job.share is not None and job.share.reach == "named"
+    os.nice(NICENESS_WHEN_NAMED if named else NICENESS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         Scanner(job, _send).run()

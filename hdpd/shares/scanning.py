@@ -37,6 +37,7 @@ async def run_scanner(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=_environment(),
+            pass_fds=[job.share.inotify] if job.share and job.share.inotify >= 0 else [],
             limit=MAX_LINE_BYTES,
         )
     except OSError as error:

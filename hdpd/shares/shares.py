@@ -10,12 +10,14 @@ from pathlib import Path
 
 from hdpd.config import ShareConfig
 from hdpd.database import Database, set_aside
-from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareNotFound, StartError
+from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareAway, ShareNotFound, StartError
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
 from hdpd.shares.blocking import BlockingCalls
+from hdpd.shares.inotify import max_watches
 from hdpd.shares.jobs import Job
 from hdpd.shares.listing import Lister, Listing
+from hdpd.shares.mounts import MountWatch
 from hdpd.shares.naming import require_directory, require_free, share_name, share_path
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.shares.scanning import run_scanner
@@ -48,14 +50,21 @@ class Shares:
         state: Database,
         configured: tuple[ShareConfig, ...],
         emit: Callable[[str, Json], None],
+        ignore: tuple[str, ...] = (),
     ) -> None:
         self._index = Database(database_path, "index")
         self._state = state
         self._configured = configured
+        self._ignore = ignore  # in all shares
         self._shares: dict[str, Share] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._cleaner: asyncio.Task[None] | None = None
-        self._surroundings = Surroundings(database_path, emit, {}, [])
+        # Other programs of this user want to watch something, too.
+        limit = 3 * (max_watches() or 0) // 4
+        self._surroundings = Surroundings(
+            database_path, emit, {}, [], lambda: len(self._shares), limit
+        )
+        self._mounts: MountWatch | None = None
         self._lister = Lister(self._index, self._shares)
         self._searcher = Searcher(self._index)
         self.ready = False
@@ -67,17 +76,29 @@ class Shares:
         Raises:
             StartError: the index can be neither opened nor made anew.
         """
+        self._loop = asyncio.get_running_loop()
         await self._open_index()
         indexed = await self._index.read(read_indexed)
-        places = {name: (place, True) for name, place in _places(self._configured).items()}
+        places = {name: (place, True) for name, place in self._places().items()}
         for name, path in await self._state.read(read_added):
             if name in places:
                 LOG.warning("the share %r of the configuration hides an added one", name)
-            places.setdefault(name, (Place(path), False))
+            places.setdefault(name, (self._place(path), False))
         for name, (place, configured) in places.items():
             self._add(name, place, configured=configured, indexed=indexed.pop((name, place), None))
         self._forget([rest.root for rest in indexed.values()])
+        self._watch_mounts()
         self.ready = True
+
+    def _watch_mounts(self) -> None:
+        def look() -> None:
+            for share in self._shares.values():
+                share.mounts_changed()
+
+        try:
+            self._mounts = MountWatch(look)
+        except OSError as error:  # then a share comes back within some seconds
+            LOG.warning("mounts cannot be watched: %s", error.strerror)
 
     async def _open_index(self) -> None:
         try:
@@ -100,6 +121,8 @@ class Shares:
     async def close(self) -> None:
         """Ends the scanners and closes the index; what they have found so far is kept."""
         self.ready = False
+        if self._mounts is not None:
+            self._mounts.close()
         tasks = [*self._keepers.values(), *filter(None, [self._cleaner])]
         for task in tasks:
             task.cancel()
@@ -107,6 +130,19 @@ class Shares:
         await self._index.close()
 
     # The set of shares
+
+    def _place(self, path: bytes) -> Place:
+        return Place(path, ignore=self._ignore)
+
+    def _rescan(self, name: str) -> float | None:
+        rescans = {share.name: share.rescan for share in self._configured}
+        return rescans.get(name)
+
+    def _places(self) -> dict[str, Place]:
+        return {
+            share.name: Place(os.fsencode(share.path), share.hidden, (*self._ignore, *share.ignore))
+            for share in self._configured
+        }
 
     def list(self) -> list[Json]:
         """As `shares.list`, by name."""
@@ -127,7 +163,7 @@ class Shares:
         require_free(name, raw, self._shares)
         await BlockingCalls(name).run(lambda: require_directory(raw), ANSWER_SECONDS)
         require_free(name, raw, self._shares)  # nobody else came first meanwhile
-        self._add(name, Place(raw), configured=False, indexed=None)
+        self._add(name, self._place(raw), configured=False, indexed=None)
 
         await self._state.write(lambda transaction: store_added(transaction, name, raw))
         return name
@@ -145,19 +181,24 @@ class Shares:
         await self._drop(share)
         await self._state.write(lambda transaction: delete_added(transaction, name))
 
-    async def configure(self, configured: tuple[ShareConfig, ...]) -> None:
+    async def configure(
+        self, configured: tuple[ShareConfig, ...], ignore: tuple[str, ...] = ()
+    ) -> None:
         """Takes over the shares of a new configuration. As at the start, one of the configuration
-        hides an added one of the same name; those that stay as they are notice nothing.
+        hides an added one of the same name; those that stay as they are notice nothing. Where other
+        things are to be left out, nothing that the index holds is shown until it is read anew.
         """
-        self._configured = configured
-        wanted = _places(configured)
-        added = {name: Place(path) for name, path in await self._state.read(read_added)}
+        self._configured, self._ignore = configured, ignore
+        wanted = self._places()
+        added = {name: self._place(path) for name, path in await self._state.read(read_added)}
         for share in list(self._shares.values()):
             stays = wanted.get(share.name) if share.configured else added.get(share.name)
             if stays != share.place or (not share.configured and share.name in wanted):
                 await self._drop(share)
         for name, place in {**added, **wanted}.items():
-            if name not in self._shares:
+            if name in self._shares:
+                self._shares[name].set_rescan(self._rescan(name))
+            else:
                 self._add(name, place, configured=name in wanted, indexed=None)
 
     async def _drop(self, share: Share) -> None:
@@ -187,6 +228,7 @@ class Shares:
             name,
             place,
             configured=configured,
+            rescan=self._rescan(name),
             indexed=indexed or NOT_INDEXED,
             surroundings=self._surroundings,
         )
@@ -226,7 +268,11 @@ class Shares:
         if share is None:
             raise PathNotFound(f"there is no share {path.share.text!r} here")
         share.require_present()
-        return open_file(share.place, path.below_share)
+        try:
+            return open_file(share.place, path.below_share)
+        except ShareAway:
+            self._loop.call_soon_threadsafe(share.look_again)
+            raise
 
     async def list_files(
         self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
@@ -292,10 +338,6 @@ class Shares:
             await stream.send_message({"end": True, "truncated": await search}, end=True)
         finally:
             search.cancel()
-
-
-def _places(configured: Iterable[ShareConfig]) -> dict[str, Place]:
-    return {share.name: Place(os.fsencode(share.path), share.hidden) for share in configured}
 
 
 async def _always() -> bool:

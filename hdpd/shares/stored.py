@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from hdpd.database import Transaction
@@ -20,12 +21,13 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
         (FOLDING,),
     ) == (1,)
     found = {}
-    for name, path, hidden, *columns, scanned_at in index.execute(
-        "SELECT share.name, path, hidden, root, mount_point, files, directories, size, skipped, "
-        "scanned_at FROM share JOIN directory ON directory.id=root"
+    for name, path, hidden, ignore, *columns, scanned_at in index.execute(
+        "SELECT share.name, path, hidden, ignore, root, mount_point, files, directories, size, "
+        "skipped, file_system, read_at, scanned_at FROM share JOIN directory ON directory.id=root"
     ):
-        root, mount_point, files, directories, size, skipped = columns
-        found[name, Place(bytes_from_text(path), bool(hidden))] = Indexed(
+        root, mount_point, files, directories, size, skipped, file_system, read_at = columns
+        patterns = tuple(json.loads(ignore))
+        found[name, Place(bytes_from_text(path), bool(hidden), patterns)] = Indexed(
             root=root,
             mount_point=bool(mount_point),
             files=files,
@@ -33,6 +35,8 @@ def read_indexed(index: Transaction) -> dict[tuple[str, Place], Indexed]:
             bytes=size,
             skipped=skipped,
             scanned_at=scanned_at,
+            file_system=file_system,
+            read_at=read_at,
             searchable=scanned_at is not None and is_complete,
         )
     return found

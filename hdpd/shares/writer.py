@@ -11,7 +11,7 @@ import itertools
 import time
 from pathlib import Path
 
-from hdpd.database import Transaction, open_connection, write_transaction
+from hdpd.database import Row, Transaction, open_connection, write_transaction
 from hdpd.shares.fold import fold
 
 BATCH_ROWS = 10_000  # a transaction of about 50 ms, and 2 MB while it is gathered
@@ -19,29 +19,39 @@ BATCH_SECONDS = 0.5  # what was found becomes visible at least so often
 _CHECKPOINT_PAGES = 8000  # 32 MB of write-ahead log: each checkpoint waits for the disk
 
 
+# What `scanned` says of a directory.
+UNREAD = 0
+READ = 1  # so soon after a change that another one need not have moved its mtime
+SETTLED = 2
+
+COLUMNS = "id, name, mtime, inode, mark, scanned, size, files"
+"""Of a directory, in the order in which `Directory.stored` takes them."""
+
+
 class Directory:
     """A row of the table `directory`; its id is 0 until it is stored."""
 
-    __slots__ = ("files", "id", "mtime", "name", "parent", "scanned", "size")
+    __slots__ = ("files", "id", "inode", "mark", "mtime", "name", "parent", "scanned", "size")
 
-    def __init__(self, parent: Directory | None, name: str, mtime: int) -> None:
+    def __init__(self, parent: Directory | None, name: str, mtime: int, inode: int = 0) -> None:
         self.parent = parent
         self.name = name
         self.mtime = mtime
+        self.inode = inode
+        self.mark = 0
         self.id = 0
-        self.scanned = False
+        self.scanned = UNREAD
         self.size = 0
         self.files = 0
 
     @classmethod
-    def stored(
-        cls, id_: int, parent: Directory | None, name: str, mtime: int, *totals: int
-    ) -> Directory:
-        """A row that the table has already; `totals` are its columns scanned, size and files."""
-        directory = cls(parent, name, mtime)
+    def stored(cls, parent: Directory | None, row: Row) -> Directory:
+        """The row that the table has already, by its COLUMNS."""
+        id_, name, mtime, inode, mark, scanned, size, files = row
+        directory = cls(parent, name, mtime, inode)
         directory.id = id_
-        scanned, directory.size, directory.files = totals
-        directory.scanned = bool(scanned)
+        directory.mark, directory.scanned = mark, scanned
+        directory.size, directory.files = size, files
         return directory
 
 
@@ -59,7 +69,8 @@ class IndexWriter:
     def _clear(self) -> None:
         self._new_directories: list[Directory] = []
         self._touched: list[Directory] = []
-        self._lost_directories: list[int] = []
+        self._lost_directories: set[int] = set()
+        self._moved: dict[int, Directory] = {}
         self._new_files: list[tuple[Directory, list[FileRow]]] = []
         self._changed_files: list[tuple[int, int, int]] = []
         self._lost_files: list[tuple[int, str]] = []
@@ -72,10 +83,61 @@ class IndexWriter:
     def children(self, parent: Directory) -> dict[str, Directory]:
         """The stored directories in a directory, by name."""
         rows = self.connection.execute(
-            "SELECT id, name, mtime, scanned, size, files FROM directory WHERE parent=?",
+            f"SELECT {COLUMNS} FROM directory WHERE parent=?",  # noqa: S608
             (parent.id,),
         )
-        return {name: Directory.stored(id_, parent, name, *rest) for id_, name, *rest in rows}
+        return {row[1]: Directory.stored(parent, row) for row in rows}
+
+    def directory(self, id_: int, parent: Directory | None = None) -> Directory | None:
+        """The stored directory with that id."""
+        rows = self.connection.execute(
+            f"SELECT {COLUMNS} FROM directory WHERE id=?",  # noqa: S608
+            (id_,),
+        )
+        return next((Directory.stored(parent, row) for row in rows), None)
+
+    def with_inode(self, inode: int, mtime: int) -> list[Directory]:
+        """The stored directories that may be the one with that inode and mtime."""
+        rows = self.connection.execute(
+            f"SELECT {COLUMNS} FROM directory WHERE inode=? AND mtime=?",  # noqa: S608
+            (inode, mtime),
+        )
+        return [Directory.stored(None, row) for row in rows]
+
+    def way_to(self, id_: int) -> list[tuple[int, str]] | None:
+        """Ids and names of the directories from a share's own one to this one, None when it is
+        no longer part of any share.
+        """
+        way: list[tuple[int, str]] = []
+        while id_:
+            if id_ in self._lost_directories:
+                return None
+            row = self.connection.execute("SELECT parent, name FROM directory WHERE id=?", (id_,))
+            parent, name = next(iter(row), (None, ""))
+            if parent is None:
+                return None
+            way.append((id_, name))
+            id_ = parent
+        way.reverse()
+        return way
+
+    def count_below(self, directory: Directory) -> int:
+        """The number of stored directories below a directory."""
+        rows = self.connection.execute(
+            "WITH RECURSIVE below (id) AS (VALUES (?) UNION ALL SELECT directory.id "
+            "FROM directory JOIN below ON parent=below.id) SELECT count(*)-1 FROM below",
+            (directory.id,),
+        )
+        (count,) = next(iter(rows))
+        return int(count)
+
+    def totals(self, directory: Directory) -> tuple[int, int]:
+        """Size and number of the stored files in a directory, not of those further down."""
+        rows = self.connection.execute(
+            "SELECT coalesce(sum(size), 0), count(*) FROM file WHERE directory=?", (directory.id,)
+        )
+        size, files = next(iter(rows))
+        return size, files
 
     def files(self, directory: Directory) -> dict[str, tuple[int, int, int]]:
         """The stored files in a directory: id, size and mtime by name."""
@@ -96,8 +158,15 @@ class IndexWriter:
             self._rows += 1
 
     def lose_directory(self, directory: Directory) -> None:
-        """It is no longer there, nor is what was below it."""
-        self._lost_directories.append(directory.id)
+        """It is no longer there, nor is what was below it; one that was moved is elsewhere."""
+        if directory.id not in self._moved:
+            self._lost_directories.add(directory.id)
+            self._rows += 1
+
+    def move_directory(self, directory: Directory) -> None:
+        """It has another parent or name now; what is below it is as it was."""
+        self._lost_directories.discard(directory.id)
+        self._moved[directory.id] = directory
         self._rows += 1
 
     def add_files(self, directory: Directory, rows: list[FileRow]) -> None:
@@ -129,17 +198,19 @@ class IndexWriter:
             directory.id = next_id
             next_id += 1
         transaction.executemany(
-            "INSERT INTO directory (id, parent, name, mtime, scanned, size, files) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO directory (parent, {COLUMNS}) "  # noqa: S608
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (d.id, d.parent.id if d.parent else 0, d.name, d.mtime, d.scanned, d.size, d.files)
+                (_parent_id(d), d.id, d.name, d.mtime, d.inode, d.mark, d.scanned, d.size, d.files)
                 for d in self._new_directories
             ),
         )
         transaction.executemany(
-            "UPDATE directory SET mtime=?, scanned=?, size=?, files=? WHERE id=?",
-            ((d.mtime, d.scanned, d.size, d.files, d.id) for d in self._touched),
+            "UPDATE directory SET mtime=?, inode=?, mark=?, scanned=?, size=?, files=? WHERE id=?",
+            ((d.mtime, d.inode, d.mark, d.scanned, d.size, d.files, d.id) for d in self._touched),
         )
+        for directory in self._moved.values():
+            rename_directory(transaction, directory.id, _parent_id(directory), directory.name)
         transaction.executemany(
             "UPDATE directory SET parent=NULL WHERE id=?",
             ((id_,) for id_ in self._lost_directories),
@@ -165,6 +236,28 @@ def take_ids(transaction: Transaction, counter: str, count: int) -> int:
     (last,) = transaction.one(f"SELECT {counter} FROM state") or (0,)  # noqa: S608
     transaction.execute(f"UPDATE state SET {counter}={counter}+?", (count,))  # noqa: S608
     return int(last) + 1
+
+
+def _parent_id(directory: Directory) -> int:
+    return directory.parent.id if directory.parent else 0
+
+
+def rename_directory(transaction: Transaction, id_: int, parent: int, name: str) -> None:
+    """Gives a directory another parent and name, in the search table too."""
+    row = transaction.one(
+        "SELECT name, id<=searchable_directory FROM directory, state WHERE id=?", (id_,)
+    )
+    assert row is not None, "only the sweep deletes directories, and it comes later"
+    old_name, is_searchable = row
+    if is_searchable and fold(old_name) != fold(name):
+        transaction.execute(
+            "INSERT INTO directory_search (directory_search, rowid, name) VALUES ('delete', ?, ?)",
+            (id_, fold(old_name)),
+        )
+        transaction.execute(
+            "INSERT INTO directory_search (rowid, name) VALUES (?, ?)", (id_, fold(name))
+        )
+    transaction.execute("UPDATE directory SET parent=?, name=? WHERE id=?", (parent, name, id_))
 
 
 def delete_files(transaction: Transaction, files: list[tuple[int, str]]) -> None:

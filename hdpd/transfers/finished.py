@@ -20,7 +20,7 @@ class FinishedFiles:
 
     def __init__(self, database: Database, download_dir: Path) -> None:
         self._database = database
-        self._place = Place(os.fsencode(download_dir), hidden=True)
+        self._place = Place(os.fsencode(download_dir), hidden=True, ignore=None)
 
     async def check(self, path: RemotePath) -> None:
         """Raises PathNotFound unless a finished download is at `path` below the directory."""
