@@ -89,8 +89,10 @@ class Daemon:
         self.socket = self.state / "sock"
         self.log_path = self.root / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        # Compiled modules are kept: compiling hdpd takes longer than all else of its start.
+        foreign = ("HDP", "XDG_", "PYTHONDONTWRITEBYTECODE")
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("HDP", "XDG_"))},
+            **{k: v for k, v in os.environ.items() if not k.startswith(foreign)},
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
 
