@@ -302,7 +302,7 @@ def test_only_mounts_around_a_share_concern_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "mountinfo"
-    monkeypatch.setattr(mounts, "MOUNTS", table)
+    monkeypatch.setattr(mounts, "MOUNTINFO", table)
     ours = rb"30 1 8:1 / /mnt/my\040disk rw - ext4 /dev/sdb rw"
     others = rb"31 1 8:2 / /mnt/my\040disk2 rw - ext4 /dev/sdc rw"
     above = b"1 0 8:0 / / rw - ext4 /dev/sda rw"
@@ -319,7 +319,7 @@ def test_some_file_systems_do_not_tell_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, tells: bool
 ) -> None:
     table = tmp_path / "mountinfo"
-    monkeypatch.setattr(mounts, "MOUNTS", table)
+    monkeypatch.setattr(mounts, "MOUNTINFO", table)
     table.write_bytes(b"30 1 8:1 / /mnt rw shared:1 - " + kind + b" source rw\n")
     assert mounts.tells_changes(os.makedev(8, 1)) is tells
     assert mounts.tells_changes(os.makedev(0, 99))

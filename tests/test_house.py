@@ -42,6 +42,7 @@ FOUNDATION = {
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
     "ignore": set[str](),
+    "mountinfo": set[str](),
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
 
@@ -64,6 +65,7 @@ ONE_FILE_ONLY = ("paho", "zeroconf", "jsonrpcserver", "sdnotify")
 BRAIN = (
     "hdpd/errors.py",
     "hdpd/ignore.py",
+    "hdpd/mountinfo.py",
     "hdpd/identity/*.py",
     "hdpd/wire/*.py",
     "hdpd/link/demux.py",
@@ -95,7 +97,6 @@ BRAIN = (
     "hdpd/shares/pages.py",
     "hdpd/shares/paths.py",
     "hdpd/shares/query.py",
-    "hdpd/transfers/mounts.py",
     "hdpd/transfers/ranges.py",
     "hdpd/transfers/queue.py",
     "hdpd/transfers/quotas.py",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdpd.config.sizes import Reserve, exact_size, parse_reserve, parse_size, shown_size
-from hdpd.transfers.mounts import Mount, mount_of, parse_mounts
+from hdpd.mountinfo import Mount, mount_of, parse_mounts
 from hdpd.transfers.space import Room, first_without_room
 
 GB = 1000**3

@@ -14,17 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hdpd.errors import DiskSilent, StorageError
+from hdpd.mountinfo import MOUNTINFO, Mount, mount_of, parse_mounts
 from hdpd.transfers.disk import Disk, Worker
 from hdpd.transfers.filesystem import free_room
 from hdpd.transfers.finisher import Finisher
-from hdpd.transfers.mounts import Mount, mount_of, parse_mounts
 from hdpd.transfers.records import Download
 from hdpd.transfers.space import Room
 from hdpd.transfers.store import Store
 
 SILENT_SECONDS = 10.0  # what waits then goes on when the disk has spun up after all
 MOUNTS_SECONDS = 1.0  # the list of mounts is read again after so long
-MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 class Volume:
@@ -97,7 +96,6 @@ class Volumes:
         """The volume that the download is written to."""
         now = time.monotonic()
         if now - self._read_at >= MOUNTS_SECONDS:
-            # Made up by the kernel in memory; no disk is asked.
             self._mounts, self._read_at = parse_mounts(MOUNTINFO.read_bytes()), now
         real = os.fsencode(self._real)
         mount = mount_of(b"/".join((real, *download.base)), self._mounts)

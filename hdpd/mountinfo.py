@@ -1,4 +1,4 @@
-"""Which file system a path lies on, told from the kernel's list of mounts. Pure.
+"""The kernel's list of mounts: which file systems there are, and which one a path lies on. Pure.
 
 Asking the path itself (`stat`) would hang when it lies on a network mount that has died.
 """
@@ -8,29 +8,39 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+"""The list, made up by the kernel in memory (proc_pid_mountinfo(5)); no disk is asked for it."""
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mounted file system: its directory, and its device number as the kernel writes it."""
+    """A mounted file system: its directory, its device number as the kernel writes it, its kind,
+    and the line as a whole, which is another one when it was mounted anew.
+    """
 
     point: bytes
     device: bytes
+    kind: str = ""
+    line: bytes = b""
 
 
 ROOT = Mount(b"/", b"")
 
 
 def parse_mounts(mountinfo: bytes) -> list[Mount]:
-    """The lines of /proc/self/mountinfo, in their order; lines of another form are left out."""
+    """The lines of MOUNTINFO, in their order; lines of another form are left out."""
     mounts = []
     for line in mountinfo.splitlines():
-        words = line.split(b" ")
+        mount, _, file_system = line.partition(b" - ")
+        words = mount.split(b" ")
         if len(words) > 4:  # id, parent, major:minor, root, mount point, ...
             point = _ESCAPE.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), words[4])
-            mounts.append(Mount(point, words[2]))
+            kind = file_system.partition(b" ")[0].decode(errors="replace")
+            mounts.append(Mount(point, words[2], kind, line))
     return mounts
 
 
