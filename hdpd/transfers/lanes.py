@@ -88,11 +88,8 @@ class Lanes(Generic[L]):
 
     def close(self) -> None:
         """Lets what was opened go; waits for nothing."""
-        if self._watching is not None:
+        if self._watching is not None:  # else nothing is open
             self._watching.cancel()
-        for lane in self._more:
-            lane.close()
-        self._more.clear()
 
     async def _watch(self) -> None:
         """While there is something to read, and a little longer."""
