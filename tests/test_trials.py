@@ -43,9 +43,24 @@ def test_on_a_lossy_line_all_are_soon_in_use() -> None:
     assert trials.lanes == MAX_LANES
 
 
+def test_the_slow_start_of_new_ones_is_no_measure_for_the_next_trial() -> None:
+    trials = Trials()
+    seen: list[int] = []
+
+    def bursting(lanes: int) -> float:
+        is_new = seen[-3:] != [lanes] * 3
+        return 2400 * KB if lanes > 1 and is_new else lossy(lanes)
+
+    for number in range(30):
+        trials.step(number / 2, int(bursting(trials.lanes) / 2), ROUND_TRIP)
+        seen.append(trials.lanes)
+    assert list(dict.fromkeys(seen)) == [1, 3, 8]
+    assert seen[-1] == MAX_LANES
+
+
 def test_on_a_clean_line_one_stays_after_a_short_trial() -> None:
     trials = Trials()
-    seen = run(trials, clean, 0, FIRST_PAUSE_S)
+    seen = run(trials, clean, 0, 2 * FIRST_PAUSE_S)
     assert seen[-1] == 1
     assert 0 < seen.count(3) < 10
     assert 8 not in seen
@@ -57,7 +72,7 @@ def test_trials_in_vain_become_rare() -> None:
     began = [n for n, (a, b) in enumerate(itertools.pairwise(seen)) if a < b]
     pauses = [later - earlier for earlier, later in itertools.pairwise(began)]
     assert pauses == sorted(pauses)
-    assert len(began) < 12
+    assert len(began) <= 12
 
 
 def test_when_the_losses_end_they_are_closed() -> None:
@@ -72,7 +87,7 @@ def test_while_losses_go_on_they_stay() -> None:
     trials = Trials()
     run(trials, lossy, 0, 20)
     seen = run(trials, lossy, 20, 600)
-    assert trials.lanes == MAX_LANES
+    assert MAX_LANES in seen[-20:]  # the last ones may be a trial with fewer
     assert seen.count(MAX_LANES) > 0.9 * len(seen)
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from hdpd.errors import ConnectionLost
 from hdpd.transfers.disk import Disk
 from hdpd.transfers.fetch import AskAgain, RemoteRead, Session, start_read
-from hdpd.transfers.ranges import KIB, Pace
+from hdpd.transfers.ranges import KIB, RANGES_IN_FLIGHT, Pace
 from hdpd.transfers.records import Download
 from hdpd.transfers.throttle import Throttle
 from hdpd.wire.messages import Read
@@ -98,6 +98,9 @@ class Asker:
 
     def _has_room(self, size: int) -> bool:
         """Whether the line has room for `size` bytes more under way."""
+        lanes = self._session.lanes
+        if lanes > 1 and self.reads < RANGES_IN_FLIGHT * lanes:
+            return True  # a new connection has work, whatever is under way on the others
         return self.pace.in_flight + size + READ_COST <= self.pace.limit(self._session.rtt)
 
     def reserve(self, size: int) -> None:
