@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from hdpd.errors import Busy
 from hdpd.identity.keys import PeerId
-from hdpd.transfers import quotas, slots
+from hdpd.transfers import fastlane, lease, quotas, slots
 from hdpd.transfers.quotas import DayCount
 from hdpd.transfers.slots import Decision, Granted, Queued, Revoked, Slots
 from hdpd.wire.messages import MAX_READ_BYTES, ResetCode
 
 A, B, C, D = (PeerId(bytes([number]) * 32) for number in b"ABCD")
 MIB = 1024 * 1024
-READS_OF_A_TURN = slots.TURN_BYTES // MAX_READ_BYTES
+READS_OF_A_TURN = lease.TURN_BYTES // MAX_READ_BYTES
 
 
 def lost(*reads: int) -> list[Decision]:
@@ -47,7 +47,7 @@ def test_reader_that_our_own_limit_makes_slow_may_drain_longer() -> None:
     brain.ask(B, 2, MIB, 1.0)
     assert brain.tick(10.0) == []
     now = 10.0
-    while now < 10.0 + slots.PACED_DRAIN_SECONDS - 1:
+    while now < 10.0 + lease.PACED_DRAIN_SECONDS - 1:
         now += 1.0
         brain.paced(1, now)
         assert not [each for each in brain.tick(now) if isinstance(each, Revoked)]
@@ -101,7 +101,7 @@ def test_turn_ends_by_bytes_while_others_wait() -> None:
 
 def test_long_reads_of_one_peer_begin_as_others_end() -> None:
     brain = Slots(1)
-    at_once = slots.LEASE_MEMORY_BYTES // slots.READ_MEMORY_BYTES
+    at_once = lease.LEASE_MEMORY_BYTES // lease.READ_MEMORY_BYTES
     granted: list[Decision] = []
     for read in range(at_once + 3):
         granted += brain.ask(A, read, MAX_READ_BYTES, 0.0)
@@ -366,6 +366,87 @@ def test_not_too_many_peers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert [count.sent(peer, "0") for peer in (A, B, C)] == [50, 0, 20]
 
 
+# The fast lane.
+
+
+def in_use(count: int = 1) -> Slots:
+    """Slots all of which are taken, the first one by A."""
+    brain = Slots(count)
+    for number in range(count):
+        brain.ask(PeerId(bytes([65 + number]) * 32), 900 + number, MIB, 0.0)
+    return brain
+
+
+def test_small_and_urgent_reads_do_not_wait() -> None:
+    brain = in_use()
+    assert brain.ask(B, 1, fastlane.SMALL_BYTES, 0.0) == [Granted(1)]
+    assert brain.ask(C, 2, fastlane.SMALL_BYTES + 1, 0.0) == [Queued(2, 1)]
+    assert brain.ask(B, 3, MIB, 0.0, urgent=True) == [Granted(3)]
+    assert brain.ask(B, 4, MIB + 1, 0.0, urgent=True) == [Queued(4, 2)]
+    assert brain.holders == [A]
+    assert brain.receivers == [A, B]
+    assert brain.end(1, 0.1) == brain.end(3, 0.1) == []
+    assert brain.receivers == [A]
+
+
+def test_while_a_slot_is_free_the_allowance_is_untouched() -> None:
+    brain = Slots(1)
+    for read in range(100):
+        assert brain.ask(A, read, MIB, 0.0, urgent=True)[0] == Granted(read)
+        brain.end(read, 0.0)
+    brain.tick(lease.IDLE_SECONDS)
+    brain.ask(B, 900, MIB, lease.IDLE_SECONDS)
+    assert brain.ask(A, 901, MIB, lease.IDLE_SECONDS, urgent=True) == [Granted(901)]
+
+
+def test_an_allowance_is_used_up_and_comes_back() -> None:
+    brain = in_use()
+    at_once = fastlane.ALLOWANCE_BYTES // (MIB + fastlane.READ_COST)
+    for read in range(at_once):
+        assert brain.ask(B, read, MIB, 0.0, urgent=True) == [Granted(read)]
+        brain.end(read, 0.0)
+    assert brain.ask(B, 50, MIB, 0.0, urgent=True) == [Queued(50, 1)]
+    assert brain.ask(C, 51, MIB, 0.0, urgent=True) == [Granted(51)]
+    brain.progress(900, 5.0)
+    assert brain.ask(B, 52, MIB, 5.0, urgent=True) == [Granted(52)]
+
+
+def test_all_peers_together_have_a_part_of_what_is_sent_in_slots() -> None:
+    brain = in_use()
+    passed = 0
+    for number in range(60):
+        peer = PeerId(bytes([100 + number]) * 32)
+        passed += brain.ask(peer, number, MIB, 0.0, urgent=True) == [Granted(number)]
+        brain.end(number, 0.0)
+    assert passed == fastlane.SHARED_BYTES // (MIB + fastlane.READ_COST)
+    assert brain.ask(B, 70, MIB, 0.0, urgent=True) == [Queued(70, 1)]
+    brain.end(70, 0.0)
+    for read in range(71, 75):
+        brain.ask(A, read, MIB, 0.0)  # who holds the slot
+    assert brain.ask(B, 80, MIB, 0.0, urgent=True) == [Granted(80)]
+
+
+def test_few_reads_are_in_the_lane_at_once() -> None:
+    brain = in_use()
+    for read in range(slots.MAX_FAST_READS):
+        peer = PeerId(bytes([100 + read]) * 32)
+        assert brain.ask(peer, read, 0, 0.0) == [Granted(read)]
+    assert brain.ask(B, 50, 0, 0.0) == [Queued(50, 1)]
+    brain.end(0, 0.0)
+    assert brain.ask(C, 51, 0, 0.0) == [Granted(51)]
+
+
+def test_the_lane_ends_with_the_peer_and_for_who_does_not_read() -> None:
+    brain = in_use()
+    brain.ask(B, 1, 0, 0.0)
+    brain.ask(C, 2, 0, 0.0)
+    assert brain.drop(B, 1.0, ResetCode.OK) == [Revoked(1, ResetCode.OK)]
+    for now in range(int(lease.STALL_SECONDS)):
+        brain.progress(900, float(now))
+    assert brain.tick(lease.STALL_SECONDS) == lost(2)
+    assert brain.receivers == [A]
+
+
 # Random schedules.
 
 PEERS = [PeerId(bytes([number]) * 32) for number in range(6)]
@@ -387,7 +468,7 @@ class World:
         self.owner[read] = peer
         self.waiting.add(read)
         try:
-            self.note(self.brain.ask(peer, read, length, self.now))
+            self.note(self.brain.ask(peer, read, abs(length), self.now, urgent=length < 0))
         except Busy:
             self.waiting.remove(read)
 
@@ -409,9 +490,13 @@ class World:
 
     def check(self, decisions: list[Decision]) -> None:
         sending = {self.owner[read] for read in self.running}
+        fast = {read for each in self.brain._fast.values() for read in each.reads}
+        assert fast <= self.running
+        assert len(fast) <= slots.MAX_FAST_READS
         waiting = {self.owner[read] for read in self.waiting}
         line = [peer for peer, _ in self.brain.line]
-        assert sending <= set(self.brain.holders)
+        assert sending <= set(self.brain.receivers)
+        assert {self.owner[read] for read in self.running - fast} <= set(self.brain.holders)
         assert len(self.brain.holders) <= self.brain._count
         assert set(line) <= waiting  # the others hold a slot, and their reads wait for memory
         assert waiting <= set(line) | set(self.brain.holders)
@@ -430,7 +515,7 @@ EVENTS = st.lists(
         st.tuples(
             st.just("ask"),
             st.sampled_from(PEERS),
-            st.sampled_from([0, MIB, MAX_READ_BYTES]),
+            st.sampled_from([0, MIB, MAX_READ_BYTES, -MIB]),  # below zero: an urgent one
         ),
         st.tuples(st.sampled_from(["end", "progress"]), st.integers(0, 1000), st.just(0)),
         st.tuples(st.sampled_from(["drop", "cancel"]), st.sampled_from(PEERS), st.just(0)),
@@ -473,7 +558,7 @@ def test_invariants_hold_and_nobody_starves(
 
     # From here on readers trickle, which is the worst they can do; still everyone has its turn.
     started = world.now
-    longest_turn = slots.TURN_SECONDS + slots.DRAIN_SECONDS + 1
+    longest_turn = slots.TURN_SECONDS + lease.DRAIN_SECONDS + 1
     while world.brain.line and world.now < started + len(PEERS) * longest_turn:
         for read in world.running:
             world.brain.progress(read, world.now)

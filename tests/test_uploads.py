@@ -23,7 +23,7 @@ from hdpd.errors import (
 )
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile, Place, open_file
-from hdpd.transfers import slots, source_file, uploads
+from hdpd.transfers import lease, source_file, uploads
 from hdpd.transfers.limits import MIN_UPLOAD_SLICE, UPLOAD_SLICE_SECONDS
 from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.shaper import BURST_SECONDS
@@ -257,7 +257,7 @@ async def test_missing_file_is_an_answer_after_waiting_too(tmp_path: Path) -> No
     await second.until(lambda: len(second.sent) == 1)
     first.gate.set()
     await world.tasks[0]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     await world.tasks[1]
     assert [list(message) for message in second.messages()] == [
         ["queued", "eta"],
@@ -376,10 +376,10 @@ async def test_places_are_told(tmp_path: Path) -> None:
     }
     first.gate.set()
     await world.tasks[0]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     await third.until(lambda: len(third.sent) == 2)
     await world.tasks[1]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     await asyncio.gather(*world.tasks)
     assert second.answer()[0] == [1]
     assert third.answer()[0] == [2, 1]
@@ -405,10 +405,10 @@ async def test_reader_that_does_not_read_loses_its_slot(tmp_path: Path) -> None:
     stuck.unsent_bytes = PIECE
     second = world.begin(world.request("file"), B)
     await second.until(lambda: len(second.sent) == 1)
-    world.pass_time(slots.STALL_SECONDS - 1)
+    world.pass_time(lease.STALL_SECONDS - 1)
     stuck.unsent_bytes = PIECE // 2  # it was only slow
     world.pass_time(0.5)
-    world.pass_time(slots.STALL_SECONDS - 1)
+    world.pass_time(lease.STALL_SECONDS - 1)
     assert stuck.reset_code is None
     world.pass_time(1)
     assert stuck.reset_code == ResetCode.SLOT_LOST
@@ -425,11 +425,11 @@ async def test_slot_is_held_until_the_bytes_have_left(tmp_path: Path) -> None:
     await first.until(lambda: first.ended or bool(first.sent))
     second = world.begin(world.request("file"), B)
     await second.until(lambda: len(second.sent) == 1)
-    world.pass_time(slots.IDLE_SECONDS + 1)
+    world.pass_time(lease.IDLE_SECONDS + 1)
     assert len(second.sent) == 1
     first.unsent_bytes = 0
     await world.tasks[0]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     await world.tasks[1]
     await world.finish()
 
@@ -480,7 +480,7 @@ async def test_rates_are_measured_and_changes_told(tmp_path: Path) -> None:
     stream.unsent_bytes = 0
     stream.gate.set()
     await world.tasks[0]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     assert world.events[-1] == {"active": [], "waiting": []}
     assert world.uploads._timer is None or not world.uploads._slots.is_used
     await world.finish()
@@ -517,9 +517,9 @@ async def test_a_favourite_goes_first_and_places_come_with_a_guess(tmp_path: Pat
     assert second.messages() == [{"queued": 1, "eta": 10}, {"queued": 2, "eta": 20}]
     first.gate.set()
     await world.tasks[0]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     await world.tasks[2]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     await world.tasks[1]
     await world.finish()
 
@@ -610,10 +610,10 @@ async def test_our_own_limit_is_not_held_against_the_reader(tmp_path: Path) -> N
     waiting = world.begin(world.request("file"), B)
     await waiting.until(lambda: len(waiting.sent) == 1)
     for _ in range(3):
-        world.pass_time(slots.STALL_SECONDS - 1)
+        world.pass_time(lease.STALL_SECONDS - 1)
     assert slow.reset_code is None
     world.throttle.set_rates(None, None, lan=False)
     await world.tasks[0]
-    world.pass_time(slots.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_SECONDS)
     await world.tasks[1]
     await world.finish()

@@ -52,7 +52,7 @@ class Reading:
             PathNotFound, NotAFile, FileUnreadable, ...: what the other side said.
             Busy: there was no upload slot in time.
         """
-        request = Read(path, 0, 0)
+        request = Read(path, 0, 0, urgent=True)
         if peer == SELF:
             return await self._open_local(self._services.shares.open_file, path.share.raw, path)
         session = connected_session(self._services.peers, peer)
@@ -139,7 +139,7 @@ class RemoteFile:
                 yield await self._receive(stream, length)
 
     async def _ask(self, offset: int, length: int) -> Stream:
-        request = Read(self._path, offset, length, if_match=self.validator)
+        request = Read(self._path, offset, length, if_match=self.validator, urgent=True)
         return await self._session.call(request, budget=length + _ANSWER_OVERHEAD_BYTES)
 
     async def _receive(self, stream: Stream, length: int) -> bytes:

@@ -5,20 +5,20 @@ for a moment between them, so that a peer is not sent to the end of the line aft
 without a lease has one place in one line, however much it asks for. While others wait a turn is
 bounded in time and bytes; after it no new reads begin, those in flight are finished, and the peer
 queues up again. So one that wants 10,000 files and one that wants a single one alternate. The
-owner's favourites go first, but never more than a few in a row while others wait.
+owner's favourites go first, but never more than a few in a row while others wait. Small reads, and
+those that a person waits for, need no slot within the bounds of the fast lane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hdpd.errors import Busy
 from hdpd.identity.keys import PeerId
+from hdpd.transfers.fastlane import FastLane
+from hdpd.transfers.lease import TURN_BYTES, Lease
 from hdpd.wire.messages import ResetCode
-
-IDLE_SECONDS = 3.0
-"""How long a lease outlives its last read: a slow round trip and a flush on the other side."""
 
 TURN_SECONDS = 10.0
 """Length of a turn while others wait: the worst wait for a place is a few of these, and what a
@@ -28,35 +28,11 @@ MIN_TURN_SECONDS = 2.0
 ROUND_SECONDS = 60.0
 """With many in line turns are shorter, so that all have had one within about a minute."""
 
-TURN_BYTES = 64 * 1024 * 1024
-"""On a fast line a turn ends here, after a fraction of a second, but late enough that a rotating
-disk spends its time reading and not seeking. Also what a downloader may have in flight."""
-
-DRAIN_SECONDS = 120.0
-"""How long the reads in flight may take after the turn. A downloader has at least 4 MiB in flight,
-which at a quarter of a 1 Mbit/s line take this long; resetting them would waste all of it."""
-
-PACED_DRAIN_SECONDS = 900.0
-"""The same, when it is our own limit that makes them wait: at 10 kB/s for four peers, 2 MB each."""
-
-PACED_RECENTLY_SECONDS = 5.0
-"""Between two slices of a slow rate a read may be found not to wait."""
-
-STALL_SECONDS = 20.0
-"""Without a byte gone for so long while others wait, the reader is not reading."""
-
 REPEAT_SECONDS = 15.0
 """Who waits is told its place again, changed or not, so that both ends know the other is there."""
 
 CANCEL_SECONDS = 60.0
 """How long a peer whose uploads the owner cancelled is turned away."""
-
-READ_MEMORY_BYTES = 2 * 1024 * 1024
-"""What a read takes at most while it is sent: two pieces, and what its stream holds unsent."""
-
-LEASE_MEMORY_BYTES = 16 * 1024 * 1024
-"""What all reads of a lease take. Further ones begin as others end, which makes nothing slower:
-with eight long reads under way a line of 200 ms carries 40 MB/s."""
 
 MAX_WAITING_PEERS = 256
 """A longer line would mean a wait of many minutes; later comers hear that it is busy."""
@@ -68,6 +44,9 @@ task and a stream, about 5 kB."""
 MAX_WAITING_READS_OF_ALL = 8192
 """Of all peers together: 40 MB, and only when dozens of them try to."""
 
+
+MAX_FAST_READS = 16
+"""At once in the fast lane, of all peers together; each takes at most READ_MEMORY_BYTES."""
 
 FAVOURITES_IN_A_ROW = 3
 """Turns of favourites to one of the others, who so keep a quarter of the line."""
@@ -108,58 +87,6 @@ Decision = Granted | Queued | Revoked
 
 
 @dataclass(slots=True)
-class _Lease:
-    turn_began: float
-    last_progress: float
-    granted_bytes: int = 0
-    draining_since: float | None = None
-    paced_at: float | None = None  # when a read was last seen to wait for the limit of the rate
-    reads: dict[int, int] = field(default_factory=dict)  # read -> length
-    held: dict[int, int] = field(default_factory=dict)  # granted as soon as there is memory
-    memory_bytes: int = 0
-
-    def take(self, read: int, length: int, now: float) -> Iterator[Decision]:
-        """Makes a read part of this turn."""
-        if not self.reads:
-            self.last_progress = now
-        self.granted_bytes += length
-        self.held[read] = length
-        yield from self.begin_held()
-
-    def begin_held(self) -> Iterator[Decision]:
-        while self.held:
-            read = next(iter(self.held))
-            memory = min(self.held[read], READ_MEMORY_BYTES)
-            if self.reads and self.memory_bytes + memory > LEASE_MEMORY_BYTES:
-                return
-            self.memory_bytes += memory
-            self.reads[read] = self.held.pop(read)
-            yield Granted(read)
-
-    def drop(self, read: int) -> None:
-        """Takes out a read that has ended, or never began."""
-        if self.held.pop(read, None) is None:
-            self.memory_bytes -= min(self.reads.pop(read), READ_MEMORY_BYTES)
-
-    def ends_turn(self, now: float, turn_seconds: float) -> bool:
-        return self.draining_since is None and (
-            self.granted_bytes >= TURN_BYTES or now - self.turn_began >= turn_seconds
-        )
-
-    def is_idle(self, now: float) -> bool:
-        return not self.reads and (
-            self.draining_since is not None or now - self.last_progress >= IDLE_SECONDS
-        )
-
-    def is_stuck(self, now: float) -> bool:
-        paced = self.paced_at is not None and now - self.paced_at < PACED_RECENTLY_SECONDS
-        patience = PACED_DRAIN_SECONDS if paced else DRAIN_SECONDS
-        if self.draining_since is not None and now - self.draining_since >= patience:
-            return True
-        return bool(self.reads) and now - self.last_progress >= STALL_SECONDS
-
-
-@dataclass(slots=True)
 class _Place:
     reads: dict[int, int] = field(default_factory=dict)  # read -> length, oldest first
     told: int = 0
@@ -182,7 +109,9 @@ class Slots:
         self._is_favourite = is_favourite
         self._favourites_in_a_row = 0
         self._turn_seconds = TURN_SECONDS  # of the last turns, smoothed
-        self._leases: dict[PeerId, _Lease] = {}  # at most `count`
+        self._leases: dict[PeerId, Lease] = {}  # at most `count`
+        self._fast_lane = FastLane()
+        self._fast: dict[PeerId, Lease] = {}  # the reads in it; MAX_FAST_READS together
         self._line: dict[PeerId, _Place] = {}  # in the order of coming; MAX_WAITING_PEERS
         self._peers: dict[int, PeerId] = {}  # of every read that waits or is being sent
         self._cancelled: dict[PeerId, float] = {}  # until when; grows only by the owner's hand
@@ -194,13 +123,18 @@ class Slots:
 
     @property
     def is_used(self) -> bool:
-        """Whether anybody holds a lease or waits."""
-        return bool(self._leases or self._line)
+        """Whether anybody is being sent to, or waits."""
+        return bool(self._leases or self._fast or self._line)
 
     @property
     def holders(self) -> list[PeerId]:
         """The peers that hold a lease, the oldest first."""
         return list(self._leases)
+
+    @property
+    def receivers(self) -> list[PeerId]:
+        """The peers that are being sent to: the holders, and who is in the fast lane only."""
+        return [*self._leases, *(peer for peer in self._fast if peer not in self._leases)]
 
     @property
     def _waiting_reads(self) -> int:
@@ -211,8 +145,10 @@ class Slots:
         """The waiting peers, the next one first, each with its oldest waiting read."""
         return [(peer, next(iter(self._line[peer].reads))) for peer in self._order()]
 
-    def ask(self, peer: PeerId, read: int, length: int, now: float) -> list[Decision]:
-        """A peer asks for `length` bytes.
+    def ask(
+        self, peer: PeerId, read: int, length: int, now: float, *, urgent: bool = False
+    ) -> list[Decision]:
+        """A peer asks for `length` bytes; `urgent`: it says that a person waits for them.
 
         Raises:
             Busy: the line or the peer's part of it is full, or the owner cancelled this peer.
@@ -221,8 +157,12 @@ class Slots:
         lease = self._leases.get(peer)
         if lease is not None and lease.draining_since is None:
             self._peers[read] = peer
-            decisions = list(lease.take(read, length, now))
+            self._fast_lane.sent_in_slots(length)
+            decisions = _granted(lease.take(read, length, now))
             return [*decisions, *self._settle(now)] if self._line else decisions
+        if self._may_pass(peer, length, now, urgent=urgent):
+            self._peers[read] = peer
+            return _granted(self._fast.setdefault(peer, Lease(now, now)).take(read, length, now))
         place = self._line.get(peer)
         if place is None:
             if len(self._line) >= MAX_WAITING_PEERS:
@@ -241,29 +181,28 @@ class Slots:
 
     def progress(self, read: int, now: float) -> None:
         """Bytes of the read have left, or its file has just been read."""
-        peer = self._peers.get(read)
-        lease = self._leases.get(peer) if peer is not None else None
-        if lease is not None and read in lease.reads:
+        if lease := self._lease_with(read):
             lease.last_progress = now
 
     def paced(self, read: int, now: float) -> None:
         """The read waits for the limit of the rate, which is not held against its reader."""
-        peer = self._peers.get(read)
-        lease = self._leases.get(peer) if peer is not None else None
-        if lease is not None and read in lease.reads:
+        if lease := self._lease_with(read):
             lease.last_progress = lease.paced_at = now
 
     def end(self, read: int, now: float) -> list[Decision]:
         """The read is over, in whatever way; unknown ones (revoked before) are ignored."""
+        lease = self._lease_with(read)
         peer = self._peers.pop(read, None)
         if peer is None:
             return []
-        lease, place = self._leases.get(peer), self._line.get(peer)
+        place = self._line.get(peer)
         decisions: list[Decision] = []
-        if lease is not None and (read in lease.reads or read in lease.held):
+        if lease is not None:
             lease.drop(read)
             lease.last_progress = now
-            decisions += lease.begin_held()
+            decisions += _granted(lease.begin_held())
+            if lease is self._fast.get(peer) and not lease.reads:
+                del self._fast[peer]
         elif place is not None:
             del place.reads[read]
             if not place.reads:
@@ -278,16 +217,35 @@ class Slots:
 
     def drop(self, peer: PeerId, now: float, code: ResetCode) -> list[Decision]:
         """Everything of this peer ends with `code`: it has gone, or has been cancelled."""
-        revoked = list(self._revoke(peer, code))
+        revoked = [*self._revoke(peer, code), *self._revoke_fast(peer, code)]
         if place := self._line.pop(peer, None):
             revoked += [self._revoked(read, code) for read in place.reads]
         return [*revoked, *self._settle(now)]
 
     def tick(self, now: float) -> list[Decision]:
         """What follows from the mere passing of time."""
+        self._fast_lane.forget(now)
+        stuck = [peer for peer, lease in self._fast.items() if lease.is_stuck(now)]
+        revoked = [each for peer in stuck for each in self._revoke_fast(peer, ResetCode.SLOT_LOST)]
         for peer in [peer for peer, lease in self._leases.items() if lease.is_idle(now)]:
             del self._leases[peer]
-        return self._settle(now)
+        return [*revoked, *self._settle(now)]
+
+    def _may_pass(self, peer: PeerId, length: int, now: float, *, urgent: bool) -> bool:
+        """Whether a read that would have to wait goes through the fast lane."""
+        if not self._line and len(self._leases) < self._count:
+            return False
+        if sum(len(lease.reads) for lease in self._fast.values()) >= MAX_FAST_READS:
+            return False
+        return self._fast_lane.admits(peer, length, now, urgent=urgent)
+
+    def _lease_with(self, read: int) -> Lease | None:
+        """The lease, with or without a slot, that a granted or held read is part of."""
+        peer = self._peers.get(read)
+        leases = (self._leases.get(peer), self._fast.get(peer)) if peer is not None else ()
+        return next(
+            (each for each in leases if each and (read in each.reads or read in each.held)), None
+        )
 
     def _refuse_cancelled(self, peer: PeerId, now: float) -> None:
         until = self._cancelled.get(peer, now)
@@ -310,7 +268,7 @@ class Slots:
             # A peer that waits may still be finishing its last turn: the same slot serves it again.
             if peer not in self._leases and len(self._leases) >= self._count:
                 return
-            lease = self._leases.pop(peer, None) or _Lease(now, now)
+            lease = self._leases.pop(peer, None) or Lease(now, now)
             lease.turn_began = lease.last_progress = now
             lease.granted_bytes, lease.draining_since = 0, None
             self._leases[peer] = lease
@@ -320,7 +278,9 @@ class Slots:
             waiting = self._line.pop(peer).reads
             while waiting and not (self._line and lease.granted_bytes >= TURN_BYTES):
                 read = next(iter(waiting))
-                yield from lease.take(read, waiting.pop(read), now)
+                length = waiting.pop(read)
+                self._fast_lane.sent_in_slots(length)
+                yield from _granted(lease.take(read, length, now))
             if waiting:
                 lease.draining_since = now
                 self._line[peer] = _Place(waiting)
@@ -349,6 +309,11 @@ class Slots:
     def _revoke(self, peer: PeerId, code: ResetCode) -> Iterator[Decision]:
         if lease := self._leases.pop(peer, None):
             for read in (*lease.reads, *lease.held):
+                yield self._revoked(read, code)
+
+    def _revoke_fast(self, peer: PeerId, code: ResetCode) -> Iterator[Decision]:
+        if lease := self._fast.pop(peer, None):
+            for read in lease.reads:
                 yield self._revoked(read, code)
 
     def _revoked(self, read: int, code: ResetCode) -> Revoked:
@@ -395,3 +360,7 @@ def _turn_seconds(slots: int, waiting: int) -> float:
     if not waiting:
         return TURN_SECONDS
     return max(MIN_TURN_SECONDS, min(TURN_SECONDS, ROUND_SECONDS * slots / waiting))
+
+
+def _granted(reads: Iterable[int]) -> list[Decision]:
+    return [Granted(read) for read in reads]

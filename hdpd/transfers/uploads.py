@@ -88,7 +88,8 @@ class Uploads:
         self._uploads[upload.number] = upload
         try:
             now = self._clock()
-            self._apply(self._slots.ask(session.peer_id, upload.number, request.length, now))
+            peer, length, urgent = session.peer_id, request.length, request.urgent
+            self._apply(self._slots.ask(peer, upload.number, length, now, urgent=urgent))
             self._keep_ticking()
             if not upload.granted:
                 await self._wait_for_slot(upload)
@@ -108,7 +109,7 @@ class Uploads:
     def list(self) -> dict[str, object]:
         """What `uploads.list` answers: a line for each slot in use and for each waiting peer."""
         return {
-            "active": self._flows.lines(self._slots.holders),
+            "active": self._flows.lines(self._slots.receivers),
             "waiting": waiting_lines(self._uploads[number] for _, number in self._slots.line),
         }
 
@@ -181,7 +182,7 @@ class Uploads:
                     self._slots.paced(upload.number, now)
                 self._count(upload, upload.passed_bytes - upload.stream.unsent_bytes, now)
         self._apply(self._slots.tick(now))
-        self._flows.measure(self._slots.holders, now)
+        self._flows.measure(self._slots.receivers, now)
         if (state := self.list()) != self._emitted:
             self._emitted = state
             self._emit("upload.changed", state)

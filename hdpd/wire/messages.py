@@ -156,22 +156,28 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Asks for a range of a file; with `if_match` only when its validator is still that."""
+    """Asks for a range of a file; with `if_match` only when its validator is still that. It is
+    `urgent` when a person waits for these bytes.
+    """
 
     name: ClassVar[str] = "read"
     path: RemotePath
     offset: int
     length: int
     if_match: bytes | None = None
+    urgent: bool = False
 
     def to_wire(self) -> Message:
-        return {
+        message: Message = {
             "request": self.name,
             "path": self.path.to_wire(),
             "offset": self.offset,
             "length": self.length,
             "if_match": self.if_match,
         }
+        if self.urgent:
+            message["urgent"] = True
+        return message
 
     @classmethod
     def from_wire(cls, message: Message) -> Self:
@@ -180,6 +186,7 @@ class Read:
             offset=fields.integer(message, "offset"),
             length=fields.integer(message, "length", 0, MAX_READ_BYTES),
             if_match=fields.optional_bytes(message, "if_match", MAX_VALIDATOR_BYTES),
+            urgent="urgent" in message and fields.boolean(message, "urgent"),
         )
 
 
