@@ -278,6 +278,7 @@ class App:
             "ls": self.shares.answer_ls,  # type: ignore[dict-item]  # each takes its own request
             "search": self.shares.answer_search,  # type: ignore[dict-item]
             "read": self.uploads.answer_read,  # type: ignore[dict-item]
+            "batch": self.uploads.answer_batch,  # type: ignore[dict-item]
             "digest": self.digests.answer_digest,  # type: ignore[dict-item]
             # The peers are made later, with these handlers in hand.
             "announce": lambda *asked: self.peers.answer_announce(*asked),  # noqa: PLW0108

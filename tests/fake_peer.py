@@ -22,10 +22,13 @@ from hdpd.errors import (
     PathNotFound,
     ProtocolError,
     TimedOut,
+    UnknownRequest,
 )
 from hdpd.identity.keys import PeerId
+from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
+    Batch,
     Digest,
     Digested,
     Entry,
@@ -189,6 +192,7 @@ class FakePeer:
     before_chunk: Callable[[Read, int], Awaitable[None]] | None = None
     """Called with the offset of each chunk before it is sent."""
     reads: list[Read] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     listings: int = 0
     listed: list[Entry] = field(default_factory=list)
     """What the listing under way goes through."""
@@ -210,10 +214,27 @@ class FakePeer:
                 self.reads.append(request)
                 if self.on_read is None or not await self.on_read(request, stream):
                     await self.answer_read(request, stream)
+            elif isinstance(request, Batch):
+                if self.on_read is not None or self.before_chunk is not None:
+                    raise UnknownRequest  # what they do is done to single reads
+                self.batches.append(request)
+                await self._answer_batch(request, stream)
             elif isinstance(request, Digest):
                 await self._answer_digest(request, stream)
         except HdpdError as error:
             await stream.put(error_answer(error))
+
+    async def _answer_batch(self, request: Batch, stream: FakeStream) -> None:
+        await stream.put({"ok": True})
+        for path, wanted in request.files:
+            file = self.files.get(path.text)
+            if file is None:
+                await stream.put(frame(error_answer(PathNotFound("it is gone"))))
+                continue
+            size = len(file.data)
+            data = file.data if size == wanted else b""
+            started = ReadStarted(len(data), size, file.mtime_ns, file.validator)
+            await stream.put(frame(started.to_wire()) + data)
 
     async def _answer_digest(self, request: Digest, stream: FakeStream) -> None:
         if self.on_digest is not None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from hdpd.errors import (
 )
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile, Place, open_file
-from hdpd.transfers import lease, source_file, uploads
+from hdpd.transfers import lease, source_batch, source_file, uploads
 from hdpd.transfers.limits import MIN_UPLOAD_SLICE, UPLOAD_SLICE_SECONDS
 from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.shaper import BURST_SECONDS
@@ -31,7 +32,7 @@ from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.uploads import Uploads
 from hdpd.wire.codec import FrameReader, frame
 from hdpd.wire.fields import Message
-from hdpd.wire.messages import Read, ReadStarted, ResetCode, read_ended
+from hdpd.wire.messages import Batch, Read, ReadStarted, ResetCode, read_ended
 from hdpd.wire.paths import RemotePath
 
 PIECE = source_file.PIECE_BYTES
@@ -204,6 +205,52 @@ async def test_range(tmp_path: Path, offset: int, length: int, expected: int) ->
     _, started, data, _ = stream.answer()
     assert started.length == expected
     assert data == content[offset : offset + length]
+    await world.finish()
+
+
+async def test_a_batch_is_sent_file_by_file_and_shown(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    size = source_batch.PIECE_BYTES // 3 + 1
+    paths = [RemotePath(b"share/%d" % number) for number in range(10)]
+    for path in paths:
+        (tmp_path / path.name.text).write_bytes(path.raw[-1:] * size)
+    stream = FakeStream()
+    request = Batch(tuple((path, size) for path in paths))
+    await world.uploads.answer_batch(A, request, stream)
+    assert stream.ended
+    reader = FrameReader()
+    reader.feed(b"".join(stream.sent))
+    assert reader.next_frame() == {"ok": True}
+    for path in paths:
+        started = ReadStarted.from_wire(reader.next_frame() or {})
+        assert reader.take(started.length) == path.raw[-1:] * size
+    assert not len(reader)
+    assert len(stream.sent) == 4
+    world.uploads._tick()
+    active: Any = world.events[-1]["active"]
+    [shown] = active
+    assert (shown["path"], shown["size"]) == ("share/9", size)
+    await world.finish()
+
+
+async def test_a_batch_waits_in_line_like_a_read(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "file").write_bytes(bytes(70_000))
+    first = world.begin(world.request("file"), A, stuck=True)
+    await first.until(lambda: len(first.sent) == 1)
+    stream = FakeStream()
+    request = Batch(((world.request("file").path, 70_000), (world.request("none").path, 1)))
+    task = asyncio.create_task(world.uploads.answer_batch(B, request, stream))
+    await stream.until(lambda: len(stream.sent) == 1)
+    world.uploads.peer_disconnected(A.peer_id)
+    await task
+    reader = FrameReader()
+    reader.feed(b"".join(stream.sent))
+    assert (reader.next_frame() or {})["queued"] == 1
+    assert reader.next_frame() == {"ok": True}
+    assert reader.take(ReadStarted.from_wire(reader.next_frame() or {}).length) == bytes(70_000)
+    assert (reader.next_frame() or {})["error"] == "path_not_found"
+    assert not len(reader)
     await world.finish()
 
 

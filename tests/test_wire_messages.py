@@ -36,6 +36,7 @@ from hdpd.wire.fields import MAX_INTEGER, Message
 from hdpd.wire.messages import (
     SORT_KEYS,
     Announce,
+    Batch,
     Digest,
     Digested,
     Entry,
@@ -99,6 +100,17 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
     ),
     st.builds(Search, st.text(max_size=100), st.integers(1, messages.MAX_SEARCH_HITS)),
     st.builds(Read, PATHS, COUNTS, st.integers(0, messages.MAX_READ_BYTES), OPTIONAL_VALIDATORS),
+    st.builds(
+        Batch,
+        st.lists(
+            st.tuples(
+                st.text("abc", min_size=1).map(lambda name: RemotePath.from_text(f"s/{name[:50]}")),
+                st.integers(0, messages.MAX_BATCH_BYTES // messages.MAX_BATCH_FILES),
+            ),
+            min_size=1,
+            max_size=messages.MAX_BATCH_FILES,
+        ).map(tuple),
+    ),
     st.builds(Digest, PATHS, OPTIONAL_VALIDATORS),
     st.builds(Announce, st.lists(st.binary(max_size=100), max_size=16).map(tuple)),
 )
@@ -253,6 +265,7 @@ PARSERS: dict[str, Callable[[Message], Message]] = {
     "ls-entries": _entries("entries"),
     "search-hits": _entries("hits"),
     "read-started": lambda message: ReadStarted.from_wire(message).to_wire(),
+    "batch-started": lambda message: message,
     "read-end": lambda message: {"end": read_ended(message)},
     "digest-done": lambda message: Digested.from_wire(message).to_wire(),
     "error-answer": _error,
@@ -346,11 +359,12 @@ def test_example_is_in_the_grammar(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", VECTORS["refused"], ids=lambda vector: vector["about"])
 def test_refused_example_is_not_in_the_grammar(vector: dict[str, Any]) -> None:
     request = vector["message"].get("request")
-    # pycddl 0.6 does not tell text from bytes where a size is given.
+    # pycddl 0.6 does not tell text from bytes where a size is given, and no grammar knows a sum.
+    beyond = ("a record that is text", "a batch that is too large")
     if (
         vector["error"] == "protocol_error"
         and isinstance(request, str)
-        and vector["about"] != "a record that is text"
+        and vector["about"] not in beyond
     ):
         assert not grammar(f"{request}-request")(bytes.fromhex(vector["cbor"]))
 

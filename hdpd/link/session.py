@@ -34,6 +34,7 @@ from hdpd.log import fields
 from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
+    Batch,
     Hello,
     Read,
     Request,
@@ -245,7 +246,7 @@ class Session:
     async def _serve(self, stream: Stream) -> None:
         try:
             request = parse_request(await stream.receive())
-            if self.bulk and not isinstance(request, Read):
+            if self.bulk and not isinstance(request, Read | Batch):
                 raise ProtocolError("this connection is for reads only")
             if isinstance(request, Topics):
                 await self._answer_topics(request, stream)

@@ -15,16 +15,25 @@ from typing import TypeVar
 
 from hdpd.errors import ConnectionLost
 from hdpd.transfers.disk import Disk
-from hdpd.transfers.fetch import AskAgain, RemoteRead, Session, start_read
-from hdpd.transfers.ranges import KIB, RANGES_IN_FLIGHT, Pace
+from hdpd.transfers.fetch import (
+    AskAgain,
+    RemoteBatch,
+    RemoteRead,
+    Session,
+    start_batch,
+    start_read,
+)
+from hdpd.transfers.ranges import FILE_COST, RANGES_IN_FLIGHT, Pace
 from hdpd.transfers.records import Download
 from hdpd.transfers.throttle import Throttle
-from hdpd.wire.messages import Read
+from hdpd.wire.messages import Batch, Read
 
 T = TypeVar("T")
+R = TypeVar("R", RemoteRead, RemoteBatch)
+Arrived = Callable[[int], None]
+Queued = Callable[[int, int | None], None]
 
 MAX_READS = 88  # in flight; a connection has 100 streams, and other requests need some
-READ_COST = 16 * KIB  # what a read costs beside its bytes: buffers, and a place in a batch
 
 
 class Asker:
@@ -52,7 +61,7 @@ class Asker:
         self._request: int | None = None  # for more of it
         self._sending = 0
         self._granted = False
-        self._in_line: Read | None = None
+        self._in_line: Read | Batch | None = None
 
     @property
     def remote_queued(self) -> bool:
@@ -68,13 +77,13 @@ class Asker:
         return length
 
     def may_ask(self, size: int, *, held_already: bool = False) -> bool:
-        """Whether a read of `size` bytes may begin; `held_already`: the window counts it."""
+        """Whether a read that costs `size` may begin; `held_already`: the window counts it."""
         if self.reads >= (MAX_READS if self._granted else 1):
             return False
         self.pace.lanes = self._session.lanes
         if self.reads and not self._has_room(size):
             return False
-        if not held_already and not self._disk.window.allows(size + READ_COST):
+        if not held_already and not self._disk.window.allows(size):
             self._disk.wake_when_room(self._changed)
             return False
         return self._has_credit()
@@ -101,19 +110,39 @@ class Asker:
         lanes = self._session.lanes
         if lanes > 1 and self.reads < RANGES_IN_FLIGHT * lanes:
             return True  # a new connection has work, whatever is under way on the others
-        return self.pace.in_flight + size + READ_COST <= self.pace.limit(self._session.rtt)
+        return self.pace.in_flight + size <= self.pace.limit(self._session.rtt)
 
-    def reserve(self, size: int) -> None:
-        """Counts a read of `size` bytes; `read` has to follow, unless everything is given up."""
+    def reserve(self, request: Read | Batch) -> None:
+        """Counts a read; `read` or `read_batch` has to follow, unless everything is given up."""
         self.reads += 1
-        self._credit -= size
-        self.pace.asked(size + READ_COST)
+        self._credit -= request.length
+        self.pace.asked(cost_of(request))
 
     async def read(self, request: Read, use: Callable[[RemoteRead], Awaitable[T]]) -> T:
         """Asks, waits in line, and returns what `use` makes of the answered read; ends the stream
         and the reservation.
         """
-        missing = request.length + READ_COST
+
+        async def start(queued: Queued, arrived: Arrived) -> RemoteRead:
+            return await start_read(self._session, request, queued, arrived)
+
+        return await self._run(request, start, use)
+
+    async def read_batch(self, request: Batch, use: Callable[[RemoteBatch], Awaitable[T]]) -> T:
+        """Like `read`."""
+
+        async def start(queued: Queued, arrived: Arrived) -> RemoteBatch:
+            return await start_batch(self._session, request, queued, arrived)
+
+        return await self._run(request, start, use)
+
+    async def _run(
+        self,
+        request: Read | Batch,
+        start: Callable[[Queued, Arrived], Awaitable[R]],
+        use: Callable[[R], Awaitable[T]],
+    ) -> T:
+        missing = cost_of(request)
         received = 0
 
         def arrived(size: int) -> None:
@@ -122,7 +151,7 @@ class Asker:
             received += size
             self.pace.arrived(size, time.monotonic())
             self._download.received_bytes += size
-            if missing > READ_COST and self._has_room(self.pace.range_length):
+            if received < request.length and self._has_room(self.pace.range_length + FILE_COST):
                 # Not only when a read ends: they share the line, so they end at the same time, and
                 # the peer would have nothing to do until it is asked for more.
                 self._changed()
@@ -131,7 +160,7 @@ class Asker:
             self._wait_in_line(request, position, eta)
 
         try:
-            read = await start_read(self._session, request, queued, arrived)
+            read = await start(queued, arrived)
             self._leave_line(request)
             self._granted = True
             self._sending += 1
@@ -164,16 +193,22 @@ class Asker:
         if self._throttle.limits(self._session):
             self._throttle.give_back(self._session, self._credit)
 
-    def _wait_in_line(self, request: Read, position: int, eta: int | None) -> None:
+    def _wait_in_line(self, request: Read | Batch, position: int, eta: int | None) -> None:
         if self._in_line is None:
             self._in_line, self._granted = request, False
-            self._disk.give(request.length + READ_COST)
+            self._disk.give(cost_of(request))
         elif self._in_line is not request:
             raise AskAgain
         self._download.queue_position, self._download.queue_eta = position, eta
         self._changed()
 
-    def _leave_line(self, request: Read) -> None:
+    def _leave_line(self, request: Read | Batch) -> None:
         if self._in_line is request:
             self._in_line = None
-            self._disk.window.take(request.length + READ_COST)
+            self._disk.window.take(cost_of(request))
+
+
+def cost_of(request: Read | Batch) -> int:
+    """What a request costs the line and the window."""
+    files = len(request.files) if isinstance(request, Batch) else 1
+    return request.length + files * FILE_COST

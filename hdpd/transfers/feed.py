@@ -15,6 +15,7 @@ from hdpd.transfers.finishing import Finished, already_there
 from hdpd.transfers.listing import list_next_page
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
+from hdpd.wire.messages import MAX_BATCH_BYTES, MAX_BATCH_FILES, MAX_BATCH_PATH_BYTES
 
 LOAD_FILES = 512  # rows taken from the database at once ...
 LOW_FILES = 256  # ... as soon as there are fewer left
@@ -50,6 +51,26 @@ class Feed:
         while self._put_off and self._put_off[0][0] <= now:
             self._files.appendleft(heapq.heappop(self._put_off)[2])
         return self._files[0] if self._files else None
+
+    def small_files(self, most_bytes: int) -> list[FileRecord]:
+        """The files to fetch next, as far as they are small enough for one request that is
+        answered with `most_bytes` or less; none when the first one is not.
+        """
+        files: list[FileRecord] = []
+        path_bytes, most = 0, most_bytes
+        for file in self._files:
+            size = file.size
+            if file.directory or file.validator is not None or size is None or size > most:
+                break
+            path_bytes += len(file.path.raw) + len(self._download.path.raw)
+            together = not (files and (file.alone or path_bytes > MAX_BATCH_PATH_BYTES))
+            if not together or len(files) == MAX_BATCH_FILES:
+                break
+            files.append(file)
+            most = min(most, MAX_BATCH_BYTES) - size
+            if file.alone or most < 0:
+                break
+        return files
 
     def take(self) -> FileRecord:
         """Takes what `first` showed."""

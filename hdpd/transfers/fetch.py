@@ -1,4 +1,4 @@
-"""Reads from a session: one `read` request from its opening to its verified end.
+"""Reads from a session: one `read` or `batch` request from its opening to its verified end.
 
 What a peer answers is checked here against what was asked: length, size, and that the validator is
 the same before and after the bytes. Nothing is written here.
@@ -7,20 +7,30 @@ the same before and after the bytes. Nothing is written here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
 from hdpd.errors import FileChanged, HdpdError, ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.wire import fields
+from hdpd.wire.codec import FrameReader
 from hdpd.wire.fields import Message
-from hdpd.wire.messages import Read, ReadStarted, Request, ResetCode, raise_if_error, read_ended
+from hdpd.wire.messages import (
+    Batch,
+    Read,
+    ReadStarted,
+    Request,
+    ResetCode,
+    raise_if_error,
+    read_ended,
+)
 
 MOST_BYTES = 1024 * 1024
 ANSWER_SECONDS = 30.0
 QUEUE_SECONDS = 60.0  # who waits is told its place every 15 s; four times nothing is a dead peer
 MAX_QUEUED_FRAMES = 4000  # some 15 hours; then the question is asked anew
+FILE_BUDGET_BYTES = 1024  # what comes of a file of a batch beside its bytes, an error for example
 BUDGET_BYTES = 64 * 1024 + 32 * MAX_QUEUED_FRAMES  # frames around the bytes of a read
 
 
@@ -118,6 +128,53 @@ class RemoteRead:
             raise FileChanged("the file changed while it was sent")
 
 
+@dataclass(slots=True)
+class RemoteBatch:
+    """An answered batch; `next` gives its files in the order in which they were asked for."""
+
+    stream: Stream
+    request: Batch
+    on_bytes: Callable[[int], None]
+    _reader: FrameReader = field(default_factory=FrameReader)
+    _taken: int = 0
+
+    async def next(self) -> tuple[ReadStarted, bytes]:
+        """What the next file is, and its verified bytes: none when it has another size than was
+        asked for.
+
+        Raises:
+            FileRefused: this file cannot be had, for the reason that is its cause.
+            HdpdError: whatever ended the stream early.
+        """
+        _path, size = self.request.files[self._taken]
+        self._taken += 1
+        while (head := self._reader.next_frame()) is None:
+            await self._more()
+        try:
+            raise_if_error(head)
+        except HdpdError as error:
+            raise FileRefused(error) from None
+        started = ReadStarted.from_wire(head)
+        if started.length != (size if started.size == size else 0):
+            raise ProtocolError("the peer sends another number of bytes than it was asked for")
+        while len(self._reader) < started.length:
+            await self._more()
+        self.on_bytes(started.length)
+        return started, self._reader.take(started.length)
+
+    async def _more(self) -> None:
+        chunks = await self.stream.receive_chunks(MOST_BYTES, ANSWER_SECONDS)
+        self._reader.feed(b"".join(chunks))
+
+
+class FileRefused(Exception):
+    """The peer cannot send one file of a batch; `error` says why."""
+
+    def __init__(self, error: HdpdError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 async def start_read(
     session: Link,
     request: Read,
@@ -135,20 +192,42 @@ async def start_read(
     """
     stream = await session.call(request, budget=request.length + BUDGET_BYTES)
     try:
-        answer = await stream.receive(ANSWER_SECONDS)
-        frames = 0
-        while "queued" in answer:
-            frames += 1
-            if frames > MAX_QUEUED_FRAMES:
-                raise AskAgain
-            eta = fields.integer(answer, "eta") if "eta" in answer else None
-            on_queued(fields.integer(answer, "queued", 1), eta)
-            answer = await stream.receive(QUEUE_SECONDS)
-        raise_if_error(answer)
-        started = ReadStarted.from_wire(answer)
+        started = ReadStarted.from_wire(await _answer(stream, on_queued))
         if started.length != max(0, min(request.length, started.size - request.offset)):
             raise ProtocolError("the peer sends another number of bytes than it was asked for")
     except BaseException:
         stream.reset(ResetCode.CANCELLED)
         raise
     return RemoteRead(stream, started, started.length, on_bytes)
+
+
+async def start_batch(
+    session: Link,
+    request: Batch,
+    on_queued: Callable[[int, int | None], None],
+    on_bytes: Callable[[int], None],
+) -> RemoteBatch:
+    """Like `start_read`, for a batch."""
+    beside = BUDGET_BYTES + FILE_BUDGET_BYTES * len(request.files)
+    stream = await session.call(request, budget=request.length + beside)
+    try:
+        await _answer(stream, on_queued)
+    except BaseException:
+        stream.reset(ResetCode.CANCELLED)
+        raise
+    return RemoteBatch(stream, request, on_bytes)
+
+
+async def _answer(stream: Stream, on_queued: Callable[[int, int | None], None]) -> Message:
+    """What comes after the peer's line."""
+    answer = await stream.receive(ANSWER_SECONDS)
+    frames = 0
+    while "queued" in answer:
+        frames += 1
+        if frames > MAX_QUEUED_FRAMES:
+            raise AskAgain
+        eta = fields.integer(answer, "eta") if "eta" in answer else None
+        on_queued(fields.integer(answer, "queued", 1), eta)
+        answer = await stream.receive(QUEUE_SECONDS)
+    raise_if_error(answer)
+    return answer

@@ -14,7 +14,7 @@ from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.transfers import fetch
 from hdpd.transfers.trials import Trials
-from hdpd.wire.messages import Read, Request
+from hdpd.wire.messages import Batch, Read, Request
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Lanes(Generic[L]):
         with `ConnectionLost`; the session stands then, and they can be asked again.
         """
         lane = self.main
-        if isinstance(request, Read):
+        if isinstance(request, Read | Batch):
             if self._watching is None:
                 self._watching = asyncio.create_task(self._watch(), name="lanes")
             usable = [each for each in self._in_use if not each.closed]

@@ -30,6 +30,9 @@ MAX_UNRECORDED = 48 * MIB
 and at 200 MB/s there is time for a sync (16 MiB, 80 ms) beside what arrives meanwhile. It bounds
 the memory for bytes on their way to the disk too."""
 
+FILE_COST = 16 * KIB
+"""What a file, or a range of one, costs beside its bytes: buffers, and its settling."""
+
 FIRST_RATE = 4.0 * MIB  # bytes/s assumed of a new peer: three ranges of 1 MiB
 SAMPLE_SECONDS = 0.1  # shorter samples of the rate would measure bursts
 IDLE_SECONDS = 2.0  # a longer silence says nothing about the line: there was nothing to send

@@ -10,7 +10,7 @@ from hdpd.identity.names import name_of
 from hdpd.transfers.directories import Components
 from hdpd.transfers.finishing import Complete
 from hdpd.transfers.partial import partial_name
-from hdpd.transfers.ranges import FileRanges
+from hdpd.transfers.ranges import FILE_COST, FileRanges
 from hdpd.wire.paths import RemotePath
 
 JsonObject = dict[str, object]
@@ -124,11 +124,18 @@ class FileRecord:
     restarts: int = 0
     attempts: int = 0
     """Tries in a row that ended in a passing trouble; not stored."""
+    alone: bool = False
+    """It is not to be asked for together with others; not stored."""
     counted_size: int = field(init=False)
     """What its download's `size` holds of it."""
 
     def __post_init__(self) -> None:
         self.counted_size = self.size or 0
+
+    @property
+    def cost(self) -> int:
+        """What it takes of the window when it is fetched into memory."""
+        return (self.size or 0) + FILE_COST
 
     def place(self, download: Download) -> tuple[Components, bytes]:
         """The directory and the name that it gets."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 
 from hdpd.errors import (
@@ -19,17 +20,17 @@ from hdpd.errors import (
     QuotaReached,
     TimedOut,
 )
-from hdpd.transfers.asking import READ_COST, Asker
+from hdpd.transfers.asking import Asker
 from hdpd.transfers.feed import Feed
-from hdpd.transfers.fetch import AskAgain, RemoteRead, Session
+from hdpd.transfers.fetch import AskAgain, FileRefused, RemoteBatch, RemoteRead, Session
 from hdpd.transfers.finisher import Ending, Step
 from hdpd.transfers.largefile import AlreadyThere, LargeFile
-from hdpd.transfers.ranges import FileRanges, Range
+from hdpd.transfers.ranges import FILE_COST, FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
 from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.volumes import Volume
-from hdpd.wire.messages import Read
+from hdpd.wire.messages import Batch, Read, ReadStarted
 from hdpd.wire.paths import RemotePath
 
 MAX_LARGE_FILES = 4  # open side by side, so that the end of one does not hold up the next
@@ -41,6 +42,9 @@ FIRST_DELAY = 1.0  # seconds, doubled each time
 
 FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent, QuotaReached)
 """What ends the runner; any other error is that of one file."""
+
+PASSING = (*FATAL, AskAgain, Busy, TimedOut)
+"""What says nothing about the files that were asked for."""
 
 
 class Runner:
@@ -187,13 +191,15 @@ class Runner:
         for large in self._large.values():
             if large.ending or large.ranges.exhausted or now < large.not_before:
                 continue
-            if not self._asker.may_ask(length, held_already=large.ranges.retrying):
+            if not self._asker.may_ask(length + FILE_COST, held_already=large.ranges.retrying):
                 return False
             asked = large.next_range(length, now)
             if asked is None:
                 return False
-            self._asker.reserve(asked.length)
-            self._spawn(self._fetch_range(large, asked, large.ranges))
+            path = self._path(large.file)
+            request = Read(path, asked.start, asked.length, large.file.validator)
+            self._asker.reserve(request)
+            self._spawn(self._fetch_range(large, request, asked, large.ranges))
             return True
         file = self._feed.first(now)
         return file is not None and self._ask_for_next_file(file, length)
@@ -203,14 +209,9 @@ class Runner:
             directory, name = file.place(self.download)
             self._end(self._feed.take(), (*directory, name))
             return True
-        if file.validator is None and file.size is not None and file.size <= range_length:
-            if not self._asker.may_ask(file.size):
-                return False
-            self._asker.reserve(file.size)
-            self._hold(file.size + READ_COST)
-            self._spawn(self._fetch_small(self._feed.take(), file.size))
-            return True
-        if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(0):
+        if small := self._feed.small_files(range_length):
+            return self._ask_for_small_files(small)
+        if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(FILE_COST):
             return False
         large = LargeFile(
             self._feed.take(), self.download, self._disk, self._store, self._look_for_room
@@ -225,25 +226,79 @@ class Runner:
         base = self.download.path
         return RemotePath(base.raw + b"/" + file.path.raw) if file.path.raw else base
 
-    async def _fetch_small(self, file: FileRecord, size: int) -> None:
+    # Small files
+
+    def _ask_for_small_files(self, files: list[FileRecord]) -> bool:
+        cost = sum(file.cost for file in files)
+        if not self._asker.may_ask(cost):
+            return False
+        for _ in files:
+            self._feed.take()
+        self._hold(cost)
+        if len(files) == 1:
+            read = Read(self._path(files[0]), 0, files[0].size or 0)
+            self._asker.reserve(read)
+            self._spawn(self._fetch_small_file(files[0], read))
+        else:
+            batch = Batch(tuple((self._path(file), file.size or 0) for file in files))
+            self._asker.reserve(batch)
+            self._spawn(self._fetch_batch(files, batch))
+        return True
+
+    async def _fetch_small_file(self, file: FileRecord, request: Read) -> None:
         """Fetches a file with one read, into memory."""
-        release = functools.partial(self._release, size + READ_COST)
+        cost = file.cost
 
         async def take(read: RemoteRead) -> bytes:
-            file.mtime_ns = read.started.mtime_ns
-            if read.started.size != size:
-                file.size = read.started.size
-                raise FileChanged(f"its size is {file.size:,} and not as listed {size:,}")
+            self._check_size(file, read.started)
             return await read.all()
 
         try:
-            data = await self._asker.read(Read(self._path(file), 0, size), take)
+            data = await self._asker.read(request, take)
         except HdpdError as error:
-            release()
+            self._release(cost)
             self._try_again(file, error)
         else:
-            self.download.pending_bytes += size
-            self._end(file, file.complete(self.download, data), size, release)
+            self._end_small_file(file, data)
+
+    async def _fetch_batch(self, files: list[FileRecord], request: Batch) -> None:
+        """Fetches several files with one request; each is settled by itself."""
+        missing = deque(files)
+
+        async def take(batch: RemoteBatch) -> None:
+            while missing:
+                file, cost = missing[0], missing[0].cost
+                try:
+                    started, data = await batch.next()
+                    self._check_size(file, started)
+                except (FileRefused, FileChanged) as refused:
+                    error = refused.error if isinstance(refused, FileRefused) else refused
+                    self._release(cost)
+                    self._try_again(missing.popleft(), error)
+                else:
+                    self._end_small_file(missing.popleft(), data)
+
+        try:
+            await self._asker.read_batch(request, take)
+        except HdpdError as error:
+            self._release(sum(file.cost for file in missing))
+            for file in missing:
+                # Whatever is wrong with one of them, or with batches, it is none of the others'.
+                file.alone = file.alone or not isinstance(error, PASSING)
+                self._try_again(file, AskAgain() if file.alone else error)
+
+    @staticmethod
+    def _check_size(file: FileRecord, started: ReadStarted) -> None:
+        file.mtime_ns = started.mtime_ns
+        listed = file.size
+        if started.size != listed:
+            file.size = started.size
+            raise FileChanged(f"its size is {started.size:,} and not as listed {listed:,}")
+
+    def _end_small_file(self, file: FileRecord, data: bytes) -> None:
+        release = functools.partial(self._release, file.cost)
+        self.download.pending_bytes += len(data)
+        self._end(file, file.complete(self.download, data), len(data), release)
 
     def _hold(self, cost: int) -> None:
         self._held += cost
@@ -272,8 +327,9 @@ class Runner:
             self._go_on(large)
         self._wake.set()
 
-    async def _fetch_range(self, large: LargeFile, asked: Range, plan: FileRanges) -> None:
-        request = Read(self._path(large.file), asked.start, asked.length, large.file.validator)
+    async def _fetch_range(
+        self, large: LargeFile, request: Read, asked: Range, plan: FileRanges
+    ) -> None:
         try:
             await self._asker.read(request, lambda read: large.copy(read, asked, plan))
         except AlreadyThere as there:

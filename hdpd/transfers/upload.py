@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from hdpd.identity.keys import PeerId
 from hdpd.wire.fields import Message
-from hdpd.wire.messages import Read, ReadStarted, ResetCode
+from hdpd.wire.messages import ResetCode
+from hdpd.wire.paths import RemotePath
 
 RATE_GAIN = 0.3
 """Of each new measurement, twice a second: a rate that follows within two seconds and is calm."""
@@ -38,12 +39,15 @@ class UploadStream(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """One read, from its arrival to its end."""
+    """One read, or a batch of small files, from its arrival to its end."""
 
     number: int
     session: UploadSession
-    request: Read
     stream: UploadStream
+    path: RemotePath  # of the file, or the one of a batch that was read last
+    offset: int = 0
+    size: int = 0  # of the file, once it has begun
+    length: int = 0  # of what is sent of it
     granted: bool = False
     revoked: bool = False
     position: int | None = None  # of which the peer has not been told yet
@@ -52,7 +56,7 @@ class Upload:
     wake: asyncio.Future[None] | None = None
     disk: asyncio.Future[Any] | None = None  # what is being waited for
     disk_since: float = 0.0
-    started: ReadStarted | None = None
+    began: bool = False
     paced: bool = False  # it waits for its part of a limited rate
     passed_bytes: int = 0  # to the stream
     left_bytes: int = 0  # this machine
@@ -117,14 +121,13 @@ class Flows:
 
 
 def _active_line(flow: _Flow) -> dict[str, object]:
-    upload, started = flow.upload, flow.upload.started
-    assert started is not None
+    upload = flow.upload
     return {
         "peer": upload.session.peer_id.text,
         "peer_name": upload.session.name,
-        "path": upload.request.path.text,
-        "offset": upload.request.offset + min(upload.left_bytes, started.length),
-        "size": started.size,
+        "path": upload.path.text,
+        "offset": upload.offset + min(upload.left_bytes, upload.length),
+        "size": upload.size,
         "rate": round(flow.rate),
     }
 
@@ -135,7 +138,7 @@ def waiting_lines(uploads: Iterable[Upload]) -> list[dict[str, object]]:
         {
             "peer": upload.session.peer_id.text,
             "peer_name": upload.session.name,
-            "path": upload.request.path.text,
+            "path": upload.path.text,
             "position": position,
         }
         for position, upload in enumerate(uploads, 1)

@@ -1,7 +1,8 @@
-"""Answers `read`: takes an upload slot for it, then sends the file's bytes as fast as they may go.
+"""Answers `read` and `batch`: takes an upload slot, then sends the bytes as fast as they may go.
 
-Who may send when is decided in `slots`, how fast in `throttle`; the disk is read in `source_file`
-and `disk_threads`. Here these meet the peer's stream, the owner (`list`, `cancel`) and the clock.
+Who may send when is decided in `slots`, how fast in `throttle`; the disk is read in `source_file`,
+`source_batch` and `disk_threads`. Here these meet the peer's stream, the owner (`list`, `cancel`)
+and the clock.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from hdpd.errors import Busy, Cancelled, FileUnreadable, HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.transfers.disk_threads import DiskThreads
+from hdpd.transfers.fastlane import READ_COST
 from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.slots import Decision, Granted, Queued, Slots
+from hdpd.transfers.source_batch import SourceBatch
 from hdpd.transfers.source_file import OpenFile, SourceFile
 from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.upload import Flows, Upload, UploadSession, UploadStream, waiting_lines
 from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
-from hdpd.wire.messages import Read, ResetCode, error_answer
+from hdpd.wire.messages import Batch, Read, ResetCode, error_answer
 
 TICK_SECONDS = 0.5
 """How often time passes for the slots, rates are measured and `upload.changed` is emitted."""
@@ -81,23 +84,42 @@ class Uploads:
             HdpdError: before the first byte it is the answer, after that what the stream is to be
                 reset with. A read whose slot was taken away has been reset already.
         """
+        upload = Upload(next(self._numbers), session, stream, request.path, request.offset)
+        length, urgent = request.length, request.urgent
+        await self._answer(upload, length, lambda: self._send(upload, request), urgent=urgent)
+
+    async def answer_batch(
+        self, session: UploadSession, request: Batch, stream: UploadStream
+    ) -> None:
+        """Like `answer_read`, for small files."""
+        upload = Upload(next(self._numbers), session, stream, request.files[0][0])
+        cost = request.length + (len(request.files) - 1) * READ_COST
+        await self._answer(upload, cost, lambda: self._send_batch(upload, request))
+
+    async def _answer(
+        self,
+        upload: Upload,
+        cost: int,
+        send: Callable[[], Awaitable[None]],
+        *,
+        urgent: bool = False,
+    ) -> None:
         if self._closed:
             raise Busy("this hdpd is stopping; try again later")
-        self._privileges.check_quota(session.peer_id)
-        upload = Upload(next(self._numbers), session, request, stream)
+        peer, stream = upload.session.peer_id, upload.stream
+        self._privileges.check_quota(peer)
         self._uploads[upload.number] = upload
         try:
             now = self._clock()
-            peer, length, urgent = session.peer_id, request.length, request.urgent
-            self._apply(self._slots.ask(peer, upload.number, length, now, urgent=urgent))
+            self._apply(self._slots.ask(peer, upload.number, cost, now, urgent=urgent))
             self._keep_ticking()
             if not upload.granted:
                 await self._wait_for_slot(upload)
-            await self._send(upload)
+            await send()
         except HdpdError as error:
             if upload.revoked:
                 return
-            if upload.started is not None or not upload.queued:
+            if upload.began or not upload.queued:
                 raise
             await stream.send_message(error_answer(error), end=True)
         finally:
@@ -175,9 +197,8 @@ class Uploads:
         for upload in self._uploads.values():
             if upload.disk is not None:
                 if now - upload.disk_since >= DISK_SECONDS:
-                    path = upload.request.path
-                    upload.fail_disk(FileUnreadable(f"the disk of {path} does not answer"))
-            elif upload.started is not None:
+                    upload.fail_disk(FileUnreadable(f"the disk of {upload.path} does not answer"))
+            elif upload.began:
                 if upload.paced:
                     self._slots.paced(upload.number, now)
                 self._count(upload, upload.passed_bytes - upload.stream.unsent_bytes, now)
@@ -198,14 +219,13 @@ class Uploads:
 
     # Sending.
 
-    async def _send(self, upload: Upload) -> None:
-        path, stream = upload.request.path, upload.stream
-        lane = b"" if path.is_root else path.share.raw
-        source = SourceFile(self._open_file, upload.request)
+    async def _send(self, upload: Upload, request: Read) -> None:
+        lane = b"" if upload.path.is_root else upload.path.share.raw
+        source = SourceFile(self._open_file, request)
         try:
             started, data = await self._disk(upload, self._threads.run(lane, source.start))
-            upload.started = started
-            self._flows.begin(upload)
+            upload.size, upload.length = started.size, started.length
+            self._begin(upload)
             before = frame(started.to_wire())
             while not source.is_finished:
                 # The next piece is read while this one is sent.
@@ -217,12 +237,39 @@ class Uploads:
         finally:
             if not source.is_finished:
                 self._threads.run(lane, source.close).add_done_callback(_retrieve)
-        await self._pass(upload, data, before=before, end=frame({"end": started.validator}))
-        if started.length > UNDRAINED_BYTES:
-            await _drain(stream)
+        after = frame({"end": started.validator})
+        await self._pass(upload, data, before=before, after=after, end=True)
+        await self._finish(upload)
+
+    async def _send_batch(self, upload: Upload, request: Batch) -> None:
+        lane = upload.path.share.raw
+        source = SourceBatch(self._open_file, request)
+        ahead = self._threads.run(lane, source.next_piece)
+        before = frame({"ok": True})
+        while True:
+            piece, upload.path, upload.size = await self._disk(upload, ahead)
+            self._begin(upload)
+            if source.is_finished:
+                break
+            ahead = self._threads.run(lane, source.next_piece)
+            ahead.add_done_callback(_retrieve)
+            await self._pass(upload, piece, before=before)
+            before = b""
+        await self._pass(upload, piece, before=before, end=True)
+        await self._finish(upload)
+
+    def _begin(self, upload: Upload) -> None:
+        upload.began = True
+        self._flows.begin(upload)
+
+    async def _finish(self, upload: Upload) -> None:
+        if upload.passed_bytes > UNDRAINED_BYTES:
+            await _drain(upload.stream)
         self._count(upload, upload.passed_bytes, self._clock())
 
-    async def _pass(self, upload: Upload, piece: bytes, *, before: bytes, end: bytes = b"") -> None:
+    async def _pass(
+        self, upload: Upload, piece: bytes, *, before: bytes, after: bytes = b"", end: bool = False
+    ) -> None:
         """Gives a piece of the file to the stream, with what belongs before it and at the end."""
         gone = 0
         while gone < len(piece) and self._throttle.limits(upload.session):
@@ -233,7 +280,7 @@ class Uploads:
                 break
             await self._give(upload, before + piece[gone : gone + size])
             before, gone = b"", gone + size
-        await self._give(upload, before + piece[gone:] + end, end=bool(end))
+        await self._give(upload, before + piece[gone:] + after, end=end)
 
     async def _give(self, upload: Upload, data: bytes, *, end: bool = False) -> None:
         upload.passed_bytes += len(data)

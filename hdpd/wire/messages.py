@@ -27,6 +27,9 @@ MAX_CURSOR_BYTES = 8192  # room for a path of full length
 MAX_LIST_ENTRIES = 10_000  # of one `ls`; about 1 MB, the asker goes on with the cursor
 MAX_SEARCH_HITS = 10_000
 MAX_READ_BYTES = 16 * 1024 * 1024  # of one `read`; larger files are many reads
+MAX_BATCH_FILES = 64
+MAX_BATCH_BYTES = 1024 * 1024  # of all files of a `batch`; each is sent whole, from memory
+MAX_BATCH_PATH_BYTES = 48 * 1024  # of all paths; keeps the request within one frame
 MAX_VALIDATOR_BYTES = 64
 MAX_RECORD_BYTES = 2048
 MAX_RECORDS = 16  # of one `announce`; keeps the request within one frame
@@ -191,6 +194,46 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Asks for whole small files of one share, by their paths and the sizes that they should have;
+    at least one.
+    """
+
+    name: ClassVar[str] = "batch"
+    files: tuple[tuple[RemotePath, int], ...]
+
+    @property
+    def length(self) -> int:
+        """Bytes of all files together."""
+        return sum(size for _, size in self.files)
+
+    def to_wire(self) -> Message:
+        return {
+            "request": self.name,
+            "files": [[path.to_wire(), size] for path, size in self.files],
+        }
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        files = []
+        for item in fields.array(message, "files", MAX_BATCH_FILES):
+            if type(item) is not list or len(item) < 2:
+                raise ProtocolError("a file of a batch is not an array of two")
+            path, size = RemotePath.from_wire(item[0]), item[1]
+            if type(size) is not int or not 0 <= size <= MAX_BATCH_BYTES:
+                raise ProtocolError("a file of a batch is of a size that cannot be")
+            files.append((path, size))
+        batch = cls(tuple(files))
+        if not files:
+            raise ProtocolError("a batch is of no file")
+        if any(path.is_root for path, _ in files) or len({path.share for path, _ in files}) > 1:
+            raise PathInvalid("a batch is not of files of one share")
+        if batch.length > MAX_BATCH_BYTES:
+            raise ProtocolError(f"the files of a batch exceed {MAX_BATCH_BYTES} bytes")
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
 class Digest:
     """Asks for the SHA-256 of a whole file, with `if_match` only of that version of it."""
 
@@ -264,10 +307,10 @@ class Observed:
         return cls(str(parse_ip(address or b"")), port)
 
 
-Request = Hello | Topics | Ls | Search | Read | Digest | Announce | Rendezvous | Observed
+Request = Hello | Topics | Ls | Search | Read | Batch | Digest | Announce | Rendezvous | Observed
 _REQUESTS: dict[str, type[Request]] = {
     request.name: request
-    for request in (Hello, Topics, Ls, Search, Read, Digest, Announce, Rendezvous, Observed)
+    for request in (Hello, Topics, Ls, Search, Read, Batch, Digest, Announce, Rendezvous, Observed)
 }
 
 
