@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from hdpd.errors import FileChanged, HdpdError, ProtocolError
+from hdpd.errors import (
+    Busy,
+    Cancelled,
+    DiskFull,
+    DiskSilent,
+    FileChanged,
+    HdpdError,
+    NoCommonTopic,
+    PeerNotConnected,
+    ProtocolError,
+    QuotaReached,
+    TimedOut,
+)
 from hdpd.identity.keys import PeerId
 from hdpd.wire import fields
 from hdpd.wire.codec import FrameReader
@@ -84,6 +96,13 @@ class Session(Link, Protocol):
 
 class AskAgain(HdpdError):
     """Another read of the same peer waits already; this one has to be asked again later."""
+
+
+FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent, QuotaReached)
+"""What ends a download for now; any other error is that of one file."""
+
+PASSING = (*FATAL, AskAgain, Busy, TimedOut)
+"""What says nothing about the files that were asked for."""
 
 
 @dataclass(slots=True)

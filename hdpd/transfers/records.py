@@ -137,6 +137,11 @@ class FileRecord:
         """What it takes of the window when it is fetched into memory."""
         return (self.size or 0) + FILE_COST
 
+    def source(self, download: Download) -> RemotePath:
+        """Where the peer has it."""
+        base = download.path
+        return RemotePath(base.raw + b"/" + self.path.raw) if self.path.raw else base
+
     def place(self, download: Download) -> tuple[Components, bytes]:
         """The directory and the name that it gets."""
         path = (*download.base, *components(self.path))

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 
-from hdpd.errors import (
-    Busy,
-    Cancelled,
-    DiskFull,
-    DiskSilent,
-    FileChanged,
-    HdpdError,
-    NoCommonTopic,
-    PeerNotConnected,
-    QuotaReached,
-    TimedOut,
-)
+from hdpd.errors import Busy, FileChanged, HdpdError, TimedOut
 from hdpd.transfers.asking import Asker
 from hdpd.transfers.feed import Feed
-from hdpd.transfers.fetch import AskAgain, FileRefused, RemoteBatch, RemoteRead, Session
+from hdpd.transfers.fetch import FATAL, AskAgain, Session
 from hdpd.transfers.finisher import Ending, Step
 from hdpd.transfers.largefile import AlreadyThere, LargeFile
 from hdpd.transfers.ranges import FILE_COST, FileRanges, Range
 from hdpd.transfers.records import Download, FileRecord
+from hdpd.transfers.smallfiles import SmallFiles
 from hdpd.transfers.store import Store
 from hdpd.transfers.throttle import Throttle
 from hdpd.transfers.volumes import Volume
-from hdpd.wire.messages import Batch, Read, ReadStarted
-from hdpd.wire.paths import RemotePath
+from hdpd.wire.messages import Read
 
 MAX_LARGE_FILES = 4  # open side by side, so that the end of one does not hold up the next
 MAX_ENDINGS = 2048  # files that wait to be settled, about 1 kB each, before more are looked at
@@ -39,12 +26,6 @@ MAX_ENDINGS = 2048  # files that wait to be settled, about 1 kB each, before mor
 MAX_RESTARTS = 3  # of a file that changes while it is fetched
 MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, over 1 + 2 + ... + 16 s
 FIRST_DELAY = 1.0  # seconds, doubled each time
-
-FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent, QuotaReached)
-"""What ends the runner; any other error is that of one file."""
-
-PASSING = (*FATAL, AskAgain, Busy, TimedOut)
-"""What says nothing about the files that were asked for."""
 
 
 class Runner:
@@ -84,8 +65,7 @@ class Runner:
         self._feed = Feed(download, store, disk, self._wake.set)
         self._large: dict[int, LargeFile] = {}
         self._endings = 0
-        self._held = 0
-        """What small files hold of the window."""
+        self._small = SmallFiles(download, self._asker, disk, self._end, self._try_again)
         self._unsettled: HdpdError | None = None
 
     @property
@@ -159,7 +139,7 @@ class Runner:
         while self._endings:
             self._wake.clear()
             await self._wake.wait()
-        self._release(self._held)
+        self._small.close()
         self._asker.close()
 
     def _nothing_to_ask(self) -> bool:
@@ -196,7 +176,7 @@ class Runner:
             asked = large.next_range(length, now)
             if asked is None:
                 return False
-            path = self._path(large.file)
+            path = large.file.source(self.download)
             request = Read(path, asked.start, asked.length, large.file.validator)
             self._asker.reserve(request)
             self._spawn(self._fetch_range(large, request, asked, large.ranges))
@@ -210,7 +190,12 @@ class Runner:
             self._end(self._feed.take(), (*directory, name))
             return True
         if small := self._feed.small_files(range_length):
-            return self._ask_for_small_files(small)
+            if not self._small.may_ask(small):
+                return False
+            for _ in small:
+                self._feed.take()
+            self._spawn(self._small.fetch(small))
+            return True
         if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(FILE_COST):
             return False
         large = LargeFile(
@@ -221,92 +206,6 @@ class Runner:
             large.blocked = True
             self._spawn(self._reopen(large))
         return True
-
-    def _path(self, file: FileRecord) -> RemotePath:
-        base = self.download.path
-        return RemotePath(base.raw + b"/" + file.path.raw) if file.path.raw else base
-
-    # Small files
-
-    def _ask_for_small_files(self, files: list[FileRecord]) -> bool:
-        cost = sum(file.cost for file in files)
-        if not self._asker.may_ask(cost):
-            return False
-        for _ in files:
-            self._feed.take()
-        self._hold(cost)
-        if len(files) == 1:
-            read = Read(self._path(files[0]), 0, files[0].size or 0)
-            self._asker.reserve(read)
-            self._spawn(self._fetch_small_file(files[0], read))
-        else:
-            batch = Batch(tuple((self._path(file), file.size or 0) for file in files))
-            self._asker.reserve(batch)
-            self._spawn(self._fetch_batch(files, batch))
-        return True
-
-    async def _fetch_small_file(self, file: FileRecord, request: Read) -> None:
-        """Fetches a file with one read, into memory."""
-        cost = file.cost
-
-        async def take(read: RemoteRead) -> bytes:
-            self._check_size(file, read.started)
-            return await read.all()
-
-        try:
-            data = await self._asker.read(request, take)
-        except HdpdError as error:
-            self._release(cost)
-            self._try_again(file, error)
-        else:
-            self._end_small_file(file, data)
-
-    async def _fetch_batch(self, files: list[FileRecord], request: Batch) -> None:
-        """Fetches several files with one request; each is settled by itself."""
-        missing = deque(files)
-
-        async def take(batch: RemoteBatch) -> None:
-            while missing:
-                file, cost = missing[0], missing[0].cost
-                try:
-                    started, data = await batch.next()
-                    self._check_size(file, started)
-                except (FileRefused, FileChanged) as refused:
-                    error = refused.error if isinstance(refused, FileRefused) else refused
-                    self._release(cost)
-                    self._try_again(missing.popleft(), error)
-                else:
-                    self._end_small_file(missing.popleft(), data)
-
-        try:
-            await self._asker.read_batch(request, take)
-        except HdpdError as error:
-            self._release(sum(file.cost for file in missing))
-            for file in missing:
-                # Whatever is wrong with one of them, or with batches, it is none of the others'.
-                file.alone = file.alone or not isinstance(error, PASSING)
-                self._try_again(file, AskAgain() if file.alone else error)
-
-    @staticmethod
-    def _check_size(file: FileRecord, started: ReadStarted) -> None:
-        file.mtime_ns = started.mtime_ns
-        listed = file.size
-        if started.size != listed:
-            file.size = started.size
-            raise FileChanged(f"its size is {started.size:,} and not as listed {listed:,}")
-
-    def _end_small_file(self, file: FileRecord, data: bytes) -> None:
-        release = functools.partial(self._release, file.cost)
-        self.download.pending_bytes += len(data)
-        self._end(file, file.complete(self.download, data), len(data), release)
-
-    def _hold(self, cost: int) -> None:
-        self._held += cost
-        self._disk.window.take(cost)
-
-    def _release(self, cost: int) -> None:
-        self._held -= cost
-        self._disk.give(cost)
 
     def _try_again(self, file: FileRecord, error: HdpdError) -> None:
         delay = _delay(file, error)
