@@ -87,8 +87,11 @@ class Harness:
     async def received(self, id_: str, size: int) -> dict[str, Any]:
         return await self.until(id_, lambda item: item["received_bytes"] >= size)
 
-    def tree(self) -> dict[str, bytes | None]:
+    async def tree(self) -> dict[str, bytes | None]:
         """Everything below the download directory; None for a directory."""
+        return await asyncio.to_thread(self._tree)
+
+    def _tree(self) -> dict[str, bytes | None]:
         return {
             str(path.relative_to(self.root)): None if path.is_dir() else path.read_bytes()
             for path in sorted(self.root.rglob("*"))

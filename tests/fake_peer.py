@@ -169,11 +169,11 @@ class Gate:
         self._left += size
         self._opened.set()
 
-    async def pass_chunk(self, _request: Read, _offset: int) -> None:
+    async def pass_chunk(self, request: Read, offset: int) -> None:
         while self._left <= 0:
             self._opened.clear()
             await self._opened.wait()
-        self._left -= self._chunk
+        self._left -= min(self._chunk, request.offset + request.length - offset)
 
 
 @dataclass

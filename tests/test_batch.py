@@ -179,7 +179,9 @@ async def test_a_directory_of_small_files_takes_few_requests(tmp_path: Path) -> 
         done = await here.get("s/d")
         assert (done["state"], done["done_files"]) == ("done", 200)
         assert done["received_bytes"] == done["done_bytes"] == done["size"]
-        assert here.tree() == {"d": None} | {f"d/{n:03}": b"%d" % n * 50 for n in range(200)}
+        assert (await here.tree()) == {"d": None} | {
+            f"d/{n:03}": b"%d" % n * 50 for n in range(200)
+        }
     assert len(peer.batches) <= 8
     assert len(peer.reads) <= 2
 
@@ -207,7 +209,7 @@ async def test_a_file_of_another_size_than_listed_is_asked_for_anew(
     async with service(tmp_path, peer) as here:
         done = await here.get("s/d")
         assert (done["state"], done["done_bytes"]) == ("done", 250)
-        assert here.tree()["d/3"] == b"3" * 50
+        assert (await here.tree())["d/3"] == b"3" * 50
         assert (await here.files(done["id"]))["3"]["restarts"] == 1
 
 

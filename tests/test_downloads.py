@@ -88,7 +88,7 @@ async def test_a_single_file_of_any_size(tmp_path: Path, size: int) -> None:
         done = await here.get("media/film.mkv", to="films/new/")
         assert (done["state"], done["type"], done["size"]) == ("done", "file", size)
         assert done["to"] == "films/new"
-        assert here.tree()["films/new/film.mkv"] == data
+        assert (await here.tree())["films/new/film.mkv"] == data
         assert (here.root / "films/new/film.mkv").stat().st_mtime_ns == MTIME_NS
 
 
@@ -115,7 +115,7 @@ async def test_what_is_there_already_is_not_fetched(tmp_path: Path) -> None:
         single = await here.get("s/d/large", to="d")
         assert single["state"] == "done"
         assert single["received_bytes"] < 2 * MIB
-        assert sorted(here.tree()) == ["d", "d/large", "d/small"]
+        assert sorted(await here.tree()) == ["d", "d/large", "d/small"]
 
 
 async def test_different_files_of_the_same_name_are_kept(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ async def test_different_files_of_the_same_name_are_kept(tmp_path: Path) -> None
         peer.files["s/notes.txt"] = FakeFile(b"newest", MTIME_NS + 10**10)
         await here.get("s/notes.txt")
         await here.get("s/notes.txt")
-        assert here.tree() == {
+        assert (await here.tree()) == {
             "notes.txt": b"mine",
             "notes (2).txt": b"theirs",
             "notes (3).txt": b"newest",
@@ -144,8 +144,8 @@ async def test_two_downloads_into_one_place(tmp_path: Path) -> None:
         here.connect()
         for id_ in ids:
             assert (await here.wait(id_))["state"] == "done"
-        assert sorted(here.tree()) == ["x", "x (2)"]
-        assert sorted(map(len, filter(None, here.tree().values()))) == [5, 6 * MIB]
+        assert sorted(await here.tree()) == ["x", "x (2)"]
+        assert sorted(map(len, filter(None, (await here.tree()).values()))) == [5, 6 * MIB]
 
 
 async def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ async def test_a_hostile_listing_harms_nobody(tmp_path: Path) -> None:
     peer.files["s/d/tiny"] = FakeFile(b"few", listed_size=500)
     async with service(tmp_path, peer) as here:
         ended = await here.get("s/d")
-        tree = here.tree()
+        tree = await here.tree()
         assert tree["d/Case"] == b"1"
         assert tree["d/case"] == b"2"
         assert tree["d/grew"] == noise(3 * MIB)
@@ -209,7 +209,7 @@ async def test_listed_names_that_lead_out_are_left_out(tmp_path: Path) -> None:
     async with service(tmp_path, peer) as here:
         done = await here.get("s/d")
         assert (done["state"], done["files"]) == ("done", 1)
-        assert sorted(here.tree()) == ["d", "d/fine"]
+        assert sorted(await here.tree()) == ["d", "d/fine"]
 
 
 async def test_a_peer_that_is_away(tmp_path: Path) -> None:
@@ -238,11 +238,11 @@ async def test_a_peer_that_sends_crumbs_does_not_fill_the_memory(
     monkeypatch.setattr(PartialFile, "write", counted)
     async with service(tmp_path, peer) as here:
         assert (await here.get("s/f"))["state"] == "done"
-        assert here.tree() == {"f": data}
+        assert (await here.tree()) == {"f": data}
     assert 1 < most <= IOV_MAX
 
 
-async def test_a_lost_connection_costs_the_ranges_in_flight(tmp_path: Path) -> None:
+async def test_a_lost_connection_costs_nothing_that_has_come(tmp_path: Path) -> None:
     data = noise(40 * MIB)
     peer = FakePeer({"s/f": FakeFile(data)})
     gate = Gate(peer, 0)
@@ -256,8 +256,8 @@ async def test_a_lost_connection_costs_the_ranges_in_flight(tmp_path: Path) -> N
             here.connect()
         gate.open()
         done = await here.wait(id_)
-        assert here.tree()["f"] == data
-        assert done["received_bytes"] < 40 * MIB + 3 * 13 * MIB
+        assert (await here.tree())["f"] == data
+        assert done["received_bytes"] < 40 * MIB + 100
         assert len({(r.offset, r.if_match) for r in peer.reads if r.if_match}) > 3
 
 
@@ -326,7 +326,7 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
         for id_ in ids:
             assert (await here.wait(id_))["state"] == "done"
         assert disk.window.used == 0
-        assert here.tree() == {"f": data, "g": data}
+        assert (await here.tree()) == {"f": data, "g": data}
 
 
 async def test_a_stop_costs_no_more_than_what_was_under_way(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ async def test_a_stop_costs_no_more_than_what_was_under_way(tmp_path: Path) -> N
     gate.open()
     async with service(tmp_path, peer) as here:
         assert (await here.wait(id_))["state"] == "done"
-        assert here.tree()["f"] == data
+        assert (await here.tree())["f"] == data
         # Three ranges of 4 MiB, one that was begun as they came in, and what came out of order.
         assert (await here.shown(id_))["received_bytes"] < 64 * MIB + 24 * MIB
 
@@ -361,7 +361,7 @@ async def test_a_damaged_partial_file_starts_anew(tmp_path: Path) -> None:
         await here.downloads.resume([id_])
         done = await here.wait(id_)
         assert (done["state"], done["done_bytes"]) == ("done", 20 * MIB)
-        assert here.tree()["f"] == data
+        assert (await here.tree())["f"] == data
 
 
 async def test_a_listing_goes_on_after_a_restart(tmp_path: Path) -> None:
@@ -482,7 +482,7 @@ async def test_a_file_that_changes_is_started_anew(
     async with service(tmp_path, peer) as here:
         done = await here.get("s/d")
         assert (done["state"], done["done_bytes"]) == ("done", size)
-        assert here.tree()["d/f"] == noise(size, 0)
+        assert (await here.tree())["d/f"] == noise(size, 0)
         assert (await here.files(done["id"]))["f"]["restarts"] in (1, 2)
 
 
@@ -579,7 +579,7 @@ async def test_pause_and_resume_also_over_a_restart(tmp_path: Path) -> None:
         gate.open()
         await here.downloads.resume([id_])
         assert (await here.wait(id_))["state"] == "done"
-        assert here.tree()["f"] == data
+        assert (await here.tree())["f"] == data
 
 
 async def test_cancel_removes_partial_files_and_nothing_else(tmp_path: Path) -> None:
@@ -591,7 +591,7 @@ async def test_cancel_removes_partial_files_and_nothing_else(tmp_path: Path) -> 
         await eventually((here.root / "d/a").exists)
         assert list(here.root.rglob("*.part"))
         await here.downloads.cancel([id_])
-        assert sorted(here.tree()) == ["d", "d/a"]
+        assert sorted(await here.tree()) == ["d", "d/a"]
         assert (await here.downloads.list())["downloads"] == []
         assert here.events[-1] == ("download.removed", {"id": id_})
         with pytest.raises(DownloadNotFound):
@@ -608,7 +608,7 @@ async def test_clear_takes_only_what_has_ended(tmp_path: Path) -> None:
         await here.downloads.clear([done["id"], failed["id"], waiting])
         listed: Any = await here.downloads.list()
         assert [item["id"] for item in listed["downloads"]] == [waiting]
-        assert here.tree() == {"f": b"x"}
+        assert (await here.tree()) == {"f": b"x"}
 
 
 async def test_unknown_ids_change_nothing(tmp_path: Path) -> None:

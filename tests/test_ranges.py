@@ -96,6 +96,51 @@ def test_the_true_size_replaces_the_listed_one() -> None:
     assert empty.prefix == 0
 
 
+def test_what_came_of_a_range_that_broke_off_counts_when_a_later_one_is_verified() -> None:
+    ranges = FileRanges(40)
+    one, two = ranges.next(10), ranges.next(10)
+    assert one is not None
+    assert two is not None
+    assert ranges.keep(one, 6) == 6
+    ranges.failed(one)
+    assert (ranges.verified_bytes, ranges.unverified_bytes, ranges.extent) == (0, 6, 6)
+
+    ranges.verified(two)  # asked for before: it may have been read before
+    assert (ranges.prefix, ranges.unverified_bytes) == (0, 6)
+    rest = ranges.next(10)
+    assert rest == Range(6, 10, False)
+    ranges.verified(rest)
+    assert (ranges.prefix, ranges.unverified_bytes) == (20, 0)
+
+
+def test_something_is_always_left_to_verify_the_rest_with() -> None:
+    ranges = FileRanges(10)
+    asked = ranges.next(10)
+    assert asked is not None
+    assert ranges.keep(asked, 10) == 9
+    ranges.give_up()
+    rest = ranges.next(10)
+    assert rest == Range(9, 10, False)
+    assert ranges.keep(rest, 1) == 0
+    ranges.failed(rest)
+    rest = ranges.next(10)
+    assert rest == Range(9, 10, False)
+    ranges.verified(rest)
+    assert ranges.complete
+
+
+def test_what_is_perhaps_not_on_the_disk_is_asked_for_again() -> None:
+    ranges = FileRanges(20)
+    asked = ranges.next(10)
+    assert asked is not None
+    ranges.keep(asked, 4)
+    ranges.failed(asked)
+    assert ranges.distrust() == 4
+    assert ranges.distrust() == 0
+    assert ranges.next(10) == Range(0, 4, False)
+    assert ranges.next(10) == Range(4, 10, False)
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Against a plain model: the set of bytes that are there."""
 
@@ -104,6 +149,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.ranges = FileRanges(997)
         self.flying: list[Range] = []
         self.there: set[int] = set()
+        self.step = 0
+        self.asked_at: dict[Range, int] = {}
+        self.kept_at: dict[int, int] = {}  # byte -> when the range that it came with broke off
         self.touched: set[int] = set()
 
     @rule(length=st.integers(1, 200))
@@ -113,7 +161,9 @@ class AnyOrder(RuleBasedStateMachine):
             assert self.ranges.exhausted
             return
         numbers = set(range(asked.start, asked.end))
-        assert not numbers & self.there
+        assert not numbers & (self.there | set(self.kept_at))
+        self.step += 1
+        self.asked_at[asked] = self.step
         assert 0 < asked.length <= length
         assert asked.fresh == (not numbers & self.touched)
         for other in self.flying:
@@ -122,14 +172,25 @@ class AnyOrder(RuleBasedStateMachine):
         self.flying.append(asked)
 
     @precondition(lambda self: self.flying)
-    @rule(data=st.data(), good=st.booleans())
-    def answer(self, data: st.DataObject, good: bool) -> None:
+    @rule(data=st.data(), good=st.booleans(), came=st.integers(0, 200))
+    def answer(self, data: st.DataObject, good: bool, came: int) -> None:
         asked = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         if good:
             self.ranges.verified(asked)
-            self.there |= set(range(asked.start, asked.end))
+            later = {n for n, at in self.kept_at.items() if at < self.asked_at[asked]}
+            self.there |= set(range(asked.start, asked.end)) | later
+            self.kept_at = {n: at for n, at in self.kept_at.items() if n not in later}
         else:
+            kept = self.ranges.keep(asked, came)
+            assert kept <= came
             self.ranges.failed(asked)
+            self.step += 1
+            self.kept_at |= dict.fromkeys(range(asked.start, asked.start + kept), self.step)
+
+    @rule()
+    def fail_to_write(self) -> None:
+        assert self.ranges.distrust() == len(self.kept_at)
+        self.kept_at.clear()
 
     @rule(part=st.floats(0, 1))
     def record(self, part: float) -> None:
@@ -147,6 +208,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.ranges.prefix == prefix
         assert self.ranges.complete == (prefix == 997)
         assert self.ranges.verified_bytes == len(self.there)
+        assert self.ranges.unverified_bytes == len(self.kept_at)
+        assert self.ranges.extent == max(self.there | set(self.kept_at), default=-1) + 1
         assert self.ranges.recorded <= prefix <= self.ranges.high
 
 

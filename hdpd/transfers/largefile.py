@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -72,7 +73,8 @@ class LargeFile:
         kept = download.kept.pop(file.number, None)
         self._truncate = kept is None
         self.ranges = kept or _planned(file)
-        self._count(self.ranges.verified_bytes - self.ranges.recorded)
+        there = self.ranges.verified_bytes + self.ranges.unverified_bytes
+        self._count(there - self.ranges.recorded)
         self._hold()
 
     async def open(self) -> None:
@@ -123,10 +125,16 @@ class LargeFile:
             if write is not None:
                 await asyncio.shield(write)
             if chunks:
-                await asyncio.shield(self._write(chunks, offset, asked.fresh, plan))
+                write, chunks = self._write(chunks, offset, asked.fresh, plan), []
+                await asyncio.shield(write)
         except BaseException:
             if plan is self.ranges:
-                self._count(-received)
+                kept = 0
+                if self._partial is not None and not (write and _has_failed(write)):
+                    if chunks:
+                        self._write(chunks, offset, asked.fresh, plan)
+                    kept = plan.keep(asked, received)
+                self._count(kept - received)
             raise
         plan.verified(asked)
 
@@ -137,13 +145,15 @@ class LargeFile:
             raise AskAgain
         write = self._disk.submit(self._partial.write, chunks, offset, fresh=fresh)
         self._writes.add(write)
-        write.add_done_callback(self._wrote)
+        write.add_done_callback(functools.partial(self._wrote, plan))
         return write
 
-    def _wrote(self, write: asyncio.Future[None]) -> None:
+    def _wrote(self, plan: FileRanges, write: asyncio.Future[None]) -> None:
         self._writes.discard(write)
-        if not write.cancelled():
-            write.exception()  # counts as seen even when its reader is gone
+        if _has_failed(write):  # counts as seen even when its reader is gone
+            distrusted = plan.distrust()
+            if plan is self.ranges:
+                self._count(-distrusted)
 
     async def _adopt(self, started: ReadStarted, plan: FileRanges) -> None:
         """Accepts the answer's version of the file, the first one as the file's own."""
@@ -298,6 +308,10 @@ class LargeFile:
     def _count(self, received: int) -> None:
         self.pending += received
         self._download.pending_bytes += received
+
+
+def _has_failed(write: asyncio.Future[None]) -> bool:
+    return write.done() and (write.cancelled() or write.exception() is not None)
 
 
 def _planned(file: FileRecord) -> FileRanges:

@@ -55,7 +55,8 @@ class FileRanges:
     """The state of one file's bytes: recorded <= prefix <= high <= size.
 
     `recorded` is the durable watermark, `prefix` the contiguous verified bytes, and everything
-    below `high` was asked for at some time.
+    below `high` was asked for at some time. What came of a range that broke off is kept: it was of
+    the same version of the file when a range that is asked for later proves to be of it.
     """
 
     def __init__(self, size: int, recorded: int = 0) -> None:
@@ -65,7 +66,11 @@ class FileRanges:
         self.recorded = self.prefix = self.high = recorded
         self._verified: dict[int, int] = {}  # start -> end, beyond the prefix
         self._missing: list[tuple[int, int]] = []  # a heap: asked for, and failed
-        self._in_flight: set[Range] = set()
+        self._asked = 0
+        self._in_flight: dict[Range, int] = {}  # and how many were asked for before
+        self._kept: dict[Range, int] = {}  # bytes that came of ranges in flight, which broke off
+        # Start -> end, and how many ranges had been asked for when it broke off.
+        self._unverified: dict[int, tuple[int, int]] = {}
 
     @property
     def complete(self) -> bool:
@@ -91,9 +96,15 @@ class FileRanges:
         return self.prefix + sum(end - start for start, end in self._verified.items())
 
     @property
+    def unverified_bytes(self) -> int:
+        """What was kept of ranges that broke off."""
+        return sum(end - start for start, (end, _asked) in self._unverified.items())
+
+    @property
     def extent(self) -> int:
-        """The end of the last verified range."""
-        return max(self._verified.values(), default=self.prefix)
+        """The end of the last byte that is there."""
+        ends = [*self._verified.values(), *(end for end, _asked in self._unverified.values())]
+        return max(ends, default=self.prefix)
 
     def next(self, length: int) -> Range | None:
         """The next range to ask for, at most `length` long, or None when there is none now.
@@ -113,22 +124,46 @@ class FileRanges:
         return self._ask(Range(start, end, fresh=True))
 
     def _ask(self, asked: Range) -> Range:
-        self._in_flight.add(asked)
+        self._in_flight[asked] = self._asked
+        self._asked += 1
         return asked
 
     def verified(self, asked: Range) -> None:
         """The range is on the disk and its validator was right."""
-        self._in_flight.remove(asked)
+        number = self._in_flight.pop(asked)
         if asked.start < self.size:
             self._verified[asked.start] = min(asked.end, self.size)
+        for start, (end, asked_before) in list(self._unverified.items()):
+            if asked_before <= number:
+                del self._unverified[start]
+                self._verified[start] = end
         while self.prefix in self._verified:
             self.prefix = self._verified.pop(self.prefix)
 
+    def keep(self, asked: Range, size: int) -> int:
+        """The range is about to fail, but its first `size` bytes are on the disk, or on their way
+        there; how many of them are kept.
+        """
+        # Something is left to be asked for, which verifies the rest.
+        self._kept[asked] = max(0, min(size, min(asked.end, self.size) - asked.start - 1))
+        return self._kept[asked]
+
     def failed(self, asked: Range) -> None:
-        """The range has to be asked for again."""
-        self._in_flight.remove(asked)
-        if asked.start < self.size:
-            heapq.heappush(self._missing, (asked.start, min(asked.end, self.size)))
+        """The range has to be asked for again, except for what was kept."""
+        del self._in_flight[asked]
+        start = asked.start + self._kept.pop(asked, 0)
+        if start > asked.start:
+            self._unverified[asked.start] = start, self._asked
+        if start < self.size:
+            heapq.heappush(self._missing, (start, min(asked.end, self.size)))
+
+    def distrust(self) -> int:
+        """What was kept is perhaps not on the disk, and has to be asked for again; its bytes."""
+        size = self.unverified_bytes
+        for start, (end, _asked) in self._unverified.items():
+            heapq.heappush(self._missing, (start, end))
+        self._unverified.clear()
+        return size
 
     def give_up(self) -> None:
         """Nothing is under way any more."""
