@@ -83,6 +83,7 @@ async def test_no_validator_outlives_the_run(tmp_path: Path, music: Path) -> Non
     found = []
     for _ in range(2):
         async with service(tmp_path, ShareConfig("Music", music)) as running:
+            await running.rescan(None)  # so that it is not stopped while it begins the first one
             await running.until_scanned("Music")
             found.append([await validator_of(running, path) for path in (ROOT, MUSIC, ALBUM)])
     assert not set(found[0]) & set(found[1])
@@ -127,6 +128,8 @@ async def test_every_change_is_told(tmp_path: Path, music: Path) -> None:
             await validator_of(running, path)
         await running.remove("Music")
         await hear(ROOT, MUSIC)
+        assert running._cleaner is not None
+        await running._cleaner
 
 
 async def end_of(running: Service) -> LsEnd:
