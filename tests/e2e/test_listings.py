@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
-from http.client import HTTPConnection
 
 from hdpctl.server import Route, parse_server
 from hdpctl.stream import Stream, open_stream
 from tests.e2e.harness import Daemon, Lab, wait_for
+from tests.web.calls import UnixConnection
 
 WITHIN_S = 10  # 2 s, and what a busy machine adds
 
@@ -20,10 +19,7 @@ def names(peer: Daemon, directory: dict[str, str]) -> list[str]:
 
 def answered(daemon: Daemon) -> tuple[int, int]:
     """How many listings it has sent to peers, and how many of them were there already."""
-    connection = HTTPConnection("localhost", timeout=10)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    with contextlib.closing(connection):
-        connection.sock.connect(str(daemon.socket))
+    with contextlib.closing(UnixConnection(daemon.socket)) as connection:
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
     counts = dict(re.findall(r'^hdpd_listings_total{answer="(\w+)"} (\d+)', text, re.MULTILINE))
