@@ -1,7 +1,7 @@
 """Peers' directories as clients list them: what has not changed is not sent again.
 
 A page is kept with its validator and never shown before the peer has said, on a session with a
-common topic, that it is still current: that costs one round trip and some forty bytes. So nothing
+common topic, that it is still current: that costs one round trip and hardly any bytes. So nothing
 is shown of a peer that is away, and pages may outlive a session. Peers tell when a listing has
 changed; clients hear that as `listing.changed`.
 """
@@ -86,8 +86,8 @@ class Listings:
         assert isinstance(request, Changed)
         peer = session.peer_id
         for path in [None] if request.paths is None else request.paths:
-            self._pages.forget(peer, path)
-            self._tell(peer, path)
+            if self._tell(peer, path):
+                self._pages.forget(peer, path)
         await stream.send_message({"ok": True}, end=True)
 
     def peer_connected(self, peer: PeerId) -> None:
@@ -98,12 +98,18 @@ class Listings:
         """It tells nothing any more; clients hear of that by its own event."""
         self._shown.pop(peer, None)
 
-    def _tell(self, peer: PeerId, path: RemotePath | None) -> None:
+    def _tell(self, peer: PeerId, path: RemotePath | None) -> bool:
+        """Tells the clients, if it is of interest to any."""
         shown = self._shown.get(peer, set())
         if path is None or shown is None:
-            if shown != set():
-                del self._shown[peer]
-                self._emit("listing.changed", {"peer": peer.text, "path": None})
+            path = None
+            if shown is not None and not shown:
+                return False
+            del self._shown[peer]
         elif path in shown:
             shown.discard(path)
-            self._emit("listing.changed", {"peer": peer.text, "path": path.text})
+        else:
+            return False
+        text = None if path is None else path.text
+        self._emit("listing.changed", {"peer": peer.text, "path": text})
+        return True

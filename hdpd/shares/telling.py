@@ -14,7 +14,8 @@ from hdpd.wire.paths import RemotePath
 
 LOG = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 1.0  # between two looks, and so between two messages to one listener
+PAUSE_SECONDS = 1.0  # after something was told, and so between two messages to one listener
+LOOK_SECONDS = 0.1  # after a look that found nothing, which is soon after a scan has begun
 
 Who = PeerId | None
 """A peer, or None for the clients of this hdpd."""
@@ -65,16 +66,20 @@ class Teller:
             task.cancel()
 
     async def keep(self) -> None:
-        """Looks for changes and tells them until cancelled, at most once a second."""
+        """Looks for changes and tells them until cancelled."""
         try:
             while True:
                 await self._woken.wait()
                 self._woken.clear()
                 await self._look()
-                for who, listener in self._listeners.items():
-                    if listener.has_news and who not in self._telling:
-                        self._begin_to_tell(who, listener)
-                await asyncio.sleep(PAUSE_SECONDS)
+                concerned = [
+                    (who, listener)
+                    for who, listener in self._listeners.items()
+                    if listener.has_news and who not in self._telling
+                ]
+                for who, listener in concerned:
+                    self._begin_to_tell(who, listener)
+                await asyncio.sleep(PAUSE_SECONDS if concerned else LOOK_SECONDS)
         finally:
             for task in self._telling.values():
                 task.cancel()
