@@ -19,7 +19,9 @@ from hdpd import __version__
 from hdpd.config import Config, HostPort, TcpAddress
 from hdpd.config.peer_rules import PeerRules
 from hdpd.control.activity import Activity
+from hdpd.control.entries import SELF
 from hdpd.control.events import Events
+from hdpd.control.listings import Listings
 from hdpd.control.server import Control
 from hdpd.control.services import Services
 from hdpd.control.tls import CertificateFiles
@@ -47,6 +49,7 @@ from hdpd.transfers.lanes import LanesOfPeers
 from hdpd.transfers.limits import TransferLimits
 from hdpd.transfers.privileges import Privileges
 from hdpd.transfers.uploads import Emit, Uploads
+from hdpd.wire.messages import Changed
 from hdpd.wire.paths import RemotePath
 
 log = logging.getLogger(__name__)
@@ -113,6 +116,7 @@ class App:
         emit = Activity(self._events.emit).emit
 
         index = config.state_dir / "index.db"
+        self.listings = Listings(emit)
         self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
@@ -280,6 +284,7 @@ class App:
             "read": self.uploads.answer_read,  # type: ignore[dict-item]
             "batch": self.uploads.answer_batch,  # type: ignore[dict-item]
             "digest": self.digests.answer_digest,  # type: ignore[dict-item]
+            "changed": self.listings.answer_changed,
             # The peers are made later, with these handlers in hand.
             "announce": lambda *asked: self.peers.answer_announce(*asked),  # noqa: PLW0108
             "observed": lambda *asked: self.peers.answer_observed(*asked),  # noqa: PLW0108
@@ -287,6 +292,15 @@ class App:
         }
 
     def _wire(self) -> None:
+        async def tell(who: PeerId | None, paths: tuple[RemotePath, ...] | None) -> None:
+            if who is None:
+                for path in paths or (None,):
+                    text = None if path is None else path.text
+                    self._events.emit("listing.changed", {"peer": SELF, "path": text})
+            elif (session := self.peers.get(who)) is not None:
+                await session.ask(Changed(paths))
+
+        self.shares.teller.tell = tell
         self.topics.on_changed = self.peers.topics_changed
         self.topics.count_peers = self.peers.peers_at
         self.peers.traversal.start(self.nat)
@@ -295,10 +309,13 @@ class App:
 
         def connected(session: Session) -> None:
             self.downloads.peer_connected(session.peer_id)
+            self.listings.peer_connected(session.peer_id)
 
         def disconnected(peer_id: PeerId) -> None:
             self.downloads.peer_disconnected(peer_id)
             self.uploads.peer_disconnected(peer_id)
+            self.shares.teller.gone(peer_id)
+            self.listings.peer_disconnected(peer_id)
 
         self.peers.on_connected = connected
         self.peers.on_disconnected = disconnected
@@ -310,6 +327,7 @@ class App:
             peers=self.peers,
             topics=self.topics,
             shares=self.shares,
+            listings=self.listings,
             downloads=self.downloads,
             uploads=self.uploads,
             limits=self.limits,

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from hdpd.config import ControlAddress, LimitsConfig, TcpAddress, UnixAddress
 from hdpd.control.events import Events
+from hdpd.control.listings import Listings
 from hdpd.control.server import Control
 from hdpd.control.services import Services
 from hdpd.control.tokens import Tokens
@@ -203,6 +204,7 @@ class FakeShares:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.added: dict[str, str] = {}
+        self.listings_sent, self.listings_not_modified = 3, 2
 
     async def add(self, path: str, name: str | None) -> str:
         name = name or Path(path).name
@@ -225,6 +227,11 @@ class FakeShares:
         self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
     ) -> tuple[list[Entry], bytes | None]:  # type: ignore[valid-type]
         return [entry("Mine", 5, EntryType.DIRECTORY)][:limit], cursor
+
+    async def follow_files(
+        self, path: RemotePath, *, sort: str, limit: int, cursor: bytes | None
+    ) -> tuple[list[Entry], bytes | None]:  # type: ignore[valid-type]
+        return await self.list_files(path, recursive=False, sort=sort, limit=limit, cursor=cursor)
 
     async def search(self, query: str, limit: int) -> tuple[list[Entry], bool]:  # type: ignore[valid-type]
         return [entry(f"Mine/{query}", 5)], True
@@ -425,7 +432,8 @@ async def running(
     app = FakeApp()
     limits = TransferLimits(state, LimitsConfig(), events.emit)
     await limits.start()
-    services = Services(app, peers, topics, shares, downloads, uploads, limits, FakeNat())
+    listings = Listings(events.emit)
+    services = Services(app, peers, topics, shares, listings, downloads, uploads, limits, FakeNat())
     control = Control(services, events, state, addresses, hostnames, **options)
     daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)
     try:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from hdpd.database import Transaction, open_connection, write_transaction
 from hdpd.database.migrations import migrate
+from hdpd.identity.keys import PeerId
 from hdpd.shares.upkeep import make_searchable, renew_search_tables
 from hdpd.shares.writer import SETTLED, Directory, IndexWriter
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A peer that asks, as far as an answer needs it."""
+
+    peer_id: PeerId
+
 
 Tree = dict[str, "Tree | tuple[int, int]"]
 """Directories by name, and files as (size, mtime)."""

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hdpd.config import UnixAddress
-from hdpd.control import entries, searches
+from hdpd.control import listings, searches
+from hdpd.control.entries import MAX_RECURSIVE_ENTRIES
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.wire.messages import Ls, Request, Search
@@ -157,7 +158,7 @@ async def test_recursive_pages_are_shorter_so_that_an_answer_stays_bounded(tmp_p
         await daemon.call("files.list", peer=session.name, recursive=True, limit=10_000)
         await daemon.call("files.list", peer=session.name, limit=10_000)
         limits = [r.limit for r in session.requests if isinstance(r, Ls)]
-        assert limits == [entries.MAX_RECURSIVE_ENTRIES, 10_000]
+        assert limits == [MAX_RECURSIVE_ENTRIES, 10_000]
         assert max(session.budgets) < 9_000_000
 
 
@@ -205,7 +206,7 @@ async def test_hostile_names_in_a_listing_are_left_out(tmp_path: Path) -> None:
 async def test_a_peer_that_never_ends_its_listing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(listings, "LIST_SECONDS", 0.05)
     async with running(tmp_path) as daemon:
         session = connect(daemon, 1)
         session.script = answering({"entries": []}, hold=True)

@@ -112,6 +112,8 @@ async def test_metrics_need_a_token(tmp_path: Path) -> None:
         answer = await daemon.http("GET", "/metrics", headers=token, tcp=True)
         assert answer.status == 200
         assert b'hdpd_peers{state="connected"} ' in answer.body
+        assert b'hdpd_listings_total{answer="sent"} 3.0' in answer.body
+        assert b'hdpd_listings_total{answer="not_modified"} 2.0' in answer.body
         assert b"process_resident_memory_bytes" in answer.body
 
 

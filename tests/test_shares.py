@@ -26,6 +26,7 @@ from hdpd.errors import (
     ShareExists,
     ShareNotFound,
 )
+from hdpd.identity.keys import PeerId
 from hdpd.shares import listing, naming, share
 from hdpd.shares.answers import FRAME_BYTES
 from hdpd.shares.blocking import BlockingCalls
@@ -35,9 +36,11 @@ from hdpd.shares.shares import Shares
 from hdpd.wire.codec import MAX_FRAME_BYTES, encode
 from hdpd.wire.messages import Entry, EntryType, Ls, Search, entries_from_wire
 from hdpd.wire.paths import RemotePath
+from tests.shares_index import Asker
 
 Events = list[tuple[str, dict[str, object]]]
 ROOT = RemotePath(b"")
+ASKER = Asker(PeerId(bytes(32)))
 
 
 class Service(Shares):
@@ -601,7 +604,7 @@ async def test_peers_are_answered_in_frames(tmp_path: Path) -> None:
     async with service(tmp_path, ShareConfig("big", big)) as running:
         await running.until_scanned("big")
         sink = Sink()
-        await running.answer_ls(None, Ls(RemotePath(b"big"), limit=1400), sink)
+        await running.answer_ls(ASKER, Ls(RemotePath(b"big"), limit=1400), sink)
         assert sink.ended
         entries = entries_in(sink, "entries")
         assert [int(entry.path.text) for entry in entries] == list(range(1400))
@@ -610,7 +613,7 @@ async def test_peers_are_answered_in_frames(tmp_path: Path) -> None:
         assert sink.messages[-1]["end"] is True
 
         sink = Sink()
-        await running.answer_ls(None, Ls(RemotePath(b"big"), limit=1400, cursor=cursor), sink)
+        await running.answer_ls(ASKER, Ls(RemotePath(b"big"), limit=1400, cursor=cursor), sink)
         assert len(entries_in(sink, "entries")) == 100
         assert sink.messages[-1] == {"end": True, "cursor": None}
 
@@ -629,7 +632,7 @@ async def test_peers_get_errors_before_anything_else(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
         sink = Sink()
         with pytest.raises(PathNotFound):
-            await running.answer_ls(None, Ls(RemotePath(b"nothing")), sink)
+            await running.answer_ls(ASKER, Ls(RemotePath(b"nothing")), sink)
         with pytest.raises(InvalidParams):
             await running.answer_search(None, Search(" "), sink)
         assert sink.messages == []

@@ -37,12 +37,14 @@ from hdpd.wire.messages import (
     SORT_KEYS,
     Announce,
     Batch,
+    Changed,
     Digest,
     Digested,
     Entry,
     EntryType,
     Hello,
     Ls,
+    LsEnd,
     Read,
     ReadStarted,
     Request,
@@ -97,6 +99,7 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
         st.sampled_from(SORT_KEYS),
         st.integers(1, messages.MAX_LIST_ENTRIES),
         st.none() | st.binary(max_size=200),
+        st.none() | st.binary(max_size=64),
     ),
     st.builds(Search, st.text(max_size=100), st.integers(1, messages.MAX_SEARCH_HITS)),
     st.builds(Read, PATHS, COUNTS, st.integers(0, messages.MAX_READ_BYTES), OPTIONAL_VALIDATORS),
@@ -113,6 +116,7 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
     ),
     st.builds(Digest, PATHS, OPTIONAL_VALIDATORS),
     st.builds(Announce, st.lists(st.binary(max_size=100), max_size=16).map(tuple)),
+    st.builds(Changed, st.none() | st.lists(PATHS, max_size=64).map(tuple)),
 )
 ENTRIES = st.builds(
     Entry,
@@ -156,7 +160,7 @@ def test_longest_requests_fit_into_a_frame() -> None:
     longest = RemotePath(b"/".join([b"\xff" * 255] * 16))
     assert len(longest.raw) == 4095
     for request in (
-        Ls(longest, cursor=bytes(messages.MAX_CURSOR_BYTES)),
+        Ls(longest, cursor=bytes(messages.MAX_CURSOR_BYTES), if_none_match=bytes(64)),
         Read(longest, MAX_INTEGER, messages.MAX_READ_BYTES, bytes(64)),
         Search("x" * messages.MAX_QUERY_BYTES),
         Announce((bytes(messages.MAX_RECORD_BYTES),) * messages.MAX_RECORDS),
@@ -216,6 +220,15 @@ def test_answers_may_be_anything(message: Message) -> None:
         ReadStarted.from_wire(message)
 
 
+@given(st.dictionaries(st.sampled_from(["cursor", "validator", "not_modified"]), ANYTHING))
+def test_the_end_of_a_listing_may_be_anything(message: Message) -> None:
+    try:
+        end = LsEnd.from_wire(message)
+    except ProtocolError:
+        return
+    assert LsEnd.from_wire(end.to_wire()) == end
+
+
 # Errors.
 
 
@@ -264,6 +277,7 @@ def _error(message: Message) -> Message:
 PARSERS: dict[str, Callable[[Message], Message]] = {
     "ls-entries": _entries("entries"),
     "search-hits": _entries("hits"),
+    "ls-end": lambda message: LsEnd.from_wire(message).to_wire(),
     "read-started": lambda message: ReadStarted.from_wire(message).to_wire(),
     "batch-started": lambda message: message,
     "read-end": lambda message: {"end": read_ended(message)},

@@ -71,6 +71,7 @@ yet it gets the last; events are sent at most five times a second.
 | `nat.changed` | the report, as in `nat.report` |
 | `topic.joined` `topic.left` | the topic's name |
 | `share.changed` | the share, as in `shares.list`; its state is `removed` when it is gone |
+| `listing.changed` | `{{peer, path}}` |
 | `download.added` `download.changed` | the download, as in `downloads.list` |
 | `download.removed` | `{{id}}` |
 | `verification.changed` | the check, as in `downloads.verification` |
@@ -78,6 +79,11 @@ yet it gets the last; events are sent at most five times a second.
 | `limits.changed` | the limits, as in `limits.get` |
 | `daemon.stopping` | nothing; the WebSocket is closed with code 1001 after it |
 | `events.lost` | `{{seq}}` |
+
+`listing.changed`: what `files.list` answered for this directory, here (`peer` is `self`) or at a
+connected peer (its id), may be another thing now; null in place of the path means any directory of
+that peer. It comes once for each directory that was listed without `recursive`, until it is listed
+again, within about two seconds of the change.
 
 `search.hits {{search, hits}}`: hits of the search with that id as they come; the last one has
 `done: true`, `unanswered` and `truncated`, as in the result of `files.search`.

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
 
 from hdpd.control.parameters import FilesList
 from hdpd.control.services import Json, Peers, Services, Session
-from hdpd.errors import InvalidParams, PathInvalid, PeerNotConnected, TimedOut
+from hdpd.errors import InvalidParams, PathInvalid, PeerNotConnected
 from hdpd.identity.names import name_of
-from hdpd.transfers.listing import ask_for_page
 from hdpd.wire.messages import MAX_CURSOR_BYTES, Entry, EntryType, Ls
 from hdpd.wire.paths import RemotePath
 
 SELF = "self"
-LIST_SECONDS = 30.0  # for a whole page; a slow link gets along with smaller pages
 
 # Pages of a recursive listing are shorter than asked for, as each entry may be a long path: the
 # client goes on with the cursor all the same. It keeps what one answer can cost below 9 MB.
@@ -69,18 +66,18 @@ async def list_files(services: Services, params: FilesList) -> Json:
     cursor = _decode_cursor(params.cursor)
     limit = min(params.limit, MAX_RECURSIVE_ENTRIES) if params.recursive else params.limit
     entries: Sequence[Entry]
-    if params.peer == SELF:
-        entries, next_cursor = await services.shares.list_files(
-            path, recursive=params.recursive, sort=params.sort, limit=limit, cursor=cursor
-        )
-    else:
+    if params.peer != SELF:
         session = connected_session(services.peers, params.peer)
         request = Ls(path, params.recursive, params.sort, limit, cursor)
-        try:
-            async with asyncio.timeout(LIST_SECONDS):
-                entries, next_cursor = await ask_for_page(session, request, LIST_SECONDS)
-        except TimeoutError:
-            raise TimedOut(f"{session.name} did not send the listing in time") from None
+        entries, next_cursor = await services.listings.page(session, request)
+    elif params.recursive:
+        entries, next_cursor = await services.shares.list_files(
+            path, recursive=True, sort=params.sort, limit=limit, cursor=cursor
+        )
+    else:
+        entries, next_cursor = await services.shares.follow_files(
+            path, sort=params.sort, limit=limit, cursor=cursor
+        )
     rows = [_list_row(path, entry) for entry in entries]
     return {
         "entries": [row for row in rows if row is not None],

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client import Counter as Total
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from hdpd.control.services import Json, Services
@@ -33,6 +34,12 @@ async def metrics(services: Services) -> bytes:
     shares = services.shares.list()
     _set(registry, "hdpd_shared_files", "Files in all shares.", _sum(shares, "files"))
     _set(registry, "hdpd_shared_bytes", "Bytes in all shares.", _sum(shares, "bytes"))
+
+    sent, same = services.shares.listings_sent, services.shares.listings_not_modified
+    about = "Pages of listings that peers asked for."
+    listings = Total("hdpd_listings", about, ["answer"], registry=registry)
+    listings.labels(answer="sent").inc(sent)
+    listings.labels(answer="not_modified").inc(same)
 
     downloads = await _open_downloads(services)
     _count(registry, "hdpd_downloads", "Unfinished downloads by state.", OPEN_STATES, downloads)

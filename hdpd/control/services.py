@@ -13,7 +13,7 @@ from hdpd.config.limits import Value
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile
 from hdpd.transfers.fetch import AnswerStream
-from hdpd.wire.messages import Entry, Request
+from hdpd.wire.messages import Entry, Ls, Request
 from hdpd.wire.paths import RemotePath
 
 Json = dict[str, object]
@@ -42,6 +42,10 @@ class Session(Protocol):
 class Shares(Protocol):
     """The directories offered here."""
 
+    @property
+    def listings_sent(self) -> int: ...
+    @property
+    def listings_not_modified(self) -> int: ...
     async def add(self, path: str, name: str | None) -> str: ...
     async def remove(self, name: str) -> None: ...
     async def rescan(self, name: str | None) -> None: ...
@@ -49,9 +53,18 @@ class Shares(Protocol):
     async def list_files(
         self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
     ) -> tuple[Sequence[Entry], bytes | None]: ...
+    async def follow_files(
+        self, path: RemotePath, *, sort: str, limit: int, cursor: bytes | None
+    ) -> tuple[Sequence[Entry], bytes | None]: ...
     async def search(self, query: str, limit: int) -> tuple[Sequence[Entry], bool]: ...
     def open_file(self, path: RemotePath) -> OpenedFile:
         """Blocks; for a thread."""
+
+
+class Listings(Protocol):
+    """The directories of peers."""
+
+    async def page(self, session: Session, request: Ls) -> tuple[Sequence[Entry], bytes | None]: ...
 
 
 class Uploads(Protocol):
@@ -156,6 +169,7 @@ class Services:
     peers: Peers
     topics: Topics
     shares: Shares
+    listings: Listings
     downloads: Downloads
     uploads: Uploads
     limits: Limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hdpd.database import Transaction
+from hdpd.database import Row, Transaction
 from hdpd.shares.cursors import PageCursor
 from hdpd.shares.pages import KINDS, Page, cut
 from hdpd.shares.tree import DirectoryRow, FileRow
@@ -13,10 +13,13 @@ from hdpd.wire.paths import RemotePath
 
 
 class IndexedDirectory(NamedTuple):
-    """A row of the table `directory`; `scanned` says whether the index knows what is in it."""
+    """A row of the table `directory`; `scanned` says whether the index knows what is in it, and
+    `version` is another one whenever a listing of it is.
+    """
 
     id: int
     scanned: bool
+    version: int = 0
 
 
 # What lists one directory: the columns of an entry, then where they are.
@@ -52,21 +55,21 @@ def find_directory(
     transaction: Transaction, root: int, below: RemotePath
 ) -> IndexedDirectory | None:
     """The directory `below` the directory with the id `root`, when the index has it."""
-    row = transaction.one("SELECT id, scanned FROM directory WHERE id=?", (root,))
+    row = transaction.one("SELECT id, scanned, version FROM directory WHERE id=?", (root,))
     for component in below:
         if row is None:
             break
         row = _named(transaction, row[0], component.text)
-    return IndexedDirectory(row[0], bool(row[1])) if row else None
+    return IndexedDirectory(row[0], bool(row[1]), row[2]) if row else None
 
 
-def _named(transaction: Transaction, parent: int, name: str) -> tuple[int, int] | None:
-    row = transaction.one(
+def _named(transaction: Transaction, parent: int, name: str) -> Row | None:
+    return transaction.one(
         # The collation of the index, and then the name itself.
-        "SELECT id, scanned FROM directory WHERE parent=? AND name=? COLLATE NOCASE AND name=?",
+        "SELECT id, scanned, version FROM directory "
+        "WHERE parent=? AND name=? COLLATE NOCASE AND name=?",
         (parent, name, name),
     )
-    return (row[0], row[1]) if row else None
 
 
 def directory_page(

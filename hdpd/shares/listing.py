@@ -5,8 +5,11 @@ So everything can be browsed as soon as hdpd runs, and from then on without touc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+import hashlib
+import itertools
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, TypeVar
 
 from hdpd.database import Database, Transaction
 from hdpd.errors import (
@@ -22,20 +25,35 @@ from hdpd.shares.cursors import (
     parse_page_cursor,
     parse_tree_cursor,
 )
-from hdpd.shares.index import IndexTree, directory_page, find_directory
+from hdpd.shares.index import IndexedDirectory, IndexTree, directory_page, find_directory
 from hdpd.shares.live import live_page, live_walk
 from hdpd.shares.pages import Page, name_key, page_of
 from hdpd.shares.share import Share
 from hdpd.shares.tree import TreePage, walk
+from hdpd.wire.codec import encode
 from hdpd.wire.messages import MAX_LIST_ENTRIES, SORT_KEYS, Entry, EntryType
 from hdpd.wire.paths import RemotePath
 
 LIVE_ENTRIES = 2000  # of a recursive listing that reads the file system, for each page
 LIVE_SECONDS = 20.0  # a directory of a million entries takes some seconds to read
 
+RUN_BYTES = 8
+VALIDATORS_AT_ONCE = 200  # looked up before another reader has its turn; about 10 ms
+
 T = TypeVar("T")
 Listing = tuple[list[Entry], bytes | None]
 _NOWHERE = RemotePath(b"")
+
+
+class Listed(NamedTuple):
+    """A page, or that it is `not_modified`. The validator stands for all that the directory holds,
+    so it is the same for each of its pages; there is none while the index does not know them.
+    """
+
+    entries: list[Entry]
+    cursor: bytes | None
+    validator: bytes | None = None
+    not_modified: bool = False
 
 
 class Lister:
@@ -44,9 +62,19 @@ class Lister:
     def __init__(self, index: Database, shares: Mapping[str, Share]) -> None:
         self._index = index
         self._shares = shares
+        # Begins each validator: after a crash, or in an index that was made anew, the numbers in it
+        # may come again and mean something else.
+        self._run = secrets.token_bytes(RUN_BYTES)
 
-    async def page(self, path: RemotePath, sort: str, limit: int, cursor: bytes | None) -> Listing:
-        """A page of one directory, or of the shares.
+    async def page(
+        self,
+        path: RemotePath,
+        sort: str,
+        limit: int,
+        cursor: bytes | None,
+        if_none_match: bytes | None = None,
+    ) -> Listed:
+        """A page of one directory, or of the shares, unless the validator is still that.
 
         Raises:
             PathNotFound, NotADirectory, FileUnreadable, ShareAway, InvalidParams: as named.
@@ -56,21 +84,57 @@ class Lister:
             raise InvalidParams(f"cannot sort by {sort!r}; one of: {', '.join(SORT_KEYS)}")
         after = parse_page_cursor(cursor, sort) if cursor is not None else None
         if path.is_root:
-            entries, next_ = page_of(await self._share_entries(), sort, after, limit)
-            return entries, next_.encode() if next_ else None
+            shares = await self._share_entries()
+            validator = self._validator_of_shares(shares)
+            if validator == if_none_match:
+                return Listed([], None, validator, not_modified=True)
+            return _listed(page_of(shares, sort, after, limit), validator)
         share = self._share(path)
         below = RemotePath(path.below_share)
 
-        def indexed(transaction: Transaction) -> Page | None:
+        def indexed(transaction: Transaction) -> Listed | None:
             found = find_directory(transaction, share.root, below)
             if found is None or not found.scanned:
                 return None
-            return directory_page(transaction, found.id, sort, after, limit)
+            validator = self._validator(found)
+            if validator == if_none_match:
+                return Listed([], None, validator, not_modified=True)
+            return _listed(directory_page(transaction, found.id, sort, after, limit), validator)
 
-        page = await self._index.read(indexed)
-        if page is None:
+        listed = await self._index.read(indexed)
+        if listed is None:
             page = await _live(share, lambda: live_page(share.place, below.raw, sort, after, limit))
-        return page[0], page[1].encode() if page[1] else None
+            listed = _listed(page, None)
+        return listed
+
+    async def validators(self, paths: Collection[RemotePath]) -> dict[RemotePath, bytes | None]:
+        """The validators that listings of these directories would have now."""
+        found: dict[RemotePath, bytes | None] = {}
+        if _NOWHERE in paths:
+            found[_NOWHERE] = self._validator_of_shares(await self._share_entries())
+        below = iter([path for path in paths if not path.is_root])
+        while some := list(itertools.islice(below, VALIDATORS_AT_ONCE)):
+            roots = {
+                path: self._shares[path.share.text].root
+                for path in some
+                if path.share.text in self._shares
+            }
+
+            def read(transaction: Transaction, roots: dict[RemotePath, int] = roots) -> None:
+                for path, root in roots.items():
+                    directory = find_directory(transaction, root, RemotePath(path.below_share))
+                    if directory is not None and directory.scanned:
+                        found[path] = self._validator(directory)
+
+            await self._index.read(read)
+        return {path: found.get(path) for path in paths}
+
+    def _validator(self, directory: IndexedDirectory) -> bytes:
+        return self._run + directory.id.to_bytes(8, "big") + directory.version.to_bytes(8, "big")
+
+    def _validator_of_shares(self, entries: list[Entry]) -> bytes:
+        rows = sorted((entry.to_wire() for entry in entries), key=str)
+        return self._run + hashlib.sha256(encode(rows)).digest()[:16]
 
     async def tree(self, path: RemotePath, limit: int, cursor: bytes | None) -> Listing:
         """A page of all that is below a directory, or below the list of shares; parents first.
@@ -197,6 +261,11 @@ class Lister:
             if is_listed:
                 raise
             return TreePage([], None)
+
+
+def _listed(page: Page, validator: bytes | None) -> Listed:
+    entries, cursor = page
+    return Listed(entries, cursor.encode() if cursor else None, validator)
 
 
 async def _live(share: Share, call: Callable[[], T]) -> T:

@@ -67,6 +67,8 @@ class Surroundings:
     count_shares: Callable[[], int]
     max_watches: int
     """How many directories may be watched in all."""
+    index_changed: Callable[[], None]
+    """To be told after what listings show may be another thing."""
 
     def watches_for_each(self) -> int:
         """How many directories of one share may be watched."""
@@ -316,6 +318,7 @@ class Share:
                 self._watching.claim(report.watches)
             return
         self.root = report.root
+        self._surroundings.index_changed()
         if self._watching is not None:
             self._watching.root = report.root
         if report.phase == "scanned" and reach == "all":

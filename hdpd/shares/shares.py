@@ -7,10 +7,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from hdpd.config import ShareConfig
 from hdpd.database import Database, set_aside
 from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareAway, ShareNotFound, StartError
+from hdpd.identity.keys import PeerId
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
 from hdpd.shares.blocking import BlockingCalls
@@ -29,13 +31,22 @@ from hdpd.shares.stored import (
     read_indexed,
     store_added,
 )
-from hdpd.wire.messages import Entry, Ls, Search
+from hdpd.shares.telling import Teller
+from hdpd.wire.messages import Entry, Ls, LsEnd, Search
 from hdpd.wire.paths import RemotePath, text_from_bytes
 
 LOG = logging.getLogger(__name__)
 
 SEARCH_SECONDS = 2.0
 """After this time a search answers with what it has found."""
+
+
+class Asker(Protocol):
+    """The session of a request, as far as an answer needs it."""
+
+    @property
+    def peer_id(self) -> PeerId: ...
+
 
 Hits = tuple[list[Entry], bool]
 """What was found, and whether there may be more."""
@@ -61,12 +72,18 @@ class Shares:
         self._cleaner: asyncio.Task[None] | None = None
         # Other programs of this user want to watch something, too.
         limit = 3 * (max_watches() or 0) // 4
+        self.teller = Teller(lambda paths: self._lister.validators(paths))  # noqa: PLW0108 (later)
+        self._teller_life: asyncio.Task[None] | None = None
         self._surroundings = Surroundings(
-            database_path, emit, {}, [], lambda: len(self._shares), limit
+            database_path, emit, {}, [], lambda: len(self._shares), limit, self.teller.changed
         )
         self._mounts: MountWatch | None = None
         self._lister = Lister(self._index, self._shares)
         self._searcher = Searcher(self._index)
+        self.listings_sent = 0
+        """How many pages peers were sent, with entries or to say that there are none."""
+        self.listings_not_modified = 0
+        """How many times a peer asked for one that it had."""
         self.ready = False
         """Whether requests can be answered."""
 
@@ -88,6 +105,7 @@ class Shares:
             self._add(name, place, configured=configured, indexed=indexed.pop((name, place), None))
         self._forget([rest.root for rest in indexed.values()])
         self._watch_mounts()
+        self._teller_life = asyncio.create_task(self.teller.keep(), name="tell of changes")
         self.ready = True
 
     def _watch_mounts(self) -> None:
@@ -123,7 +141,7 @@ class Shares:
         self.ready = False
         if self._mounts is not None:
             self._mounts.close()
-        tasks = [*self._keepers.values(), *filter(None, [self._cleaner])]
+        tasks = [*self._keepers.values(), *filter(None, [self._cleaner, self._teller_life])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -208,6 +226,7 @@ class Shares:
         keeper = self._keepers.pop(share.name)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
+        self.teller.changed()
         self._surroundings.emit("share.changed", share.to_json() | {"state": "removed"})
         if share.root:
             self._forget([share.root])
@@ -233,6 +252,7 @@ class Shares:
             surroundings=self._surroundings,
         )
         self._shares[name] = share
+        self.teller.changed()
         self._keepers[name] = asyncio.create_task(share.keep(), name=f"share {name}")
 
     def _forget(self, roots: Iterable[int]) -> None:
@@ -285,10 +305,21 @@ class Shares:
             PathNotFound, NotADirectory, FileUnreadable, ShareAway, InvalidParams: as named.
         """
         if not recursive:
-            return await self._lister.page(path, sort, limit, cursor)
+            return (await self._lister.page(path, sort, limit, cursor))[:2]
         if sort != "name":
             raise InvalidParams("a recursive listing can only be sorted by name")
         return await self._lister.tree(path, limit, cursor)
+
+    async def follow_files(
+        self, path: RemotePath, *, sort: str, limit: int, cursor: bytes | None
+    ) -> Listing:
+        """Like `list_files` of one directory, for the clients of this hdpd: they are told when it
+        changes.
+        """
+        changes = self.teller.changes
+        entries, next_cursor, validator, _ = await self._lister.page(path, sort, limit, cursor)
+        self.teller.listed(None, path, validator, changes)
+        return entries, next_cursor
 
     async def search(
         self,
@@ -311,17 +342,27 @@ class Shares:
 
     # Peers
 
-    async def answer_ls(self, _session: object, request: Ls, stream: Sink) -> None:
-        """Answers a peer's listing; raises as `list_files` before anything is sent."""
-        entries, cursor = await self.list_files(
-            request.path,
-            recursive=request.recursive,
-            sort=request.sort,
-            limit=request.limit,
-            cursor=request.cursor,
-        )
-        await send_entries(stream, "entries", entries)
-        await stream.send_message({"end": True, "cursor": cursor}, end=True)
+    async def answer_ls(self, session: Asker, request: Ls, stream: Sink) -> None:
+        """Answers a peer's listing; raises as `list_files` before anything is sent. Who asks for a
+        validator is told when it is another one.
+        """
+        path, sort, limit, cursor = request.path, request.sort, request.limit, request.cursor
+        if request.recursive or request.if_none_match is None:
+            entries, next_cursor = await self.list_files(
+                path, recursive=request.recursive, sort=sort, limit=limit, cursor=cursor
+            )
+            end = LsEnd(next_cursor)
+        else:
+            changes, known = self.teller.changes, request.if_none_match
+            listed = await self._lister.page(path, sort, limit, cursor, known)
+            self.teller.listed(session.peer_id, path, listed.validator, changes)
+            entries, end = listed.entries, LsEnd(*listed[1:])
+        if end.not_modified:
+            self.listings_not_modified += 1
+        else:
+            self.listings_sent += 1
+            await send_entries(stream, "entries", entries)
+        await stream.send_message(end.to_wire(), end=True)
 
     async def answer_search(self, _session: object, request: Search, stream: Sink) -> None:
         """Answers a peer's search while it runs; raises as `search` before anything is sent."""

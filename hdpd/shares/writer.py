@@ -31,7 +31,18 @@ COLUMNS = "id, name, mtime, inode, mark, scanned, size, files"
 class Directory:
     """A row of the table `directory`; its id is 0 until it is stored."""
 
-    __slots__ = ("files", "id", "inode", "mark", "mtime", "name", "parent", "scanned", "size")
+    __slots__ = (
+        "files",
+        "id",
+        "inode",
+        "mark",
+        "mtime",
+        "name",
+        "parent",
+        "scanned",
+        "shown",
+        "size",
+    )
 
     def __init__(self, parent: Directory | None, name: str, mtime: int, inode: int = 0) -> None:
         self.parent = parent
@@ -43,6 +54,8 @@ class Directory:
         self.scanned = UNREAD
         self.size = 0
         self.files = 0
+        self.shown: tuple[int, int, int] | None = None
+        """Its mtime, size and files as listings show them."""
 
     @classmethod
     def stored(cls, parent: Directory | None, row: Row) -> Directory:
@@ -52,6 +65,7 @@ class Directory:
         directory.id = id_
         directory.mark, directory.scanned = mark, scanned
         directory.size, directory.files = size, files
+        directory.shown = (mtime, size, files)
         return directory
 
 
@@ -74,6 +88,9 @@ class IndexWriter:
         self._new_files: list[tuple[Directory, list[FileRow]]] = []
         self._changed_files: list[tuple[int, int, int]] = []
         self._lost_files: list[tuple[int, str]] = []
+        # Those of which listings show something else now. One that was never read has not been
+        # listed with a version, so a first scan adds little here.
+        self._altered: set[Directory | None] = set()
         self._rows = 0
         self._last_flush = time.monotonic()
 
@@ -149,6 +166,8 @@ class IndexWriter:
     def add_directory(self, directory: Directory) -> None:
         """A new one, after its parent."""
         self._new_directories.append(directory)
+        if directory.parent is not None and directory.parent.scanned != UNREAD:
+            self._altered.add(directory.parent)
         self._rows += 1
 
     def touch(self, directory: Directory) -> None:
@@ -156,21 +175,29 @@ class IndexWriter:
         if directory.id:
             self._touched.append(directory)
             self._rows += 1
+            shown = (directory.mtime, directory.size, directory.files)
+            if shown != directory.shown:
+                directory.shown = shown
+                self._altered.add(directory.parent)
 
     def lose_directory(self, directory: Directory) -> None:
         """It is no longer there, nor is what was below it; one that was moved is elsewhere."""
         if directory.id not in self._moved:
             self._lost_directories.add(directory.id)
+            self._altered.add(directory.parent)
             self._rows += 1
 
     def move_directory(self, directory: Directory) -> None:
         """It has another parent or name now; what is below it is as it was."""
         self._lost_directories.discard(directory.id)
         self._moved[directory.id] = directory
+        self._altered.add(directory.parent)
         self._rows += 1
 
     def add_files(self, directory: Directory, rows: list[FileRow]) -> None:
         self._new_files.append((directory, rows))
+        if rows and directory.scanned != UNREAD:
+            self._altered.add(directory)
         self._rows += len(rows)
 
     def change_file(self, id_: int, size: int, mtime: int) -> None:
@@ -188,9 +215,26 @@ class IndexWriter:
     def flush(self) -> None:
         """Writes all that was gathered in one transaction."""
         with write_transaction(self.connection) as transaction:
+            altered = self._altered_otherwise(transaction)
             self._store_directories(transaction)
             self._store_files(transaction)
+            altered |= {directory.id for directory in self._altered if directory is not None}
+            if altered:
+                version = take_ids(transaction, "last_version", 1)
+                transaction.executemany(
+                    "UPDATE directory SET version=? WHERE id=?", ((version, id_) for id_ in altered)
+                )
         self._clear()
+
+    def _altered_otherwise(self, transaction: Transaction) -> set[int]:
+        """The directories that something stored leaves or changes in, while the rows still tell."""
+        files = [id_ for id_, _ in self._lost_files] + [id_ for *_, id_ in self._changed_files]
+        found = [transaction.one("SELECT directory FROM file WHERE id=?", (id_,)) for id_ in files]
+        found += [
+            transaction.one("SELECT coalesce(parent, 0) FROM directory WHERE id=?", (id_,))
+            for id_ in self._moved
+        ]
+        return {row[0] for row in found if row is not None}
 
     def _store_directories(self, transaction: Transaction) -> None:
         next_id = take_ids(transaction, "last_directory", len(self._new_directories))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hdpd.errors import LimitReached, NotADirectory, PathInvalid, ProtocolError
 from hdpd.transfers.fetch import AnswerStream
 from hdpd.transfers.records import Download, FileRecord
 from hdpd.transfers.store import Store
-from hdpd.wire import fields
 from hdpd.wire.messages import (
-    MAX_CURSOR_BYTES,
     Entry,
     EntryType,
     Ls,
+    LsEnd,
     Request,
     entries_from_wire,
     raise_if_error,
@@ -32,6 +31,17 @@ MAX_FILES = 5_000_000
 each. A peer that lists without end stops here."""
 
 ANSWER_SECONDS = 60.0  # the peer may be busy scanning
+
+
+class Page(NamedTuple):
+    """One page of a peer's directory, and the cursor of the next one. `not_modified` says that the
+    page is that of the validator that was sent, and not sent again.
+    """
+
+    entries: list[Entry]
+    cursor: bytes | None
+    validator: bytes | None
+    not_modified: bool
 
 
 class ListingSession(Protocol):
@@ -55,7 +65,7 @@ async def list_next_page(session: ListingSession, download: Download, store: Sto
     last = await store.last_file(download)
     try:
         request = Ls(download.path, recursive=True, limit=PAGE_ENTRIES, cursor=download.cursor)
-        entries, cursor = await ask_for_page(session, request, ANSWER_SECONDS)
+        entries, cursor, *_ = await ask_for_page(session, request, ANSWER_SECONDS)
     except NotADirectory:
         if download.type == "directory":
             raise
@@ -80,13 +90,11 @@ async def list_next_page(session: ListingSession, download: Download, store: Sto
     await store.append(download, files)
 
 
-async def ask_for_page(
-    session: ListingSession, request: Ls, answer_seconds: float
-) -> tuple[list[Entry], bytes | None]:
-    """One page of a peer's directory, and the cursor of the next one.
+async def ask_for_page(session: ListingSession, request: Ls, answer_seconds: float) -> Page:
+    """One page of a peer's directory.
 
     Raises:
-        ProtocolError: more entries than were asked for.
+        ProtocolError: more entries than were asked for, or none of a listing that nobody has.
         HdpdError: what the peer answered, or why there was no answer within `answer_seconds`.
     """
     longest = MAX_PATH_BYTES if request.recursive else MAX_NAME_BYTES
@@ -97,7 +105,10 @@ async def ask_for_page(
             answer = await stream.receive(answer_seconds)
             raise_if_error(answer)
             if "end" in answer:
-                return entries, fields.optional_bytes(answer, "cursor", MAX_CURSOR_BYTES)
+                end = LsEnd.from_wire(answer)
+                if end.not_modified and (entries or not request.if_none_match):
+                    raise ProtocolError("the peer says that a listing is what nobody has")
+                return Page(entries, end.cursor, end.validator, end.not_modified)
             # A name with a slash in a plain listing would be somewhere else than it says.
             entries += [
                 entry

@@ -43,6 +43,22 @@ export class VirtualList {
     this.draw();
   }
 
+  // Takes a later state of the same items: what is in sight and what has the focus stay in place.
+  replaceItems(items) {
+    const { key } = this.#options;
+    const places = new Map(items.map((item, index) => [key(item), index]));
+    const place = (index) => (index in this.#items ? places.get(key(this.#items[index])) : undefined);
+    let offset = this.#offset();
+    let anchor = Math.floor(offset / this.#height);
+    while (anchor < this.#items.length && place(anchor) === undefined) anchor += 1;
+    // At the top, what is new there is what people want to see.
+    if (offset > 0 && place(anchor) !== undefined) offset += (place(anchor) - anchor) * this.#height;
+    this.#active = place(this.#active) ?? this.#active;
+    this.setItems(items);
+    this.#scrollToOffset(offset);
+    this.draw();
+  }
+
   // Draws again what is in sight, as something about the items has changed.
   draw() {
     const { key } = this.#options;
@@ -118,16 +134,20 @@ export class VirtualList {
   }
 
   scrollTo(index) {
-    const total = this.#items.length * this.#height;
     const view = this.scroller.clientHeight;
     const top = index * this.#height;
     const offset = this.#offset();
     let wanted = offset;
     if (top < offset) wanted = top;
     else if (top + this.#height > offset + view) wanted = top + this.#height - view;
-    if (wanted === offset) return;
+    if (wanted !== offset) this.#scrollToOffset(wanted);
+  }
+
+  #scrollToOffset(offset) {
+    const total = this.#items.length * this.#height;
+    const view = this.scroller.clientHeight;
     const scale = total <= MAX_HEIGHT ? 1 : (MAX_HEIGHT - view) / (total - view);
-    this.scroller.scrollTop = wanted * scale;
+    this.scroller.scrollTop = offset * scale;
   }
 
   focus(index = this.#active) {

@@ -33,6 +33,7 @@ MAX_BATCH_PATH_BYTES = 48 * 1024  # of all paths; keeps the request within one f
 MAX_VALIDATOR_BYTES = 64
 MAX_RECORD_BYTES = 2048
 MAX_RECORDS = 16  # of one `announce`; keeps the request within one frame
+MAX_CHANGED_PATHS = 64  # of one `changed`; more are told as everything
 
 
 class EntryType(IntEnum):
@@ -105,7 +106,11 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Ls:
-    """Lists a directory, or all below it; `cursor` continues where an answer ended."""
+    """Lists a directory, or all below it; `cursor` continues where an answer ended.
+
+    `if_none_match` is the validator of the answer that the asker has to the same question, empty
+    when it has none; None when it cares for no validator.
+    """
 
     name: ClassVar[str] = "ls"
     path: RemotePath
@@ -113,9 +118,10 @@ class Ls:
     sort: str = "name"
     limit: int = MAX_LIST_ENTRIES
     cursor: bytes | None = None
+    if_none_match: bytes | None = None
 
     def to_wire(self) -> Message:
-        return {
+        message: Message = {
             "request": self.name,
             "path": self.path.to_wire(),
             "recursive": self.recursive,
@@ -123,6 +129,9 @@ class Ls:
             "limit": self.limit,
             "cursor": self.cursor,
         }
+        if self.if_none_match is not None:
+            message["if_none_match"] = self.if_none_match
+        return message
 
     @classmethod
     def from_wire(cls, message: Message) -> Self:
@@ -135,6 +144,7 @@ class Ls:
             sort=sort,
             limit=fields.integer(message, "limit", 1, MAX_LIST_ENTRIES),
             cursor=fields.optional_bytes(message, "cursor", MAX_CURSOR_BYTES),
+            if_none_match=fields.optional_bytes(message, "if_none_match", MAX_VALIDATOR_BYTES),
         )
 
 
@@ -307,11 +317,40 @@ class Observed:
         return cls(str(parse_ip(address or b"")), port)
 
 
-Request = Hello | Topics | Ls | Search | Read | Batch | Digest | Announce | Rendezvous | Observed
-_REQUESTS: dict[str, type[Request]] = {
-    request.name: request
-    for request in (Hello, Topics, Ls, Search, Read, Batch, Digest, Announce, Rendezvous, Observed)
-}
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Tells which listings the peer has that are not current any more; None: perhaps all."""
+
+    name: ClassVar[str] = "changed"
+    paths: tuple[RemotePath, ...] | None
+
+    def to_wire(self) -> Message:
+        paths = None if self.paths is None else [path.to_wire() for path in self.paths]
+        return {"request": self.name, "paths": paths}
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        if "paths" in message and message["paths"] is None:
+            return cls(None)
+        paths = fields.array(message, "paths", MAX_CHANGED_PATHS)
+        return cls(tuple(RemotePath.from_wire(path) for path in paths))
+
+
+Request = (
+    Hello
+    | Topics
+    | Ls
+    | Search
+    | Read
+    | Batch
+    | Digest
+    | Announce
+    | Rendezvous
+    | Observed
+    | Changed
+)
+_KINDS = (Hello, Topics, Ls, Search, Read, Batch, Digest, Announce, Rendezvous, Observed, Changed)
+_REQUESTS: dict[str, type[Request]] = {request.name: request for request in _KINDS}
 
 
 def parse_request(message: Message) -> Request:
@@ -385,6 +424,34 @@ def entries_from_wire(message: Message, key: str) -> list[Entry]:
         except PathInvalid:
             continue
     return entries
+
+
+@dataclass(frozen=True, slots=True)
+class LsEnd:
+    """Ends the answer to `ls`: with `not_modified` the asker has it already, and no entries came.
+
+    The validator stands for what the directory is now; there is none where that is not known.
+    """
+
+    cursor: bytes | None
+    validator: bytes | None = None
+    not_modified: bool = False
+
+    def to_wire(self) -> Message:
+        message: Message = {"end": True, "cursor": self.cursor}
+        if self.validator is not None:
+            message["validator"] = self.validator
+        if self.not_modified:
+            message["not_modified"] = True
+        return message
+
+    @classmethod
+    def from_wire(cls, message: Message) -> Self:
+        return cls(
+            cursor=fields.optional_bytes(message, "cursor", MAX_CURSOR_BYTES),
+            validator=fields.optional_bytes(message, "validator", MAX_VALIDATOR_BYTES) or None,
+            not_modified="not_modified" in message and fields.boolean(message, "not_modified"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ export function showBrowser({ page, view, parts, signal }) {
   let shown = [];
   let sort = "name";
   let complete = false;
+  let loading = false;
+  let stale = false; // it changed while it was loaded
   let turn = 0;
   const selected = new Map();
 
@@ -59,7 +61,7 @@ export function showBrowser({ page, view, parts, signal }) {
   fill(page, h("header", { class: "head" }, crumbs(), h("span", { class: "spacer" }), h("label", { class: "with-icon filter" }, icon("filter"), filter)), h("div", { class: "head tools" }, summary, h("span", { class: "spacer" }), actions), body);
   page.classList.add("browser");
 
-  filter.addEventListener("input", refresh);
+  filter.addEventListener("input", () => refresh());
   filter.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown") {
       event.preventDefault();
@@ -78,20 +80,35 @@ export function showBrowser({ page, view, parts, signal }) {
     peerState = state;
     if (came || (!trouble.hidden && rpc.state === "online")) load();
   }, signal);
+  store.on(["loaded"], renew, signal); // after events may have been missed
+  rpc.addEventListener("event", ({ detail: { type, data } }) => {
+    if (type === "listing.changed" && data.peer === peer && (data.path === null || data.path === path)) renew();
+  }, { signal });
   load();
 
   // Loading
 
-  async function load() {
+  // Lists again what is shown, because it changed.
+  function renew() {
+    if (loading) stale = true;
+    else load({ quiet: true });
+  }
+
+  // When it is `quiet` all stays as it is until everything has come.
+  async function load({ quiet = false } = {}) {
     const mine = ++turn;
-    const previous = entries;
     let fresh = [];
-    complete = false;
-    if (!previous.length) setText(summary, "Loading…");
+    loading = true;
+    stale = false;
+    if (!quiet) {
+      complete = false;
+      if (!entries.length) setText(summary, "Loading…");
+    }
     try {
       const take = (page) => {
-        if (!fresh.length) showTrouble(null);
         fresh = fresh.length ? fresh.concat(page) : page;
+        if (quiet) return;
+        showTrouble(null);
         entries = fresh;
         refresh();
       };
@@ -104,11 +121,31 @@ export function showBrowser({ page, view, parts, signal }) {
       }
       if (!current()) return;
       complete = true;
-      refresh();
+      if (quiet) replace(fresh);
+      else refresh();
     } catch (error) {
-      if (mine !== turn || error.word === "offline") return;
+      // What was there before is better than nothing, when it is about to be asked for again.
+      if (mine !== turn || error.word === "offline" || (quiet && ["busy", "timed_out"].includes(error.word))) return;
       showTrouble(error);
+    } finally {
+      if (mine === turn) {
+        loading = false;
+        if (stale) renew();
+      }
     }
+  }
+
+  function replace(fresh) {
+    entries = fresh;
+    showTrouble(null);
+    if (selected.size) {
+      const there = new Map(fresh.map((entry) => [entry.path, entry]));
+      for (const chosen of [...selected.keys()]) {
+        if (there.has(chosen)) selected.set(chosen, there.get(chosen));
+        else selected.delete(chosen);
+      }
+    }
+    refresh({ quiet: true });
   }
 
   function showTrouble(error) {
@@ -119,10 +156,11 @@ export function showBrowser({ page, view, parts, signal }) {
     fill(trouble, h("div", { class: "empty", role: "alert" }, icon("alert"), h("h2", {}, error.word === "peer_not_connected" ? "The peer is not connected" : "This can’t be shown"), h("p", {}, error.word === "peer_not_connected" ? "It is shown as soon as the peer is back." : visible(error.message)), button("Try again", "refresh", load)));
   }
 
-  function refresh() {
+  function refresh({ quiet = false } = {}) {
     const wanted = fold(filter.value.trim());
     shown = wanted ? entries.filter((entry) => (entry.folded ??= fold(entry.name)).includes(wanted)) : entries;
-    list.setItems(shown);
+    if (quiet) list.replaceItems(shown);
+    else list.setItems(shown);
     const nothing = complete && shown.length === 0;
     if (nothing && !entries.length) {
       trouble.hidden = false;
