@@ -42,6 +42,7 @@ FOUNDATION = {
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
     "ignore": set[str](),
+    "lean": set[str](),
     "mountinfo": set[str](),
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
