@@ -98,6 +98,7 @@ BRAIN = (
     "hdpd/shares/pages.py",
     "hdpd/shares/paths.py",
     "hdpd/shares/query.py",
+    "hdpd/shares/watchtable.py",
     "hdpd/transfers/ranges.py",
     "hdpd/transfers/queue.py",
     "hdpd/transfers/quotas.py",
