@@ -99,10 +99,10 @@ class Search:
     # Directories
 
     def _look_around(self, partial: dict[int, list[int]]) -> tuple[int, Iterable[int]]:
-        """The mask of words that too many directories have to look at them all; and the directories
-        whose path matches all words, none of them below another one by the other's words only.
-        Those that match only some words, by a word of their own that is not common, go to `partial`
-        by the mask of these.
+        """The mask of the common words whose directories are not looked at; and the directories
+        whose path matches all words, by a word of their own. Those whose path matches only some go
+        to `partial`, by the mask of these; with common words only those with another one of their
+        own.
         """
         rare: list[int] = []
         rare_bits, common, absent = 0, 0, False
