@@ -42,6 +42,7 @@ FOUNDATION = {
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
     "ignore": set[str](),
+    "lean": set[str](),
     "mountinfo": set[str](),
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
@@ -98,6 +99,7 @@ BRAIN = (
     "hdpd/shares/pages.py",
     "hdpd/shares/paths.py",
     "hdpd/shares/query.py",
+    "hdpd/shares/watchtable.py",
     "hdpd/transfers/ranges.py",
     "hdpd/transfers/queue.py",
     "hdpd/transfers/quotas.py",

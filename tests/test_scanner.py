@@ -462,6 +462,7 @@ def test_totals_grow_while_the_first_scan_runs(
 
     def flush_and_look(self: writer.IndexWriter) -> None:
         flush(self)
+        _ = self.connection  # waits for it
         totals.append(index.tree()["S/"][1])
 
     monkeypatch.setattr(writer.IndexWriter, "flush", flush_and_look)

@@ -231,18 +231,26 @@ def plain_hits(tree: Tree, query: list[str], above: str) -> set[str]:
     return hits
 
 
-@given(trees, st.lists(words, min_size=1, max_size=3), st.sampled_from([0, 20_000]))
-@settings(max_examples=80, deadline=None)
+@given(
+    trees,
+    st.lists(words, min_size=1, max_size=3),
+    st.sampled_from([0, 1, 20_000]),
+    st.sampled_from([0, 1, 2000]),
+)
+@settings(max_examples=150, deadline=None)
 def test_hits_are_what_a_look_through_all_paths_finds(
-    tree: Tree, query: list[str], below_limit: int
+    tree: Tree, query: list[str], below_limit: int, common: int
 ) -> None:
-    """Both ways to look for files below directories that match some words find the same."""
+    """All ways to look for what matches some words by its name and others by where it is find the
+    same.
+    """
     with (
         pytest.MonkeyPatch.context() as patch,
         tempfile.TemporaryDirectory() as directory,
         index_of(Path(directory) / "index.db", {"S": tree}) as transaction,
     ):
         patch.setattr(search_module, "BELOW_LIMIT", below_limit)
+        patch.setattr(search_module, "COMMON", common)
         hits = found(transaction, " ".join(query))
     assert len(hits) == len(set(hits))
     assert set(hits) == plain_hits({"S": tree}, [fold(word) for word in query], "")

@@ -21,7 +21,6 @@ from hdpd.control.auth import Authenticator, Caller, cookie_name, http_scheme
 from hdpd.control.call import Call, Context
 from hdpd.control.connection import Connection
 from hdpd.control.files import FILES, PREFIXES, Files, error_response
-from hdpd.control.metrics import CONTENT_TYPE, metrics
 from hdpd.control.page import Page
 from hdpd.control.tokens import SESSION_SECONDS
 from hdpd.errors import HdpdError, InvalidParams
@@ -92,6 +91,9 @@ class Endpoints:
 
     async def _metrics(self, request: Request) -> Response:
         await self._authenticator.admit(request)  # whatever role: all may look
+        # Its library takes a megabyte, for the few who ask.
+        from hdpd.control.metrics import CONTENT_TYPE, metrics  # noqa: PLC0415
+
         text = await metrics(self._context.services)
         return Response(text, headers={**NO_STORE, "Content-Type": CONTENT_TYPE})
 

@@ -5,6 +5,7 @@
 """
 
 from hdpd.database.database import (
+    Connection,
     Database,
     DatabaseError,
     Row,
@@ -16,6 +17,7 @@ from hdpd.database.database import (
 from hdpd.database.recovery import set_aside
 
 __all__ = [
+    "Connection",
     "Database",
     "DatabaseError",
     "Row",

@@ -7,6 +7,7 @@ event loop never waits for the disk, and a function's statements are one transac
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
+import msgspec
 
 from hdpd.database import recovery
 from hdpd.database.migrations import migrate
@@ -34,7 +36,10 @@ Rows = Iterator[Row]
 BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a large batch
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
+ROWS_AT_ONCE = 10_000  # some 1 MB of text
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
+
+Connection = apsw.Connection
 
 DatabaseError = apsw.Error
 """What any statement may raise: a full disk, a damaged file, an interrupted query."""
@@ -53,6 +58,14 @@ class Transaction:
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         self.connection.executemany(sql, rows)
+
+    def execute_all(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Runs `sql` once for all rows, which it has to take from `json_each(?)`: as few calls, so
+        that another thread can run at full speed meanwhile. Rows cannot hold bytes.
+        """
+        waiting = iter(rows)
+        while some := list(itertools.islice(waiting, ROWS_AT_ONCE)):
+            self.connection.execute(sql, (msgspec.json.encode(some).decode(),))
 
     def one(self, sql: str, parameters: Sequence[Value] | dict[str, Value] = ()) -> Row | None:
         """The first row, or None."""

@@ -10,10 +10,9 @@ import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from hdpd.config import MqttServer
-from hdpd.discovery.mdns import Mdns, MdnsSighting
 from hdpd.discovery.mqtt import Mqtt
 from hdpd.discovery.rates import AnnouncementSchedule, MessageLimiter
 from hdpd.discovery.records import (
@@ -30,6 +29,9 @@ from hdpd.discovery.records import (
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
+
+if TYPE_CHECKING:
+    from hdpd.discovery.mdns import Mdns, MdnsSighting
 
 FoundBy = Literal["mqtt", "mdns", "gossip", "known"]
 
@@ -81,7 +83,7 @@ class Discovery:
         self._next_seq = next_seq
         self._on_found = on_found
         self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
-        self._mdns = Mdns(identity.peer_id, self._mdns_seen) if mdns else None
+        self._mdns = _mdns(identity.peer_id, self._mdns_seen) if mdns else None
         self._topics: dict[bytes, Topic] = {}
         self._schedules: dict[bytes, AnnouncementSchedule] = {}
         self._latest = LatestRecords()
@@ -297,3 +299,10 @@ class Discovery:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _mdns(peer_id: PeerId, on_seen: Callable[[MdnsSighting], None]) -> Mdns:
+    # Its library takes three megabytes, wanted or not.
+    from hdpd.discovery.mdns import Mdns  # noqa: PLC0415
+
+    return Mdns(peer_id, on_seen)

@@ -19,13 +19,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from hdpd.config import MqttServer
 from hdpd.discovery.records import RECORD_BYTES
 from hdpd.identity.topics import Topic
+from hdpd.lean import without
+
+with without("dns"):  # for finding a broker by a domain's name
+    import paho.mqtt.client as paho
 
 SUBTOPIC_PREFIX: Final = "hdp/1/"
 

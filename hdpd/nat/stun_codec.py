@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
-
-from aioice import stun
+from typing import TYPE_CHECKING, Final
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError
 from hdpd.identity.addresses import check_port, parse_ip
+from hdpd.lean import submodule
+
+if TYPE_CHECKING:
+    from aioice import stun
+else:
+    stun = submodule("aioice", "stun")
 
 FIRST_BYTES: Final = range(4)  # the two top bits of a STUN message are zero (RFC 9443)
 TRANSACTION_ID_BYTES: Final = 12

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from hdpd.ignore import Ignoring
 from hdpd.shares.ignorefile import BadIgnoreFile, read_ignore_file
@@ -32,6 +33,8 @@ SETTLE_NS = 2_000_000_000
 
 # After these the content of a directory is known to be nobody's business here, or gone. Other
 # errors (a disk that fails, a server that is away) leave what the index had.
+_size_of_row = itemgetter(1)
+
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG})
 
@@ -288,7 +291,7 @@ class Scan:
         # In order of their names, rows that are listed together are stored together.
         content.files.sort()
         frame.files = len(content.files)
-        frame.size = sum(size for _, size, _ in content.files)
+        frame.size = sum(map(_size_of_row, content.files))
         self.tally.files += frame.files
         self.tally.bytes += frame.size
         stored = {} if is_new else self._writer.files(frame.directory)

@@ -49,9 +49,15 @@ class Watcher:
         return True
 
     def take(self) -> list[tuple[int, int]]:
-        """The new watches and the ids of their directories, once the index has these."""
-        found = [(watch, directory.id) for watch, directory in self._found]
-        self._found.clear()
+        """The new watches and the ids of their directories, of those that the index has by now."""
+        found, waiting = [], []
+        for one in self._found:
+            watch, id_ = one[0], one[1].id  # once: a thread is giving ids
+            if id_ > 0:
+                found.append((watch, id_))
+            else:
+                waiting.append(one)
+        self._found = waiting
         return found
 
 

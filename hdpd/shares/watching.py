@@ -6,7 +6,6 @@ The directories are known by their ids in the index, which outlive renaming.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from collections.abc import Iterable
 from typing import Final, Protocol
@@ -15,6 +14,7 @@ from hdpd.shares import inotify
 from hdpd.shares.ignorefile import IGNORE_FILE
 from hdpd.shares.inotify import Event
 from hdpd.shares.paths import is_ours
+from hdpd.shares.watchtable import WatchTable
 
 MAX_CHANGED: Final = 2000  # directories that changed; with more of them all are looked at
 PAUSE_SECONDS: Final = 0.1  # between readings: events of a busy directory are heard together
@@ -52,7 +52,7 @@ class Watching:
         self._root_watch: int | None = None
         self._listener = listener
         self._hidden = hidden
-        self._ids: dict[int, int] = {}  # by watch; the least recently used first
+        self._table = WatchTable()
         self._others: dict[int, set[int]] = {}  # of a directory that links lead to as well
         self._early: set[int] = set()  # heard of before the scanner could tell what they are
         self._loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ class Watching:
     @property
     def count(self) -> int:
         """The number of watched directories."""
-        return len(self._ids)
+        return len(self._table)
 
     @property
     def holds_root(self) -> bool:
@@ -72,7 +72,7 @@ class Watching:
     def claim(self, watches: Iterable[tuple[int, int]]) -> None:
         """The scanner added these watches, of directories with these ids."""
         for watch, id_ in watches:
-            if self._ids.setdefault(watch, id_) != id_:
+            if self._table.add(watch, id_) != id_:
                 self._others.setdefault(watch, set()).add(id_)
             if id_ == self.root:
                 self._root_watch = watch
@@ -86,9 +86,9 @@ class Watching:
 
     def trim(self, limit: int) -> int:
         """Gives up the watches of the least recently used directories beyond `limit`; how many."""
-        surplus = max(0, len(self._ids) - limit)
-        others = (watch for watch in self._ids if watch != self._root_watch)
-        for watch in list(itertools.islice(others, surplus)):
+        surplus = max(0, len(self._table) - limit)
+        others = self._table.least_used(surplus + 1) if surplus else []
+        for watch in [watch for watch in others if watch != self._root_watch][:surplus]:
             inotify.forget_watch(self.fd, watch)
             self._drop(watch)
         return surplus
@@ -134,11 +134,10 @@ class Watching:
         return self._hidden and not is_ours(name)
 
     def _change(self, watch: int) -> None:
-        id_ = self._ids.pop(watch, None)
+        id_ = self._table.use(watch)
         if id_ is None:
             self._early.add(watch)
             return
-        self._ids[watch] = id_  # now the most recently used
         self.changed.update((id_, *self._others.get(watch, ())))
         if len(self.changed) > MAX_CHANGED:
             self.changed.clear()
@@ -147,7 +146,7 @@ class Watching:
             self._listener.directory_changed()
 
     def _drop(self, watch: int) -> None:
-        self._ids.pop(watch, None)
+        self._table.drop(watch)
         self._others.pop(watch, None)
         self._early.discard(watch)
         if watch == self._root_watch:

@@ -1,17 +1,20 @@
 """Writing the index in batches: what a scan found goes to the database in few, short transactions.
 
 A batch is gathered in memory, so that no transaction is open while the file system is asked (a dead
-mount would hold the write lock). Ids are given inside of the transaction, so several scanners may
-write at once and an id that is higher was committed later; the search tables rely on that.
+mount would hold the write lock). A thread writes it while the next one is gathered; whatever reads
+the index waits for it. Ids are given inside of the transaction, so several scanners may write at
+once and an id that is higher was committed later; the search tables rely on that.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from hdpd.database import Row, Transaction, open_connection, write_transaction
+from hdpd.database import Connection, Row, Transaction, open_connection, write_transaction
 from hdpd.shares.fold import fold
 
 BATCH_ROWS = 10_000  # a transaction of about 50 ms, and 2 MB while it is gathered
@@ -70,19 +73,40 @@ class Directory:
 
 
 FileRow = tuple[str, int, int]  # name, size, mtime in ns
+_BEING_STORED = -1  # the id of a directory whose row is taken, but not in the index yet
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction writes. The values of directories are those of the moment when it was
+    closed: what a directory says later goes with files of the next batch.
+    """
+
+    new: list[Directory]
+    new_values: list[tuple[str | int, ...]]
+    touched: list[Directory]
+    touched_values: list[tuple[str | int, ...]]
+    moved: list[tuple[Directory, Directory | None, str]]
+    lost_directories: set[int]
+    new_files: list[tuple[Directory, list[FileRow]]]
+    changed_files: list[tuple[int, int, int]]
+    lost_files: list[tuple[int, str]]
+    altered: set[Directory | None]
 
 
 class IndexWriter:
-    """Gathers changes; `flush` writes them, and `flush_when_due` when there are enough."""
+    """Gathers changes for the index. What is read of it includes all that was flushed."""
 
     def __init__(self, path: Path) -> None:
-        self.connection = open_connection(path)
-        self.connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        self._connection = open_connection(path)
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="index-writer")
+        self._writing: Future[None] | None = None
         self._clear()
 
     def _clear(self) -> None:
         self._new_directories: list[Directory] = []
-        self._touched: list[Directory] = []
+        self._touched: dict[int, Directory] = {}  # by identity: some have no id yet
         self._lost_directories: set[int] = set()
         self._moved: dict[int, Directory] = {}
         self._new_files: list[tuple[Directory, list[FileRow]]] = []
@@ -94,8 +118,17 @@ class IndexWriter:
         self._rows = 0
         self._last_flush = time.monotonic()
 
+    @property
+    def connection(self) -> Connection:
+        """The connection, once everything that was flushed is written; raises what that raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+        return self._connection
+
     def close(self) -> None:
-        self.connection.close()
+        self._thread.shutdown(wait=True)
+        self._connection.close()
 
     def children(self, parent: Directory) -> dict[str, Directory]:
         """The stored directories in a directory, by name."""
@@ -173,7 +206,7 @@ class IndexWriter:
     def touch(self, directory: Directory) -> None:
         """Says that the columns of an added or stored directory have changed."""
         if directory.id:
-            self._touched.append(directory)
+            self._touched[id(directory)] = directory
             self._rows += 1
             shown = (directory.mtime, directory.size, directory.files)
             if shown != directory.shown:
@@ -213,66 +246,95 @@ class IndexWriter:
         return self._rows >= BATCH_ROWS or time.monotonic() - self._last_flush >= BATCH_SECONDS
 
     def flush(self) -> None:
-        """Writes all that was gathered in one transaction."""
-        with write_transaction(self.connection) as transaction:
-            altered = self._altered_otherwise(transaction)
-            self._store_directories(transaction)
-            self._store_files(transaction)
-            altered |= {directory.id for directory in self._altered if directory is not None}
-            if altered:
-                version = take_ids(transaction, "last_version", 1)
-                transaction.executemany(
-                    "UPDATE directory SET version=? WHERE id=?", ((version, id_) for id_ in altered)
-                )
-        self._clear()
-
-    def _altered_otherwise(self, transaction: Transaction) -> set[int]:
-        """The directories that something stored leaves or changes in, while the rows still tell."""
-        files = [id_ for id_, _ in self._lost_files] + [id_ for *_, id_ in self._changed_files]
-        found = [transaction.one("SELECT directory FROM file WHERE id=?", (id_,)) for id_ in files]
-        found += [
-            transaction.one("SELECT coalesce(parent, 0) FROM directory WHERE id=?", (id_,))
-            for id_ in self._moved
-        ]
-        return {row[0] for row in found if row is not None}
-
-    def _store_directories(self, transaction: Transaction) -> None:
-        next_id = take_ids(transaction, "last_directory", len(self._new_directories))
+        """Has all that was gathered written in one transaction, after what was flushed before."""
+        batch = _Batch(
+            self._new_directories,
+            [_values(directory) for directory in self._new_directories],
+            list(self._touched.values()),
+            [_values(directory) for directory in self._touched.values()],
+            [(directory, directory.parent, directory.name) for directory in self._moved.values()],
+            self._lost_directories,
+            self._new_files,
+            self._changed_files,
+            self._lost_files,
+            self._altered,
+        )
+        connection = self.connection
         for directory in self._new_directories:
-            directory.id = next_id
-            next_id += 1
-        transaction.executemany(
-            f"INSERT INTO directory (parent, {COLUMNS}) "  # noqa: S608
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (_parent_id(d), d.id, d.name, d.mtime, d.inode, d.mark, d.scanned, d.size, d.files)
-                for d in self._new_directories
-            ),
-        )
-        transaction.executemany(
-            "UPDATE directory SET mtime=?, inode=?, mark=?, scanned=?, size=?, files=? WHERE id=?",
-            ((d.mtime, d.inode, d.mark, d.scanned, d.size, d.files, d.id) for d in self._touched),
-        )
-        for directory in self._moved.values():
-            rename_directory(transaction, directory.id, _parent_id(directory), directory.name)
-        transaction.executemany(
-            "UPDATE directory SET parent=NULL WHERE id=?",
-            ((id_,) for id_ in self._lost_directories),
-        )
+            directory.id = _BEING_STORED
+        self._clear()
+        self._writing = self._thread.submit(_store, connection, batch)
 
-    def _store_files(self, transaction: Transaction) -> None:
-        delete_files(transaction, self._lost_files)
-        transaction.executemany("UPDATE file SET size=?, mtime=? WHERE id=?", self._changed_files)
-        first = take_ids(transaction, "last_file", sum(len(rows) for _, rows in self._new_files))
-        ids = itertools.count(first)
-        transaction.executemany(
-            "INSERT INTO file (id, directory, name, size, mtime) VALUES (?, ?, ?, ?, ?)",
-            [
-                (next(ids), directory.id, name, size, mtime)
-                for directory, files in self._new_files
-                for name, size, mtime in files
-            ],
-        )
+
+def _values(directory: Directory) -> tuple[str | int, ...]:
+    d = directory
+    return d.name, d.mtime, d.inode, d.mark, d.scanned, d.size, d.files
+
+
+def _store(connection: Connection, batch: _Batch) -> None:
+    with write_transaction(connection) as transaction:
+        altered = _altered_otherwise(transaction, batch)
+        _store_directories(transaction, batch)
+        _store_files(transaction, batch)
+        altered |= {directory.id for directory in batch.altered if directory is not None}
+        if altered:
+            version = take_ids(transaction, "last_version", 1)
+            transaction.executemany(
+                "UPDATE directory SET version=? WHERE id=?", ((version, id_) for id_ in altered)
+            )
+
+
+def _altered_otherwise(transaction: Transaction, batch: _Batch) -> set[int]:
+    """The directories that something stored leaves or changes in, while the rows still tell."""
+    files = [id_ for id_, _ in batch.lost_files] + [id_ for *_, id_ in batch.changed_files]
+    found = [transaction.one("SELECT directory FROM file WHERE id=?", (id_,)) for id_ in files]
+    found += [
+        transaction.one("SELECT coalesce(parent, 0) FROM directory WHERE id=?", (directory.id,))
+        for directory, *_ in batch.moved
+    ]
+    return {row[0] for row in found if row is not None}
+
+
+def _store_directories(transaction: Transaction, batch: _Batch) -> None:
+    next_id = take_ids(transaction, "last_directory", len(batch.new))
+    for directory in batch.new:
+        directory.id = next_id
+        next_id += 1
+    transaction.execute_all(
+        f"INSERT INTO directory ({COLUMNS}, parent) "  # noqa: S608
+        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, "
+        "value->>7, value->>8 FROM json_each(?)",
+        (
+            (directory.id, *values, _id_of(directory.parent))
+            for directory, values in zip(batch.new, batch.new_values, strict=True)
+        ),
+    )
+    transaction.execute_all(
+        "UPDATE directory SET mtime=value->>2, inode=value->>3, mark=value->>4, "
+        "scanned=value->>5, size=value->>6, files=value->>7 FROM json_each(?) "
+        "WHERE directory.id=value->>0",
+        (
+            (directory.id, *values)
+            for directory, values in zip(batch.touched, batch.touched_values, strict=True)
+        ),
+    )
+    for directory, parent, name in batch.moved:
+        rename_directory(transaction, directory.id, _id_of(parent), name)
+    transaction.executemany(
+        "UPDATE directory SET parent=NULL WHERE id=?", ((id_,) for id_ in batch.lost_directories)
+    )
+
+
+def _store_files(transaction: Transaction, batch: _Batch) -> None:
+    delete_files(transaction, batch.lost_files)
+    transaction.executemany("UPDATE file SET size=?, mtime=? WHERE id=?", batch.changed_files)
+    first = take_ids(transaction, "last_file", sum(len(rows) for _, rows in batch.new_files))
+    ids = itertools.count(first)
+    transaction.execute_all(
+        "INSERT INTO file (id, directory, name, size, mtime) "
+        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)",
+        ((next(ids), directory.id, *row) for directory, rows in batch.new_files for row in rows),
+    )
 
 
 def take_ids(transaction: Transaction, counter: str, count: int) -> int:
@@ -282,8 +344,8 @@ def take_ids(transaction: Transaction, counter: str, count: int) -> int:
     return int(last) + 1
 
 
-def _parent_id(directory: Directory) -> int:
-    return directory.parent.id if directory.parent else 0
+def _id_of(directory: Directory | None) -> int:
+    return directory.id if directory else 0
 
 
 def rename_directory(transaction: Transaction, id_: int, parent: int, name: str) -> None:
