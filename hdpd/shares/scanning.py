@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -28,18 +29,15 @@ async def run_scanner(
     When nothing was heard for a while and `is_alive` denies, the scanner is given up as `away`.
     Cancelling ends the process.
     """
+    # A start or an end that is cancelled half-way would leave a process and a pipe behind.
+    starting = asyncio.create_task(_start(job))
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "hdpd.shares.scanner",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=_environment(),
-            pass_fds=[job.share.inotify] if job.share and job.share.inotify >= 0 else [],
-            limit=MAX_LINE_BYTES,
-        )
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting})
+        if not starting.exception():
+            await _end(starting.result())
+        raise
     except OSError as error:
         return Report("failed", message=f"the scanner cannot be started: {error.strerror}")
     assert process.stdin is not None
@@ -48,16 +46,38 @@ async def run_scanner(
         process.stdin.write(to_line(job))
         return await _hear(process.stdout, on_report, is_alive)
     finally:
-        process.stdin.close()
-        if process.returncode is None:
-            # Not `process.kill`, which may collect the exit status before asyncio does.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+        ending = asyncio.create_task(_end(process))
         try:
-            async with asyncio.timeout(KILL_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            pass
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait({ending})
+            raise
+
+
+async def _start(job: Job) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "hdpd.shares.scanner",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=_environment(),
+        pass_fds=[job.share.inotify] if job.share and job.share.inotify >= 0 else [],
+        limit=MAX_LINE_BYTES,
+    )
+
+
+async def _end(process: Process) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    if process.returncode is None:
+        # Not `process.kill`, which may collect the exit status before asyncio does.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILL_SECONDS):
+            await process.communicate()  # to the end of its output too, which closes all
 
 
 async def _hear(
