@@ -9,6 +9,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
@@ -17,6 +18,7 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.transfers.fetch import start_read
 from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
+from tests.bench.measuring import laboratory, resident_mb
 from tests.bench.report import Row
 from tests.bench.trees import random_file
 from tests.e2e.harness import Daemon
@@ -27,6 +29,7 @@ TOPIC = "crowd"
 FILE_BYTES = 64 * MiB
 READ_BYTES = 1 * MiB
 READS_AT_ONCE = 4
+ALONE_S = 8.0
 PATH = RemotePath(b"media/film")
 
 
@@ -84,16 +87,24 @@ async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[
     return rates
 
 
-def crowd_rows(daemon: Daemon, peers: int, seconds: float) -> Iterator[Row]:
-    """`daemon` has to be at TOPIC; `seconds` has to be long enough for each to have some turns."""
-    random_file(daemon.share / "film", FILE_BYTES)
-    daemon.ctl("shares", "rescan")
-    daemon.wait_scanned()
-    port = daemon.rpc("daemon.info")["udp_ports"][0]
-    [alone] = asyncio.run(_rates(daemon, port, 1, 10))
-    rates = asyncio.run(_rates(daemon, port, peers, seconds))
-    together = sum(rates)
-    note = f"{together / 1e6:.0f} MB/s together, {alone / 1e6:.0f} MB/s alone"
-    yield Row(f"{peers} peers, to one alone", together / alone, "x", 0.8, note)
-    note = f"median {statistics.median(rates) * peers / together:.2f}"
-    yield Row("the slowest of them, of its share", min(rates) * peers / together, "x", 0.5, note)
+def crowd_rows(directory: Path, peers: int, seconds: float) -> Iterator[Row]:
+    """`seconds` has to be long enough for each to have some turns."""
+    with laboratory(directory) as lab:
+        daemon = lab.daemon("a", "--topic", TOPIC)
+        random_file(daemon.share / "film", FILE_BYTES)
+        daemon.start().wait_scanned()
+        port = daemon.rpc("daemon.info")["udp_ports"][0]
+        alone = [asyncio.run(_rates(daemon, port, 1, ALONE_S))[0]]
+        rates = asyncio.run(_rates(daemon, port, peers, seconds))
+        memory = resident_mb(daemon)
+        alone.append(asyncio.run(_rates(daemon, port, 1, ALONE_S))[0])
+    together, one = sum(rates), statistics.mean(alone)
+    note = (
+        f"{together / 1e6:.0f} MB/s together, to one alone {alone[0] / 1e6:.0f} before "
+        f"and {alone[1] / 1e6:.0f} after it"
+    )
+    yield Row(f"{peers} peers, to one alone", together / one, "x", 0.8, note)
+    parts = [rate * peers / together for rate in rates]
+    note = f"median {statistics.median(parts):.2f}, most {max(parts):.2f}; {seconds:.0f} s"
+    yield Row("the slowest of them, of its share", min(parts), "x", 0.5, note)
+    yield Row(f"memory with {peers} peers", memory, "MB", -250, "")

@@ -17,7 +17,7 @@ from hdpd.link.session import Session
 from hdpd.link.stream import Stream
 from hdpd.wire.codec import frame
 from hdpd.wire.messages import Ls, Read, ReadStarted, Request
-from tests.bench.__main__ import resident_mb
+from tests.bench.measuring import resident_mb
 from tests.e2e.harness import Daemon, Lab
 from tests.link_helpers import Node, nodes, until
 
