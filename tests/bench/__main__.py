@@ -14,12 +14,14 @@ import argparse
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.crowd import crowd_rows
+from tests.bench.disk import missing, new_disk
 from tests.bench.index import index_rows
 from tests.bench.limits import limit_rows
 from tests.bench.lines import cut_rows, line_rows
@@ -84,19 +86,25 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     chosen = parser.parse_args()
-    scale = Scale(chosen.directory, chosen.quick)
     # A `kill` ends it as Ctrl-C does: what was started is ended, what was made is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     lines: list[Line] = []
     failed = []
+    if (reason := missing()) is not None:
+        lines.append(f"there is no new file system for each group: {reason}")
+    if chosen.quick:
+        lines.append("this is the smaller one; the goals are those of the whole one")
     for name in chosen.only:
+        began = time.monotonic()
         try:
-            for line in GROUPS[name](scale):
-                print(line, file=sys.stderr)
-                lines.append(line)
+            with new_disk(chosen.directory) as disk:
+                for line in GROUPS[name](Scale(disk, chosen.quick)):
+                    print(line, file=sys.stderr)
+                    lines.append(line)
         except Exception:  # noqa: BLE001 (the other groups are measured all the same)
             traceback.print_exc()
             failed.append(name)
+        print(f"({name}: {time.monotonic() - began:.0f} s)", file=sys.stderr)
     print(f"\n{machine()}\n\n{table(lines)}\n")
     if failed:
         print(f"not measured: {', '.join(failed)}", file=sys.stderr)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.harness import Daemon, Lab
+from tests.e2e.harness import Daemon, Lab, wait_for
 from tests.nat.lab import PATH
 
 MiB = 1024 * 1024
@@ -49,6 +49,20 @@ def cores_seconds() -> tuple[float, float]:
     fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, fields[:8])
     return (user + nice + system + irq + softirq) / TICKS, stolen / TICKS
+
+
+def wait_idle(daemon: Daemon) -> None:
+    """Until neither the daemon nor a child of it has anything to do."""
+    assert daemon.process is not None
+    pid = daemon.process.pid
+
+    def is_idle() -> bool:
+        before = cpu_seconds(daemon)
+        time.sleep(0.5)
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return not children and cpu_seconds(daemon) - before < 0.03
+
+    wait_for("the daemon to be idle", is_idle, within=300)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench.measuring import MiB, laboratory, resident_mb
+from tests.bench.measuring import MiB, laboratory, resident_mb, wait_idle
 from tests.bench.report import Row
 from tests.bench.trees import make_small_files, make_wide_tree, random_file
 from tests.bench.usage import Meter
@@ -31,7 +31,7 @@ def timed_download(sender: Daemon, receiver: Daemon, path: str) -> tuple[float, 
         "the download to end",
         lambda: found if (found := state()) in ("done", "failed") else None,
         within=900,
-        poll=0.02,
+        poll=0.05,  # each costs both sides of the question some milliseconds
     )
     assert reached == "done", receiver.rpc("downloads.list")
     return time.monotonic() - began, highest
@@ -99,9 +99,9 @@ def beside_a_scan(directory: Path, size_mib: int, files: int, rounds: int) -> It
         tree = lab.root / "tree"
         make_wide_tree(tree, files)
         random_file(a.share / "film", size_mib * MiB)
-        os.sync()
 
         def download() -> float:
+            os.sync()
             seconds = timed_download(a, b, "media/film")[0]
             (b.downloads / "film").unlink()
             return seconds
@@ -115,6 +115,7 @@ def beside_a_scan(directory: Path, size_mib: int, files: int, rounds: int) -> It
             scanned.append(tree_share["files"] / files)
             a.wait_scanned(within=900)
             a.rpc("shares.remove", name="tree")
+            wait_idle(a)  # what the index holds of it is removed later
         alone.append(download())
     around = [(alone[index] + alone[index + 1]) / 2 for index in range(rounds)]
     costs = [1 - before / during for before, during in zip(around, beside, strict=True)]

@@ -14,11 +14,13 @@ BUSY = 0.9  # of the time; then nothing else can be what limits
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Parts of the time, from 0 to 1: of all cores together, and of each daemon's event loop; and
-    seconds of processor time of each daemon.
+    """Parts of the time, from 0 to 1: of all cores together, what others than the daemons had of
+    that, what the host of a virtual machine took away, and of each daemon's event loop; and seconds
+    of processor time of each daemon.
     """
 
     cores: float
+    others: float
     stolen: float
     sender_loop: float
     receiver_loop: float
@@ -37,7 +39,7 @@ class Usage:
 
     def __str__(self) -> str:
         shares = (
-            f"busy: cores {self.cores:.0%}, sender's loop {self.sender_loop:.0%}, "
+            f"busy: cores {self.cores:.0%} (others {self.others:.0%}), sender's loop {self.sender_loop:.0%}, "
             f"receiver's loop {self.receiver_loop:.0%}"
         )
         stolen = f", taken by the host {self.stolen:.0%}" if self.stolen >= 0.005 else ""
@@ -63,6 +65,7 @@ class Meter:
         sender_loop, receiver_loop, sender_cpu, receiver_cpu = rest
         return Usage(
             busy / elapsed / cores,
+            (busy - sender_cpu - receiver_cpu) / elapsed / cores,
             stolen / elapsed / cores,
             sender_loop / elapsed,
             receiver_loop / elapsed,
