@@ -68,12 +68,12 @@ GROUPS: dict[str, Group] = {
         large_file(s.directory, "aioquic", 64 if s.quick else 256, s.rounds, 30),
     ],
     "scan": lambda s: beside_a_scan(
-        s.directory, s.large_mib, *((200_000, 1) if s.quick else (1_000_000, 4))
+        s.directory, s.large_mib, *((100_000, 1) if s.quick else (1_000_000, 4))
     ),
     "lines": lambda s: line_rows(quick=s.quick),
     "cut": lambda s: cut_rows(quick=s.quick),
     "limits": lambda s: limit_rows(s.directory, quick=s.quick),
-    "crowd": lambda s: crowd_rows(s.directory, *((20, 15) if s.quick else (100, 180))),
+    "crowd": lambda s: crowd_rows(s.directory, *((20, 8) if s.quick else (100, 180))),
     "index": lambda s: index_rows(s.directory, 50_000 if s.quick else 1_000_000, s.rounds),
 }
 

@@ -90,7 +90,7 @@ def line_rows(*, quick: bool) -> Iterator[Line]:
     if (reason := missing()) is not None:
         yield f"lines are left out: {reason}"
         return
-    yield from lossy_rows(8 if quick else 96)
+    yield from lossy_rows(4 if quick else 96)
     yield from distant_rows(500 if quick else 5000)
 
 
@@ -98,7 +98,7 @@ def lossy_rows(size_mib: int) -> Iterator[Line]:
     """Rates of TCP with CUBIC and of one connection are a sixth of the others: so are their files,
     which all the same are long enough to be beyond the slow start.
     """
-    part_mib = max(2, size_mib // 6)
+    part_mib = max(1, size_mib // 6)
     with homes_on(LOSSY) as (internet, one, other):
         a, b = connected_pair(internet, one, other)
         random_file(a.share / "film", size_mib * MiB)
@@ -166,7 +166,7 @@ def cut_rows(*, quick: bool) -> Iterator[Line]:
     if (reason := missing()) is not None:
         yield f"the line that is cut is left out: {reason}"
         return
-    line, size = (CUT_QUICK, 12 * MiB) if quick else (CUT, 96 * MiB)
+    line, size = (CUT_QUICK, 6 * MiB) if quick else (CUT, 96 * MiB)
     with homes_on(line) as (internet, one, other):
         a, b = connected_pair(internet, one, other)
         random_file(a.share / "film", size)

@@ -39,8 +39,8 @@ class Usage:
 
     def __str__(self) -> str:
         shares = (
-            f"busy: cores {self.cores:.0%} (others {self.others:.0%}), sender's loop {self.sender_loop:.0%}, "
-            f"receiver's loop {self.receiver_loop:.0%}"
+            f"busy: cores {self.cores:.0%} (others {self.others:.0%}), "
+            f"sender's loop {self.sender_loop:.0%}, receiver's loop {self.receiver_loop:.0%}"
         )
         stolen = f", taken by the host {self.stolen:.0%}" if self.stolen >= 0.005 else ""
         return f"{shares}{stolen}; limit: {self.limit}"
