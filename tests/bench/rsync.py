@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from tests.e2e.harness import free_port, wait_for
 def serving_with_rsync(root: Path) -> Iterator[Callable[[str, Path], None]]:
     """Offers what is below `root`/from on loopback, without encryption."""
     configuration, port = root / "rsyncd.conf", free_port()
+    user = "uid = root\n" if os.geteuid() == 0 else ""
     configuration.write_text(
-        f"address = 127.0.0.1\nuse chroot = no\nuid = root\n[media]\npath = {root}/from\n"
+        f"address = 127.0.0.1\nuse chroot = no\n{user}[media]\npath = {root}/from\n"
     )
     url = f"rsync://127.0.0.1:{port}/media"
     daemon = ("rsync", "--daemon", "--no-detach", f"--config={configuration}", f"--port={port}")
