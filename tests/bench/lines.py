@@ -171,7 +171,7 @@ def cut_rows(*, quick: bool) -> Iterator[Line]:
     if (reason := missing()) is not None:
         yield f"the line that is cut is left out: {reason}"
         return
-    line, size = (CUT_QUICK, 6 * MiB) if quick else (CUT, 96 * MiB)
+    line, size = (CUT_QUICK, 6 * MiB) if quick else (CUT, 128 * MiB)
     with homes_on(line) as (internet, one, other):
         a, b = connected_pair(internet, one, other)
         random_file(a.share / "film", size)
