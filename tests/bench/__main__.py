@@ -73,7 +73,7 @@ GROUPS: dict[str, Group] = {
     "lines": lambda s: line_rows(quick=s.quick),
     "cut": lambda s: cut_rows(quick=s.quick),
     "limits": lambda s: limit_rows(s.directory, quick=s.quick),
-    "crowd": lambda s: crowd_rows(s.directory, *((20, 8) if s.quick else (100, 180))),
+    "crowd": lambda s: crowd_rows(s.directory, *((20, 8) if s.quick else (100, 120))),
     "index": lambda s: index_rows(s.directory, 50_000 if s.quick else 1_000_000, s.rounds),
 }
 

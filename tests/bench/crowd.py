@@ -9,6 +9,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from hdpd.errors import HdpdError
@@ -18,7 +19,7 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.transfers.fetch import start_read
 from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
-from tests.bench.measuring import laboratory, resident_mb
+from tests.bench.measuring import laboratory, loop_seconds, resident_mb
 from tests.bench.report import Row
 from tests.bench.trees import random_file
 from tests.e2e.harness import Daemon
@@ -60,8 +61,29 @@ class Downloader:
                 await asyncio.sleep(0.1)  # its turn is over, or there is another one in line
 
 
-async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[float]:
-    """Bytes per second of each of `count` peers."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Bytes per second of each peer; the parts of the time that the daemon's event loop was busy,
+    and the load generator.
+    """
+
+    rates: list[float]
+    daemon: float
+    generator: float
+
+    @property
+    def together(self) -> float:
+        return sum(self.rates)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.together / 1e6:.0f} MB/s (daemon's loop {self.daemon:.0%}, "
+            f"generator {self.generator:.0%} busy)"
+        )
+
+
+async def _measure(daemon: Daemon, port: int, count: int, seconds: float) -> Measured:
+    """What `count` peers get."""
     topic = Topic.from_master(TOPIC, derive_master(TOPIC))
     target = PeerId.parse(daemon.peer_id)
     made = [Node(topics=(topic,)) for _ in range(count)]
@@ -73,9 +95,10 @@ async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[
         tasks = [asyncio.create_task(each.run()) for each in downloaders]
         await asyncio.sleep(2)
         before = [each.received for each in downloaders]
-        began = time.monotonic()
+        began, loop, own = time.monotonic(), loop_seconds(daemon), time.process_time()
         await asyncio.sleep(seconds)
         elapsed = time.monotonic() - began
+        busy = (loop_seconds(daemon) - loop) / elapsed, (time.process_time() - own) / elapsed
         rates = [
             (each.received - earlier) / elapsed
             for each, earlier in zip(downloaders, before, strict=True)
@@ -83,7 +106,7 @@ async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return rates
+    return Measured(rates, *busy)
 
 
 def crowd_rows(directory: Path, peers: int, seconds: float) -> Iterator[Row]:
@@ -94,17 +117,14 @@ def crowd_rows(directory: Path, peers: int, seconds: float) -> Iterator[Row]:
         random_file(daemon.share / "film", FILE_BYTES)
         daemon.start().wait_scanned()
         port = daemon.rpc("daemon.info")["udp_ports"][0]
-        alone = [asyncio.run(_rates(daemon, port, 1, alone_s))[0]]
-        rates = asyncio.run(_rates(daemon, port, peers, seconds))
+        before = asyncio.run(_measure(daemon, port, 1, alone_s))
+        crowd = asyncio.run(_measure(daemon, port, peers, seconds))
         memory = resident_mb(daemon)
-        alone.append(asyncio.run(_rates(daemon, port, 1, alone_s))[0])
-    together, one = sum(rates), statistics.mean(alone)
-    note = (
-        f"{together / 1e6:.0f} MB/s together, to one alone {alone[0] / 1e6:.0f} before "
-        f"and {alone[1] / 1e6:.0f} after it"
-    )
-    yield Row(f"{peers} peers, to one alone", together / one, "x", 0.8, note)
-    parts = [rate * peers / together for rate in rates]
+        after = asyncio.run(_measure(daemon, port, 1, alone_s))
+    part = crowd.together / statistics.mean((before.together, after.together))
+    note = f"{crowd}; to one alone before it {before}, after it {after}"
+    yield Row(f"{peers} peers, to one alone", part, "x", 0.8, note)
+    parts = [rate * peers / crowd.together for rate in crowd.rates]
     note = f"median {statistics.median(parts):.2f}, most {max(parts):.2f}; {seconds:.0f} s"
     yield Row("the slowest of them, of its share", min(parts), "x", 0.5, note)
     yield Row(f"memory with {peers} peers", memory, "MB", -250, "")
