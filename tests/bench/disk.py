@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.bench.measuring import undisturbed
 from tests.nat.lab import program_path, run
 
 BYTES = 16 << 30  # only what is written takes room
@@ -59,7 +60,11 @@ def new_disk(directory: Path) -> Iterator[Path]:
             run("mount", "-o", "noinit_itable,noatime", device, str(point))
             stack.callback(_unmount, point)
             root = point
-        yield root
+        try:
+            yield root
+        finally:
+            with undisturbed():
+                stack.close()
 
 
 def _unmount(point: Path) -> None:

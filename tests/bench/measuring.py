@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -66,15 +67,26 @@ def wait_idle(daemon: Daemon) -> None:
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and `kill` wait until the block has cleaned up."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def laboratory(directory: Path) -> Iterator[Lab]:
     lab = Lab(Path(tempfile.mkdtemp(prefix="hdp-bench-", dir=directory)))
     try:
         yield lab
     finally:
-        try:
-            lab.close(show_logs=False)
-        finally:
-            shutil.rmtree(lab.root, ignore_errors=True)
+        with undisturbed():
+            try:
+                lab.close(show_logs=False)
+            finally:
+                shutil.rmtree(lab.root, ignore_errors=True)
 
 
 @contextmanager
@@ -91,12 +103,13 @@ def running(*command: str, log: Path, **environment: str) -> Iterator[subprocess
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        with undisturbed():
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
 
 
 def seconds_of(action: Callable[[], object]) -> float:
