@@ -1,6 +1,6 @@
 """Measures transfers and the index between real daemons, and the field's usual tools beside them.
 
-    make bench                                       everything, about half an hour
+    make bench                                       everything, about twenty minutes
     make bench-quick                                 a smaller one of everything, in three minutes
     make bench BENCH_ARGS="--only large rsync scp"   some groups: see GROUPS
 
