@@ -21,6 +21,10 @@ ARGS ?=
 DEBIAN_TEST_PACKAGES := mosquitto chromium-headless-shell libatomic1 nftables iproute2 miniupnpd miniupnpd-nftables
 PYTEST_ARGS ?=
 
+# What the bench drives: the yardsticks, and for its lines the laboratory of tests/nat.
+DEBIAN_BENCH_PACKAGES := rsync openssh-client openssh-server aria2 nginx-light syncthing mosquitto nftables iproute2
+BENCH_ARGS ?=
+
 # A value as one word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(value $(1)))'
 
@@ -32,7 +36,8 @@ help:
 	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
-	@echo 'make bench    measure transfers on this machine (make bench-quick: smaller, in two minutes)'
+	@echo 'make bench    measure hdpd on this machine beside the usual tools (as root: all of it);'
+	@echo '         BENCH_ARGS="--only large rsync" for some groups; make bench-quick: in three minutes'
 	@echo 'make deb      build Debian packages for the release that this runs on, into dist/'
 	@echo 'make test-appliance   install and run them in a Debian of their own (as root)'
 	@echo 'make lock     resolve requirements.lock anew (needs uv)'
@@ -71,13 +76,13 @@ types: .venv/stamp
 
 .PHONY: bench
 bench: .venv/stamp
-	@tests/debian-packages.sh rsync
-	$(BIN)/python -m tests.bench
+	@tests/debian-packages.sh $(DEBIAN_BENCH_PACKAGES)
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 .PHONY: bench-quick
 bench-quick: .venv/stamp
-	@tests/debian-packages.sh rsync
-	$(BIN)/python -m tests.bench --quick
+	@tests/debian-packages.sh $(DEBIAN_BENCH_PACKAGES)
+	$(BIN)/python -m tests.bench --quick $(BENCH_ARGS)
 
 .PHONY: deb
 deb:

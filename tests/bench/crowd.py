@@ -9,6 +9,8 @@ import asyncio
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
@@ -17,6 +19,7 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.transfers.fetch import start_read
 from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
+from tests.bench.measuring import laboratory, loop_seconds, resident_mb
 from tests.bench.report import Row
 from tests.bench.trees import random_file
 from tests.e2e.harness import Daemon
@@ -58,8 +61,29 @@ class Downloader:
                 await asyncio.sleep(0.1)  # its turn is over, or there is another one in line
 
 
-async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[float]:
-    """Bytes per second of each of `count` peers."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Bytes per second of each peer; the parts of the time that the daemon's event loop was busy,
+    and the load generator.
+    """
+
+    rates: list[float]
+    daemon: float
+    generator: float
+
+    @property
+    def together(self) -> float:
+        return sum(self.rates)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.together / 1e6:.0f} MB/s (daemon's loop {self.daemon:.0%}, "
+            f"generator {self.generator:.0%} busy)"
+        )
+
+
+async def _measure(daemon: Daemon, port: int, count: int, seconds: float) -> Measured:
+    """What `count` peers get."""
     topic = Topic.from_master(TOPIC, derive_master(TOPIC))
     target = PeerId.parse(daemon.peer_id)
     made = [Node(topics=(topic,)) for _ in range(count)]
@@ -71,9 +95,10 @@ async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[
         tasks = [asyncio.create_task(each.run()) for each in downloaders]
         await asyncio.sleep(2)
         before = [each.received for each in downloaders]
-        began = time.monotonic()
+        began, loop, own = time.monotonic(), loop_seconds(daemon), time.process_time()
         await asyncio.sleep(seconds)
         elapsed = time.monotonic() - began
+        busy = (loop_seconds(daemon) - loop) / elapsed, (time.process_time() - own) / elapsed
         rates = [
             (each.received - earlier) / elapsed
             for each, earlier in zip(downloaders, before, strict=True)
@@ -81,19 +106,25 @@ async def _rates(daemon: Daemon, port: int, count: int, seconds: float) -> list[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return rates
+    return Measured(rates, *busy)
 
 
-def crowd_rows(daemon: Daemon, peers: int, seconds: float) -> Iterator[Row]:
-    """`daemon` has to be at TOPIC; `seconds` has to be long enough for each to have some turns."""
-    random_file(daemon.share / "film", FILE_BYTES)
-    daemon.ctl("shares", "rescan")
-    daemon.wait_scanned()
-    port = daemon.rpc("daemon.info")["udp_ports"][0]
-    [alone] = asyncio.run(_rates(daemon, port, 1, 10))
-    rates = asyncio.run(_rates(daemon, port, peers, seconds))
-    together = sum(rates)
-    note = f"{together / 1e6:.0f} MB/s together, {alone / 1e6:.0f} MB/s alone"
-    yield Row(f"{peers} peers, to one alone", together / alone, "x", 0.8, note)
-    note = f"median {statistics.median(rates) * peers / together:.2f}"
-    yield Row("the slowest of them, of its share", min(rates) * peers / together, "x", 0.5, note)
+def crowd_rows(directory: Path, peers: int, seconds: float) -> Iterator[Row]:
+    """`seconds` has to be long enough for each to have some turns."""
+    alone_s = min(8, seconds / 2)
+    with laboratory(directory) as lab:
+        daemon = lab.daemon("a", "--topic", TOPIC)
+        random_file(daemon.share / "film", FILE_BYTES)
+        daemon.start().wait_scanned()
+        port = daemon.rpc("daemon.info")["udp_ports"][0]
+        before = asyncio.run(_measure(daemon, port, 1, alone_s))
+        crowd = asyncio.run(_measure(daemon, port, peers, seconds))
+        memory = resident_mb(daemon)
+        after = asyncio.run(_measure(daemon, port, 1, alone_s))
+    part = crowd.together / statistics.mean((before.together, after.together))
+    note = f"{crowd}; to one alone before it {before}, after it {after}"
+    yield Row(f"{peers} peers, to one alone", part, "x", 0.8, note)
+    parts = [rate * peers / crowd.together for rate in crowd.rates]
+    note = f"median {statistics.median(parts):.2f}, most {max(parts):.2f}; {seconds:.0f} s"
+    yield Row("the slowest of them, of its share", min(parts), "x", 0.5, note)
+    yield Row(f"memory with {peers} peers", memory, "MB", -250, "")

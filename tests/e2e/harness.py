@@ -77,6 +77,8 @@ class Broker:
 class Daemon:
     """One hdpd with its directories below `root`: state, share (offered as `media`), downloads."""
 
+    module = "hdpd"  # that is started
+
     def __init__(self, root: Path, name: str, flags: tuple[str, ...]) -> None:
         self.label = name
         self.root = root / name
@@ -99,7 +101,7 @@ class Daemon:
     @property
     def command(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "hdpd"),
+            *(sys.executable, "-m", self.module),
             *("--state-dir", str(self.state)),
             *("--share-dir", f"media={self.share}"),
             *("--download-dir", str(self.downloads)),

@@ -441,7 +441,7 @@ class NatDaemon(Daemon):
     @property
     def command(self) -> list[str]:
         return self.host.machine.command(
-            *(sys.executable, "-m", "hdpd"),
+            *(sys.executable, "-m", self.module),
             *("--state-dir", str(self.state)),
             *("--share-dir", f"media={self.share}"),
             *("--download-dir", str(self.downloads)),
