@@ -244,9 +244,15 @@ def queue(world: World) -> list[str]:
 def test_what_failed_says_why_and_can_be_cleared(page: Page, world: World) -> None:
     page.goto(f"{world.url}/#/transfers")
     world.rpc("downloads.add", peer=world.friend.peer_id, path="media/not there")
-    failed = row(page, "not there")
-    expect(failed).to_contain_text("Failed")
-    failed.get_by_role("button", name="Try again").click()
+    late = row(page, "not there")
+    expect(late).to_contain_text("Failed")
+    (world.friend.share / "not there").write_text("now it is")
+    late.get_by_role("button", name="Try again").click()
+    expect(late).to_contain_text("Done")
+    (world.friend.share / "not there").unlink()
+
+    world.rpc("downloads.add", peer=world.friend.peer_id, path="media/never there")
+    failed = row(page, "never there")
     expect(failed).to_contain_text("Failed")
     failed.focus()
     page.keyboard.press("Delete")
