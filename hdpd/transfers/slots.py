@@ -113,6 +113,7 @@ class Slots:
         self._fast_lane = FastLane()
         self._fast: dict[PeerId, Lease] = {}  # the reads in it; MAX_FAST_READS together
         self._line: dict[PeerId, _Place] = {}  # in the order of coming; MAX_WAITING_PEERS
+        self._line_moved = False  # since the places in it were told
         self._peers: dict[int, PeerId] = {}  # of every read that waits or is being sent
         self._cancelled: dict[PeerId, float] = {}  # until when; grows only by the owner's hand
 
@@ -168,6 +169,7 @@ class Slots:
             if len(self._line) >= MAX_WAITING_PEERS:
                 raise Busy("too many peers wait for an upload slot; try again later")
             place = self._line[peer] = _Place()
+            self._line_moved = True
         elif len(place.reads) >= MAX_WAITING_READS or self._waiting_reads >= (
             MAX_WAITING_READS_OF_ALL
         ):
@@ -207,6 +209,7 @@ class Slots:
             del place.reads[read]
             if not place.reads:
                 del self._line[peer]
+                self._line_moved = True
         return [*decisions, *self._settle(now)] if self._line else decisions
 
     def cancel(self, peer: PeerId, now: float) -> list[Decision]:
@@ -219,6 +222,7 @@ class Slots:
         """Everything of this peer ends with `code`: it has gone, or has been cancelled."""
         revoked = [*self._revoke(peer, code), *self._revoke_fast(peer, code)]
         if place := self._line.pop(peer, None):
+            self._line_moved = True
             revoked += [self._revoked(read, code) for read in place.reads]
         return [*revoked, *self._settle(now)]
 
@@ -229,6 +233,7 @@ class Slots:
         revoked = [each for peer in stuck for each in self._revoke_fast(peer, ResetCode.SLOT_LOST)]
         for peer in [peer for peer, lease in self._leases.items() if lease.is_idle(now)]:
             del self._leases[peer]
+        self._line_moved = True  # places are told again after a while
         return [*revoked, *self._settle(now)]
 
     def _may_pass(self, peer: PeerId, length: int, now: float, *, urgent: bool) -> bool:
@@ -259,11 +264,15 @@ class Slots:
             decisions += self._grant(now)
             if not self._line or not self._make_room(now, decisions):
                 break
-        decisions += self._tell_places(now)
+        if self._line_moved:  # and not for each read of a crowd
+            self._line_moved = False
+            decisions += self._tell_places(now)
         return decisions
 
     def _grant(self, now: float) -> Iterator[Decision]:
         while self._line:
+            if len(self._leases) >= self._count and self._leases.keys().isdisjoint(self._line):
+                return
             peer = self._order()[0]
             # A peer that waits may still be finishing its last turn: the same slot serves it again.
             if peer not in self._leases and len(self._leases) >= self._count:
@@ -276,6 +285,7 @@ class Slots:
             in_a_row = self._favourites_in_a_row + 1
             self._favourites_in_a_row = in_a_row if others and self._is_favourite(peer) else 0
             waiting = self._line.pop(peer).reads
+            self._line_moved = True
             while waiting and not (self._line and lease.granted_bytes >= TURN_BYTES):
                 read = next(iter(waiting))
                 length = waiting.pop(read)
@@ -297,6 +307,7 @@ class Slots:
                 draining += 1
                 if lease.held:
                     self._line[peer] = _Place(lease.held)
+                    self._line_moved = True
                     lease.held = {}
             if lease.is_stuck(now):
                 decisions += self._revoke(peer, ResetCode.SLOT_LOST)
