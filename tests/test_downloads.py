@@ -347,13 +347,32 @@ async def test_a_stop_costs_no_more_than_what_was_under_way(tmp_path: Path) -> N
         assert (await here.shown(id_))["received_bytes"] < 64 * MIB + 24 * MIB
 
 
-async def test_a_damaged_partial_file_starts_anew(tmp_path: Path) -> None:
-    data = noise(20 * MIB)
-    peer = FakePeer({"s/f": FakeFile(data)})
-    gate = Gate(peer, 10 * MIB)
+BEFORE_THE_FIRST_RANGE = 256 * 1024  # has come in full: nothing is recorded, or verified
+
+
+@pytest.mark.parametrize("size", [BEFORE_THE_FIRST_RANGE, 10 * MIB])
+async def test_what_came_of_another_version_is_dropped(tmp_path: Path, size: int) -> None:
+    peer = FakePeer({"s/f": FakeFile(noise(20 * MIB))})
+    gate = Gate(peer, size)
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/f")
-        await here.received(id_, 10 * MIB)
+        await here.received(id_, size)
+        await here.downloads.pause([id_])
+        peer.files["s/f"] = FakeFile(noise(20 * MIB, 2), MTIME_NS + 1)
+        gate.open()
+        await here.downloads.resume([id_])
+        assert (await here.wait(id_))["state"] == "done"
+        assert (await here.tree())["f"] == noise(20 * MIB, 2)
+
+
+@pytest.mark.parametrize("size", [BEFORE_THE_FIRST_RANGE, 10 * MIB])
+async def test_a_damaged_partial_file_starts_anew(tmp_path: Path, size: int) -> None:
+    data = noise(20 * MIB)
+    peer = FakePeer({"s/f": FakeFile(data)})
+    gate = Gate(peer, size)
+    async with service(tmp_path, peer) as here:
+        id_ = await here.add("s/f")
+        await here.received(id_, size)
         await here.downloads.pause([id_])
         (partial,) = here.root.glob("*.part")
         os.truncate(partial, 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -57,18 +58,17 @@ class Feed:
         answered with `most_bytes` or less; none when the first one is not.
         """
         files: list[FileRecord] = []
-        path_bytes, most = 0, most_bytes
-        for file in self._files:
+        room, path_room = most_bytes, MAX_BATCH_PATH_BYTES
+        for file in itertools.islice(self._files, MAX_BATCH_FILES):
             size = file.size
-            if file.directory or file.validator is not None or size is None or size > most:
+            if file.directory or file.validator is not None or size is None or size > room:
                 break
-            path_bytes += len(file.path.raw) + len(self._download.path.raw)
-            together = not (files and (file.alone or path_bytes > MAX_BATCH_PATH_BYTES))
-            if not together or len(files) == MAX_BATCH_FILES:
+            path_room -= len(file.source(self._download).raw)
+            if files and (file.alone or path_room < 0):
                 break
             files.append(file)
-            most = min(most, MAX_BATCH_BYTES) - size
-            if file.alone or most < 0:
+            room = min(room, MAX_BATCH_BYTES) - size
+            if file.alone or room < 0:
                 break
         return files
 

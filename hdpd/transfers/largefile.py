@@ -16,7 +16,7 @@ from hdpd.transfers.fetch import AskAgain, RemoteRead
 from hdpd.transfers.finishing import Complete, Finished, already_there
 from hdpd.transfers.partial import IOV_MAX, PartialFile
 from hdpd.transfers.ranges import MIB, FileRanges, Range
-from hdpd.transfers.records import Download, FileRecord
+from hdpd.transfers.records import Download, FileRecord, Kept
 from hdpd.transfers.store import Store
 from hdpd.wire.messages import ReadStarted
 
@@ -72,7 +72,9 @@ class LargeFile:
         self._held = 0
         kept = download.kept.pop(file.number, None)
         self._truncate = kept is None
-        self.ranges = kept or _planned(file)
+        if kept is not None:
+            file.validator = kept.validator  # which is stored only with a watermark
+        self.ranges = kept.ranges if kept is not None else _planned(file)
         there = self.ranges.verified_bytes + self.ranges.unverified_bytes
         self._count(there - self.ranges.recorded)
         self._hold()
@@ -277,7 +279,7 @@ class LargeFile:
                 "%s", error, extra=fields(download=self._download.id, error_code=error.code)
             )
         if self.file.validator is not None and not self.blocked:
-            self._download.kept[self.file.number] = self.ranges
+            self._download.kept[self.file.number] = Kept(self.ranges, self.file.validator)
         self._count(-self.pending)
         self._close()
         self.release()

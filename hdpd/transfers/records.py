@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
@@ -21,6 +22,13 @@ RATE_SECONDS = 5.0  # the shown rate is smoothed over about so long
 def components(path: RemotePath) -> Components:
     """The path's names for the file system; none for the empty path."""
     return tuple(path.raw.split(b"/")) if path.raw else ()
+
+
+class Kept(NamedTuple):
+    """What is in a partial file, and of which version of the file that is."""
+
+    ranges: FileRanges
+    validator: bytes
 
 
 @dataclass(slots=True)
@@ -52,8 +60,8 @@ class Download:
     rate: float = 0.0
     queue_position: int | None = None
     queue_eta: int | None = None
-    kept: dict[int, FileRanges] = field(default_factory=dict)
-    """Verified ranges beyond the watermark, by file number; few files are open side by side."""
+    kept: dict[int, Kept] = field(default_factory=dict)
+    """What came beyond the watermark, by file number; few files are open side by side."""
     base: Components = field(init=False)
     """Where the item itself goes, below the download directory."""
 
