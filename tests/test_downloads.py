@@ -15,6 +15,7 @@ import pytest
 
 from hdpd.errors import (
     Busy,
+    DiskFull,
     DownloadNotFound,
     FileUnreadable,
     HdpdError,
@@ -378,6 +379,37 @@ async def test_a_damaged_partial_file_starts_anew(tmp_path: Path, size: int) -> 
         os.truncate(partial, 1000)
         gate.open()
         await here.downloads.resume([id_])
+        done = await here.wait(id_)
+        assert (done["state"], done["done_bytes"]) == ("done", 20 * MIB)
+        assert (await here.tree())["f"] == data
+
+
+async def test_what_could_not_be_written_when_the_line_broke_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = noise(20 * MIB)
+    peer = FakePeer({"s/f": FakeFile(data)})
+    gate = Gate(peer, BEFORE_THE_FIRST_RANGE)
+    failures = 0
+    write = PartialFile.write
+
+    def fail(self: PartialFile, chunks: Sequence[bytes], offset: int, *, fresh: bool) -> None:
+        nonlocal failures
+        failures += 1
+        end = offset + sum(map(len, chunks))
+        write(self, [b"\0"], end - 1, fresh=fresh)  # the file is as long as it should be
+        raise DiskFull("no room")
+
+    async with service(tmp_path, peer) as here:
+        id_ = await here.add("s/f")
+        await here.received(id_, BEFORE_THE_FIRST_RANGE)
+        with monkeypatch.context() as full:
+            full.setattr(PartialFile, "write", fail)
+            here.lose()
+            await here.wait(id_, "waiting_for_peer")
+        assert failures == 1
+        gate.open()
+        here.connect()
         done = await here.wait(id_)
         assert (done["state"], done["done_bytes"]) == ("done", 20 * MIB)
         assert (await here.tree())["f"] == data
