@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from hdpd.control.pagecache import CachedPage, PageCache
 from hdpd.control.services import Json, Session
 from hdpd.errors import TimedOut
 from hdpd.identity.keys import PeerId
+from hdpd.shares.answers import Sink
 from hdpd.transfers.listing import ask_for_page
-from hdpd.wire.fields import Message
 from hdpd.wire.messages import Changed, Entry, Ls, Request
 from hdpd.wire.paths import RemotePath
 
@@ -29,12 +28,6 @@ LIST_SECONDS = 30.0  # for a whole page; a slow link gets along with smaller pag
 MAX_SHOWN = 256
 
 Emit = Callable[[str, Json], None]
-
-
-class Sink(Protocol):
-    """The stream of a peer's request, as far as an answer needs it."""
-
-    async def send_message(self, message: Message, *, end: bool = False) -> None: ...
 
 
 class Listings:

@@ -29,6 +29,7 @@ from hdpd.transfers.throttle import Throttle
 from hdpd.wire.messages import Batch, Read
 
 T = TypeVar("T")
+Q = TypeVar("Q", Read, Batch)
 R = TypeVar("R", RemoteRead, RemoteBatch)
 Arrived = Callable[[int], None]
 Queued = Callable[[int, int | None], None]
@@ -122,24 +123,16 @@ class Asker:
         """Asks, waits in line, and returns what `use` makes of the answered read; ends the stream
         and the reservation.
         """
-
-        async def start(queued: Queued, arrived: Arrived) -> RemoteRead:
-            return await start_read(self._session, request, queued, arrived)
-
-        return await self._run(request, start, use)
+        return await self._run(request, start_read, use)
 
     async def read_batch(self, request: Batch, use: Callable[[RemoteBatch], Awaitable[T]]) -> T:
         """Like `read`."""
-
-        async def start(queued: Queued, arrived: Arrived) -> RemoteBatch:
-            return await start_batch(self._session, request, queued, arrived)
-
-        return await self._run(request, start, use)
+        return await self._run(request, start_batch, use)
 
     async def _run(
         self,
-        request: Read | Batch,
-        start: Callable[[Queued, Arrived], Awaitable[R]],
+        request: Q,
+        start: Callable[[Session, Q, Queued, Arrived], Awaitable[R]],
         use: Callable[[R], Awaitable[T]],
     ) -> T:
         missing = cost_of(request)
@@ -160,7 +153,7 @@ class Asker:
             self._wait_in_line(request, position, eta)
 
         try:
-            read = await start(queued, arrived)
+            read = await start(self._session, request, queued, arrived)
             self._leave_line(request)
             self._granted = True
             self._sending += 1

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from hdpd.errors import Busy, FileChanged
 from hdpd.identity.keys import PeerId
+from hdpd.shares.answers import Sink
 from hdpd.shares.opening import OpenedFile
 from hdpd.transfers.hashing import Hashed, Hasher
 from hdpd.transfers.source_file import OpenFile
-from hdpd.wire.fields import Message
 from hdpd.wire.messages import Digest, Digested
 
 KEEP_ALIVE_SECONDS = 10.0
@@ -33,12 +33,6 @@ class DigestSession(Protocol):
     def peer_id(self) -> PeerId: ...
 
 
-class DigestStream(Protocol):
-    """What is needed of a stream."""
-
-    async def send_message(self, message: Message, *, end: bool = False) -> None: ...
-
-
 class Digests:
     """All digests that peers ask for; made and used in one event loop."""
 
@@ -48,9 +42,7 @@ class Digests:
         self._turns: dict[PeerId, asyncio.Lock] = {}
         self._asked: dict[PeerId, int] = {}
 
-    async def answer_digest(
-        self, session: DigestSession, request: Digest, stream: DigestStream
-    ) -> None:
+    async def answer_digest(self, session: DigestSession, request: Digest, stream: Sink) -> None:
         """Computes and sends the digest; the end of the task gives it up.
 
         Raises:

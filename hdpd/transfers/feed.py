@@ -63,7 +63,7 @@ class Feed:
             size = file.size
             if file.directory or file.validator is not None or size is None or size > room:
                 break
-            path_room -= len(file.source(self._download).raw)
+            path_room -= len(self._download.path.raw) + 1 + len(file.path.raw)
             if files and (file.alone or path_room < 0):
                 break
             files.append(file)

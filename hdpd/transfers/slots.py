@@ -220,7 +220,7 @@ class Slots:
 
     def drop(self, peer: PeerId, now: float, code: ResetCode) -> list[Decision]:
         """Everything of this peer ends with `code`: it has gone, or has been cancelled."""
-        revoked = [*self._revoke(peer, code), *self._revoke_fast(peer, code)]
+        revoked = [*self._revoke(self._leases, peer, code), *self._revoke(self._fast, peer, code)]
         if place := self._line.pop(peer, None):
             self._line_moved = True
             revoked += [self._revoked(read, code) for read in place.reads]
@@ -230,7 +230,9 @@ class Slots:
         """What follows from the mere passing of time."""
         self._fast_lane.forget(now)
         stuck = [peer for peer, lease in self._fast.items() if lease.is_stuck(now)]
-        revoked = [each for peer in stuck for each in self._revoke_fast(peer, ResetCode.SLOT_LOST)]
+        revoked = [
+            each for peer in stuck for each in self._revoke(self._fast, peer, ResetCode.SLOT_LOST)
+        ]
         for peer in [peer for peer, lease in self._leases.items() if lease.is_idle(now)]:
             del self._leases[peer]
         self._line_moved = True  # places are told again after a while
@@ -310,21 +312,18 @@ class Slots:
                     self._line_moved = True
                     lease.held = {}
             if lease.is_stuck(now):
-                decisions += self._revoke(peer, ResetCode.SLOT_LOST)
+                decisions += self._revoke(self._leases, peer, ResetCode.SLOT_LOST)
             elif lease.is_idle(now):
                 del self._leases[peer]
                 turn = min(now - lease.turn_began, MAX_TURN_SECONDS)
                 self._turn_seconds += TURN_GAIN * (turn - self._turn_seconds)
         return len(self._leases) < held
 
-    def _revoke(self, peer: PeerId, code: ResetCode) -> Iterator[Decision]:
-        if lease := self._leases.pop(peer, None):
+    def _revoke(
+        self, leases: dict[PeerId, Lease], peer: PeerId, code: ResetCode
+    ) -> Iterator[Decision]:
+        if lease := leases.pop(peer, None):
             for read in (*lease.reads, *lease.held):
-                yield self._revoked(read, code)
-
-    def _revoke_fast(self, peer: PeerId, code: ResetCode) -> Iterator[Decision]:
-        if lease := self._fast.pop(peer, None):
-            for read in lease.reads:
                 yield self._revoked(read, code)
 
     def _revoked(self, read: int, code: ResetCode) -> Revoked:

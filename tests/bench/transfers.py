@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bench.measuring import MiB, laboratory, resident_mb, wait_idle
 from tests.bench.report import Row
 from tests.bench.trees import make_small_files, make_wide_tree, random_file
-from tests.bench.usage import Meter
+from tests.bench.usage import Meter, Usage
 from tests.e2e.harness import Daemon, wait_for
 
 
@@ -37,6 +37,12 @@ def timed_download(sender: Daemon, receiver: Daemon, path: str) -> tuple[float, 
     return time.monotonic() - began, highest
 
 
+def _middle(seconds: list[float], usages: list[Usage]) -> tuple[float, Usage]:
+    """The round of the median, and who was busy in it."""
+    middle = seconds.index(statistics.median_low(seconds))
+    return seconds[middle], usages[middle]
+
+
 def large_file(directory: Path, engine: str, size_mib: int, rounds: int, goal: float) -> Row:
     """One file, disk to disk."""
     seconds, usages, memory = [], [], 0.0
@@ -53,14 +59,13 @@ def large_file(directory: Path, engine: str, size_mib: int, rounds: int, goal: f
             memory = max(memory, highest)
             (b.downloads / f"film{index}").unlink()
             (a.share / f"film{index}").unlink()
-    middle = seconds.index(statistics.median_low(seconds))
-    usage = usages[middle]
+    middle, usage = _middle(seconds, usages)
     note = (
         f"CPU s/GB: sender {usage.sender_cpu / gigabytes:.1f}, "
         f"receiver {usage.receiver_cpu / gigabytes:.1f}; {usage}; receiver {memory:.0f} MB"
     )
     name = f"one file of {size_mib} MiB, {engine}"
-    return Row(name, gigabytes * 1000 / seconds[middle], "MB/s", goal, note)
+    return Row(name, gigabytes * 1000 / middle, "MB/s", goal, note)
 
 
 def small_files(directory: Path, count: int, rounds: int, goal: float) -> Row:
@@ -79,14 +84,13 @@ def small_files(directory: Path, count: int, rounds: int, goal: float) -> Row:
             meter = Meter(a, b)
             seconds.append(timed_download(a, b, f"media/many{index}")[0])
             usages.append(meter.usage())
-    middle = seconds.index(statistics.median_low(seconds))
-    usage = usages[middle]
+    middle, usage = _middle(seconds, usages)
     note = (
         f"CPU ms a file: sender {usage.sender_cpu * 1000 / count:.2f}, "
         f"receiver {usage.receiver_cpu * 1000 / count:.2f}; {usage}"
     )
     name = f"{count} files of 10 KiB, qh3"
-    return Row(name, count / seconds[middle], "files/s", goal, note)
+    return Row(name, count / middle, "files/s", goal, note)
 
 
 def beside_a_scan(directory: Path, size_mib: int, files: int, rounds: int) -> Iterator[Row]:
