@@ -21,13 +21,14 @@ from hdpd.config.peer_rules import PeerRules
 from hdpd.control.activity import Activity
 from hdpd.control.entries import SELF
 from hdpd.control.events import Events
-from hdpd.control.listings import Listings
 from hdpd.control.server import Control
 from hdpd.control.services import Services
 from hdpd.control.tls import CertificateFiles
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
 from hdpd.doctor.doctor import Doctor, Subject
+from hdpd.downloads.downloads import Downloads
+from hdpd.downloads.lanes import LanesOfPeers
 from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
@@ -40,15 +41,14 @@ from hdpd.peers.book_store import load_book
 from hdpd.peers.peers import Peers
 from hdpd.peers.record_numbers import RecordNumbers
 from hdpd.peers.topics import Topics
+from hdpd.rates.limits import TransferLimits
 from hdpd.reload import Apply, Reloader
+from hdpd.remote.listings import Listings
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
-from hdpd.transfers.digests import Digests
-from hdpd.transfers.downloads import Downloads
-from hdpd.transfers.lanes import LanesOfPeers
-from hdpd.transfers.limits import TransferLimits
-from hdpd.transfers.privileges import Privileges
-from hdpd.transfers.uploads import Emit, Uploads
+from hdpd.uploads.digests import Digests
+from hdpd.uploads.privileges import Privileges
+from hdpd.uploads.uploads import Emit, Uploads
 from hdpd.wire.messages import Changed
 from hdpd.wire.paths import RemotePath
 

@@ -21,12 +21,18 @@ PACKAGE_ORDER = [
     "identity",
     "wire",
     "database",
+    "threads",
     "link",
     "discovery",
     "nat",
+    "punching",
     "peers",
+    "rates",
     "shares",
-    "transfers",
+    "scanner",
+    "uploads",
+    "remote",
+    "downloads",
     "doctor",
     "control",
     "web",
@@ -45,6 +51,13 @@ FOUNDATION = {
     "lean": set[str](),
     "mountinfo": set[str](),
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
+}
+
+# Packages that may import less than the order allows: all that they may.
+WALLS = {
+    "scanner": {"database", "errors", "ignore", "shares", "threads", "wire"},
+    "downloads": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
+    "remote": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
 }
 
 # Library -> the files that may import it.
@@ -74,13 +87,13 @@ BRAIN = (
     "hdpd/link/knock.py",
     "hdpd/link/paths.py",
     "hdpd/discovery/records.py",
-    "hdpd/discovery/slots.py",
+    "hdpd/discovery/advert.py",
     "hdpd/discovery/rates.py",
-    "hdpd/nat/agreement.py",
-    "hdpd/nat/birthday.py",
-    "hdpd/nat/pacing.py",
-    "hdpd/nat/packets.py",
-    "hdpd/nat/punch.py",
+    "hdpd/punching/agreement.py",
+    "hdpd/punching/birthday.py",
+    "hdpd/punching/pacing.py",
+    "hdpd/punching/packets.py",
+    "hdpd/punching/punch.py",
     "hdpd/nat/candidates.py",
     "hdpd/nat/classify.py",
     "hdpd/nat/natpmp.py",
@@ -100,16 +113,16 @@ BRAIN = (
     "hdpd/shares/paths.py",
     "hdpd/shares/query.py",
     "hdpd/shares/watchtable.py",
-    "hdpd/transfers/ranges.py",
-    "hdpd/transfers/queue.py",
-    "hdpd/transfers/quotas.py",
-    "hdpd/transfers/schedule.py",
-    "hdpd/transfers/shaper.py",
-    "hdpd/transfers/slots.py",
-    "hdpd/transfers/space.py",
+    "hdpd/downloads/ranges.py",
+    "hdpd/downloads/queue.py",
+    "hdpd/uploads/quotas.py",
+    "hdpd/rates/schedule.py",
+    "hdpd/rates/shaper.py",
+    "hdpd/uploads/slots.py",
+    "hdpd/downloads/space.py",
     "hdpd/control/eventlog.py",
-    "hdpd/control/pagecache.py",
-    "hdpd/control/ranges.py",
+    "hdpd/remote/pagecache.py",
+    "hdpd/control/http_ranges.py",
     "hdpd/control/rules.py",
     "hdpd/doctor/findings.py",
 )
@@ -143,6 +156,11 @@ REASONS = {
         "start quickly; take what it needs from there"
     ),
     "docstring": "the first lines of a file say what it owns; write a docstring there",
+    "wall": "what is sent and what is fetched, and the scanner's process, stand without each other",
+    "face": (
+        "a package's `__init__` names in FACE what others may take, so that all else can change "
+        "freely; take that, or add to it what truly belongs to the outside"
+    ),
     "size": "a file of more than this many lines does more than one thing; split it",
 }
 
@@ -172,6 +190,13 @@ class Module:
                 for alias in node.names:
                     yield node.lineno, f"{base}.{alias.name}"
 
+    def face(self) -> tuple[str, ...]:
+        """What a package's `__init__` lets others take: modules whole, or single names of them."""
+        for node in ast.parse(self.source).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FACE":
+                return tuple(ast.literal_eval(node.value))
+        return ()
+
     def _base(self, node: ast.ImportFrom) -> str:
         if not node.level:
             return node.module or ""
@@ -200,6 +225,17 @@ def order_violations(modules: Iterable[Module]) -> Iterator[str]:
             target = parts[1] if len(parts) > 1 and not parts[1].startswith("__") else "__init__"
             if target not in allowed:
                 yield f"{module.path}:{line} imports {name}: {REASONS['order']}"
+
+
+def wall_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Imports through a wall between packages of which the order allows more."""
+    for module in modules:
+        if module.path.startswith("hdpd/") and module.package in WALLS:
+            for line, name in module.imports():
+                root, _, taken = name.partition(".")
+                package = taken.partition(".")[0]
+                if root == "hdpd" and package not in {*WALLS[module.package], module.package}:
+                    yield f"{module.path}:{line} imports {name}: {REASONS['wall']}"
 
 
 def importer_violations(modules: Iterable[Module]) -> Iterator[str]:
@@ -258,15 +294,45 @@ def size_violations(modules: Iterable[Module]) -> Iterator[str]:
             yield f"{module.path} has {lines} lines, limit {MAX_FILE_LINES}: {REASONS['size']}"
 
 
+def face_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """What is taken of another package and is not in its face, and what is there for nobody."""
+    modules = list(modules)
+    faces = {
+        module.package: set(module.face())
+        for module in modules
+        if fnmatch(module.path, "hdpd/*/__init__.py")
+    }
+    paths = {module.path for module in modules}
+    unused = {(package, entry) for package, face in faces.items() for entry in face}
+    for module in modules:
+        if module.path.startswith("tests/"):
+            continue
+        for line, name in module.imports():
+            root, _, taken = name.partition(".")
+            package, _, taken = taken.partition(".")
+            if root != "hdpd" or package not in faces or package == module.package:
+                continue
+            parent = taken.rpartition(".")[0]
+            unused -= {(package, taken), (package, parent)}
+            # Anything else than a module is what the package's own __init__ gives out.
+            is_module = parent or f"hdpd/{package}/{taken}.py" in paths
+            if is_module and not {taken, parent} & faces[package]:
+                yield f"{module.path}:{line} imports {name}: {REASONS['face']}"
+    for package, entry in sorted(unused):
+        yield f"hdpd/{package}/__init__.py: nobody takes {entry}: {REASONS['face']}"
+
+
 Rule = Callable[[Iterable[Module]], Iterator[str]]
 
 RULES: list[Rule] = [
     order_violations,
+    wall_violations,
     importer_violations,
     brain_violations,
     client_violations,
     docstring_violations,
     size_violations,
+    face_violations,
 ]
 
 
@@ -294,6 +360,8 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (order_violations, "hdpd/wire/a.py", "from hdpd import app"),
         (order_violations, "hdpd/errors.py", "def f():\n    from hdpd.wire import codec"),
         (order_violations, "hdpd/extra/a.py", ""),
+        (wall_violations, "hdpd/downloads/a.py", "from hdpd.uploads.slots import Slots"),
+        (wall_violations, "hdpd/scanner/a.py", "from hdpd.identity import keys"),
         (importer_violations, "hdpd/link/session.py", "from qh3.quic import events"),
         (importer_violations, "hdpctl/cli.py", "import apsw"),
         (importer_violations, "hdpd/app.py", "import paho.mqtt.client as mqtt"),
@@ -307,6 +375,19 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
 )
 def test_each_rule_finds_its_violation(rule: Rule, path: str, source: str) -> None:
     assert len(list(rule([Module(path, source)]))) == 1
+
+
+def test_only_the_face_of_a_package_is_taken() -> None:
+    face = Module("hdpd/wire/__init__.py", 'FACE = ("codec.encode", "paths")')
+    taken = "from hdpd.wire.codec import encode\nfrom hdpd.wire.paths import RemotePath\n"
+    other = "from hdpd.wire.codec import decode\nfrom hdpd.wire import fields\n"
+    assert list(face_violations([face, Module("hdpd/link/a.py", taken)])) == []
+    fields = Module("hdpd/wire/fields.py", "")
+    first, second = face_violations([face, fields, Module("hdpd/link/a.py", taken + other)])
+    assert "hdpd/link/a.py:3 imports hdpd.wire.codec.decode" in first
+    assert "hdpd/link/a.py:4 imports hdpd.wire.fields" in second
+    [unused] = face_violations([face, Module("hdpd/link/a.py", taken.splitlines()[0])])
+    assert "nobody takes paths" in unused
 
 
 def test_a_library_of_one_file_has_no_second_importer() -> None:

@@ -27,3 +27,15 @@ __all__ = [
     "UnixAddress",
     "load",
 ]
+
+FACE = (
+    "changes.KEYS",
+    "changes.changed_fields",
+    "command_line",
+    "limits",
+    "peer_rules.PeerRules",
+    "resolve.resolve",
+    "sizes.Reserve",
+    "sizes.shown_size",
+    "toml.to_toml",
+)

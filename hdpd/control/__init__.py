@@ -3,3 +3,12 @@
 `server.Control` is the entry; `events.Events` can be made before anything else. The one table of
 methods is in methods.py; docs/rpc.md and the OpenRPC document are made from it.
 """
+
+FACE = (
+    "activity.Activity",
+    "entries.SELF",
+    "events.Events",
+    "server.Control",
+    "services.Services",
+    "tls.CertificateFiles",
+)

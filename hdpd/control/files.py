@@ -19,14 +19,14 @@ from starlette.types import Receive, Scope, Send
 
 from hdpd import errors
 from hdpd.control.entries import SELF
-from hdpd.control.media import OCTETS, media_type
-from hdpd.control.ranges import (
+from hdpd.control.http_ranges import (
     RangeNotSatisfiable,
     entity_tag,
     is_unchanged,
     parse_range,
     range_applies,
 )
+from hdpd.control.media import OCTETS, media_type
 from hdpd.control.reading import FileReader, Reading
 from hdpd.control.services import Services
 from hdpd.errors import Busy, HdpdError, PathInvalid

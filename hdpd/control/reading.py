@@ -15,8 +15,8 @@ from typing import Protocol
 from hdpd.control.entries import SELF, connected_session
 from hdpd.control.services import Services, Session, Stream, Throttle
 from hdpd.errors import Busy, FileChanged, ProtocolError
-from hdpd.transfers.disk_threads import DiskThreads
-from hdpd.transfers.source_file import OpenFile, SourceFile
+from hdpd.threads.disk_threads import DiskThreads
+from hdpd.uploads.source_file import OpenFile, SourceFile
 from hdpd.wire.messages import Read, ReadStarted, raise_if_error, read_ended
 from hdpd.wire.paths import RemotePath
 

@@ -11,7 +11,7 @@ from hdpd.control.entries import SELF, connected_session, entry_json
 from hdpd.control.parameters import FilesSearch
 from hdpd.control.services import Json, Services, Session
 from hdpd.errors import Busy, HdpdError
-from hdpd.transfers.listing import ANSWER_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES
+from hdpd.remote.pages import ANSWER_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES
 from hdpd.wire.messages import Entry, Search, entries_from_wire, raise_if_error
 from hdpd.wire.paths import MAX_PATH_BYTES
 

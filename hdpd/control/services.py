@@ -11,8 +11,8 @@ from typing import Protocol
 
 from hdpd.config.limits import Value
 from hdpd.identity.keys import PeerId
+from hdpd.remote.reads import AnswerStream
 from hdpd.shares.opening import OpenedFile
-from hdpd.transfers.fetch import AnswerStream
 from hdpd.wire.messages import Entry, Ls, Request
 from hdpd.wire.paths import RemotePath
 

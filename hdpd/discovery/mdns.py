@@ -29,8 +29,8 @@ from zeroconf import (
 )
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
+from hdpd.discovery.advert import SLOTS, open_slots, seal_slots
 from hdpd.discovery.records import Candidate
-from hdpd.discovery.slots import SLOTS, open_slots, seal_slots
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic

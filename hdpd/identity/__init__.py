@@ -1,1 +1,16 @@
 """Who a peer is and what people meet at: keys, names, topics, invite codes. Pure, without I/O."""
+
+FACE = (
+    "addresses.check_port",
+    "addresses.parse_ip",
+    "contexts",
+    "invites",
+    "keys",
+    "names.name_of",
+    "topics.SECRET_BYTES",
+    "topics.Topic",
+    "topics.derive_master",
+    "topics.is_guessable",
+    "topics.new_name",
+    "topics.normalise",
+)

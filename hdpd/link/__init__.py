@@ -3,3 +3,20 @@
 Bytes travel `sockets` -> `endpoint` -> `connection` (with its `engine`) -> `stream`; `session` is
 what the rest of hdpd sees. `demux`, `knock`, `paths` and `hello` are the brain and do no I/O.
 """
+
+FACE = (
+    "connection.Connection",
+    "connection.Path",
+    "endpoint.Endpoint",
+    "engine.SAFE_DATAGRAM_BYTES",
+    "hello.MAX_TOPICS",
+    "interfaces.InterfaceAddress",
+    "interfaces.interface_addresses",
+    "session.Handler",
+    "session.Session",
+    "session.Surroundings",
+    "session.accept_hello",
+    "session.dial_hello",
+    "sockets.UdpSocket",
+    "stream.Stream",
+)

@@ -111,7 +111,7 @@ class EngineFactory:
         connection = self._library.connection(**arguments)
         if self.name == "aioquic":
             # It fills what was left out with zeros: 8 MiB for one packet. There is no public way to
-            # set this window; tests/test_engine.py fails when it moves.
+            # set this window; tests/link/test_engine.py fails when it moves.
             connection._local_max_stream_data_bidi_remote = REQUEST_WINDOW
         return connection
 
@@ -208,7 +208,7 @@ class Engine:
 
     def _poll_qh3(self, now: float, most: int) -> list[bytes]:
         """What `datagrams_to_send` does, without a log call, a wrapper and a tuple for each
-        datagram: a sixth of the cost of sending. tests/test_engine.py fails when this moves.
+        datagram: a sixth of the cost of sending. tests/link/test_engine.py fails when this moves.
         """
         core = self._connection._core
         datagrams: list[bytes] = []
@@ -238,7 +238,7 @@ class Engine:
             if kind == _TRANSPORT_PARAMETERS:
                 announced = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
                 most = min(most, announced or most)
-        # There is no public way to set it; tests/test_engine.py fails when it moves.
+        # There is no public way to set it; tests/link/test_engine.py fails when it moves.
         self._connection._max_datagram_size = most
         return most
 
@@ -311,7 +311,7 @@ class Engine:
         if self._is_qh3:
             size: int = self._connection.get_send_buffer_size(stream_id)
             return size
-        # aioquic has no public way to ask; tests/test_engine.py fails when this moves.
+        # aioquic has no public way to ask; tests/link/test_engine.py fails when this moves.
         stream = self._connection._streams.get(stream_id)
         return 0 if stream is None else stream.sender._buffer_stop - stream.sender._buffer_start
 
@@ -334,7 +334,7 @@ class Engine:
             return der
         from cryptography.hazmat.primitives.serialization import Encoding
 
-        # aioquic has no public way to ask; tests/test_engine.py fails when this moves.
+        # aioquic has no public way to ask; tests/link/test_engine.py fails when this moves.
         certificate = self._connection.tls._peer_certificate
         encoded: bytes = certificate.public_bytes(Encoding.DER)
         return encoded

@@ -3,7 +3,7 @@
 qh3's connection wraps a native core whose stream data it hands on one event at a time, which costs
 as much as decrypting them. `BulkCore` stands before that core once the handshake is over, keeps
 back the stream data, and leaves all other events to qh3. It relies on private members of qh3;
-tests/test_engine.py fails when they move.
+tests/link/test_engine.py fails when they move.
 """
 
 from __future__ import annotations

@@ -1,1 +1,7 @@
 """Where this peer can be reached: its candidates."""
+
+FACE = (
+    "nat.Nat",
+    "report.NatReport",
+    "scopes.is_public",
+)

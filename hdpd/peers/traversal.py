@@ -24,13 +24,13 @@ from hdpd.identity.topics import Topic
 from hdpd.link.connection import Path
 from hdpd.link.session import Session, Surroundings, dial_hello
 from hdpd.link.stream import Stream
-from hdpd.nat.agreement import Ask
-from hdpd.nat.birthday import PROBES, SOCKETS, Prober
-from hdpd.nat.puncher import Puncher, Running, Surveyor
 from hdpd.peers.backoff import Backoff
 from hdpd.peers.book import Address, Book, KnownPeer
 from hdpd.peers.gossip import Gossip
 from hdpd.peers.tries import Kind, Tries, Try, shown
+from hdpd.punching.agreement import Ask
+from hdpd.punching.birthday import PROBES, SOCKETS, Prober
+from hdpd.punching.puncher import Puncher, Running, Surveyor
 from hdpd.wire.messages import Rendezvous, Request
 
 log = logging.getLogger(__name__)

@@ -15,14 +15,14 @@ from typing import Literal, NamedTuple
 
 from hdpd.errors import ShareAway
 from hdpd.log import MessageId, fields
-from hdpd.shares.blocking import BlockingCalls
 from hdpd.shares.jobs import Job, Reach, Report, ShareJob
 from hdpd.shares.mounts import mounts_around
 from hdpd.shares.opening import Place
 from hdpd.shares.presence import Presence, look_at
+from hdpd.shares.scan_times import Schedule
 from hdpd.shares.scanning import run_scanner
-from hdpd.shares.schedule import Schedule
 from hdpd.shares.watching import Watching
+from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.paths import text_from_bytes
 
 LOG = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareAway, Share
 from hdpd.identity.keys import PeerId
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
-from hdpd.shares.blocking import BlockingCalls
 from hdpd.shares.inotify import max_watches
 from hdpd.shares.jobs import Job
 from hdpd.shares.listing import Lister, Listing
@@ -32,6 +31,7 @@ from hdpd.shares.stored import (
     store_added,
 )
 from hdpd.shares.telling import Teller
+from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.messages import Entry, Ls, LsEnd, Search
 from hdpd.wire.paths import RemotePath, text_from_bytes
 

@@ -16,14 +16,14 @@ from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic, derive_master
 from hdpd.link.session import Session, dial_hello
-from hdpd.transfers.fetch import start_read
+from hdpd.remote.reads import start_read
 from hdpd.wire.messages import Read
 from hdpd.wire.paths import RemotePath
 from tests.bench.measuring import laboratory, loop_seconds, resident_mb
 from tests.bench.report import Row
 from tests.bench.trees import random_file
 from tests.e2e.harness import Daemon
-from tests.link_helpers import Node, nodes
+from tests.link.helpers import Node, nodes
 
 MiB = 1024 * 1024
 TOPIC = "crowd"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from hdpd.__main__ import main
-from hdpd.transfers import trials
+from hdpd.downloads import trials
 
 if __name__ == "__main__":
     trials.MAX_LANES = 1  # type: ignore[misc]  # a constant of hdpd's, not a setting

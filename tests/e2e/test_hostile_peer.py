@@ -19,7 +19,7 @@ from hdpd.wire.codec import frame
 from hdpd.wire.messages import Ls, Read, ReadStarted, Request
 from tests.bench.measuring import resident_mb
 from tests.e2e.harness import Daemon, Lab
-from tests.link_helpers import Node, nodes, until
+from tests.link.helpers import Node, nodes, until
 
 CONTENT = b"evil bytes"
 VALIDATOR = b"v" * 16

@@ -24,7 +24,8 @@ quick = pytest.mark.quick
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what takes minutes, so that it is run by `make test-nat` only."""
     for item in items:
-        if item.path.is_relative_to(HERE) and item.get_closest_marker("quick") is None:
+        in_laboratory = "internet" in getattr(item, "fixturenames", ())
+        if in_laboratory and item.get_closest_marker("quick") is None:
             item.add_marker(pytest.mark.laboratory)
 
 

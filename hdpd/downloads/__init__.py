@@ -1,0 +1,6 @@
+"""The download queue and its files. Begin with `downloads.py`."""
+
+FACE = (
+    "downloads.Downloads",
+    "lanes.LanesOfPeers",
+)

@@ -1,0 +1,59 @@
+"""The threads that write to one volume, and what all running downloads on it have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from hdpd.downloads.ranges import Window
+from hdpd.threads.worker import Worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Disk:
+    """A volume's worker threads, and the window of bytes on their way to it. `root` is the download
+    directory, below which everything is written.
+
+    One thread writes large files: two of them would only burn time over the lock of the same file.
+    Another one does what ends with waiting for the disk, so that writing goes on meanwhile.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.window = Window()
+        self._writer = Worker("downloads-write")
+        self._syncer = Worker("downloads-sync")
+        self._waiting: set[Callable[[], None]] = set()
+
+    def submit(
+        self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs
+    ) -> asyncio.Future[T]:
+        """Runs `function` in the thread that writes."""
+        return self._writer.submit(functools.partial(function, *arguments, **options))
+
+    async def sync(self, function: Callable[[], T]) -> T:
+        """Like `submit`, in the thread for what waits for the disk: syncs, and batches of files
+        that are finished by one.
+        """
+        return await self._syncer.submit(function)
+
+    def give(self, cost: int) -> None:
+        """Gives room in the window back and wakes those who wait for some."""
+        self.window.give(cost)
+        waiting, self._waiting = self._waiting, set()
+        for wake in waiting:
+            wake()
+
+    def wake_when_room(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` once when the window may have room again."""
+        self._waiting.add(wake)
+
+    def close(self) -> None:
+        """Ends the threads after what they were given; does not wait for a disk that hangs."""
+        self._writer.close()
+        self._syncer.close()

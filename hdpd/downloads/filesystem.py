@@ -1,0 +1,138 @@
+"""Linux file system calls that the standard library lacks, each with the safe slow way beside it.
+
+Everything here blocks and belongs in a worker thread. Errors are OSError, which `storage_error`
+turns into what a download may show.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from hdpd.downloads.space import Room
+from hdpd.errors import DiskFull, HdpdError, StorageError
+from hdpd.wire.paths import text_from_bytes
+
+_RENAME_NOREPLACE = 1
+_SYNC_FILE_RANGE_WRITE = 2
+_NOT_SUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _system_call(name: str, *argument_types: type) -> Callable[..., int] | None:
+    """The C library's function, or None where it has none (an old or small C library)."""
+    function = getattr(_libc, name, None)
+    if function is None:
+        return None
+    function.argtypes = argument_types
+    function.restype = ctypes.c_int
+
+    def call(*arguments: object) -> int:
+        if function(*arguments) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return 0
+
+    return call
+
+
+_renameat2 = _system_call(
+    "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
+)
+_syncfs = _system_call("syncfs", ctypes.c_int)
+_sync_file_range = _system_call(
+    "sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint
+)
+
+
+def rename_noreplace(directory: int, source: bytes, target: bytes) -> None:
+    """Renames within the open `directory`, never over something that exists.
+
+    Raises:
+        FileExistsError: `target` exists; nothing happened.
+        OSError: anything else.
+    """
+    if _renameat2 is not None:
+        try:
+            _renameat2(directory, source, directory, target, _RENAME_NOREPLACE)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+        else:
+            return
+    _rename_by_link(directory, source, target)
+
+
+def _rename_by_link(directory: int, source: bytes, target: bytes) -> None:
+    try:
+        os.link(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        # Without links an empty file of our making reserves the name, and only that is replaced.
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+        os.close(os.open(target, flags, 0o666, dir_fd=directory))
+        os.rename(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        os.unlink(source, dir_fd=directory)
+
+
+def sync_file_system(descriptor: int) -> bool:
+    """Writes out the whole file system that `descriptor` lies on.
+
+    False where there is no such call: then the caller has to sync file by file.
+    """
+    if _syncfs is None:
+        return False
+    try:
+        _syncfs(descriptor)
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            return False
+        raise
+    return True
+
+
+def start_writing_out(descriptor: int, offset: int, size: int) -> None:
+    """Lets the disk begin with these bytes now, so that a sync later has less to wait for."""
+    if _sync_file_range is not None:
+        # It promises nothing, so an error tells nothing either; the sync will report it.
+        with contextlib.suppress(OSError):
+            _sync_file_range(descriptor, offset, size, _SYNC_FILE_RANGE_WRITE)
+
+
+def sync_directory(descriptor: int) -> None:
+    """Makes names durable; some network file systems refuse to sync a directory and need not."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+
+
+def free_room(path: Path) -> Room:
+    """The room on the volume of `path`, or of what is above it while that is not there yet."""
+    while True:
+        try:
+            status = os.statvfs(path)
+        except FileNotFoundError:
+            if path == path.parent:
+                raise
+            path = path.parent
+        else:
+            return Room(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
+
+
+def storage_error(error: OSError, doing: str, name: bytes) -> HdpdError:
+    """The error for a person: `doing` is a verb, `name` what it was done to."""
+    kind = DiskFull if error.errno in _DISK_FULL else StorageError
+    reason = error.strerror or str(error)
+    return kind(f"cannot {doing} {text_from_bytes(name)!r} in the download directory: {reason}")

@@ -1,0 +1,321 @@
+"""One large file under way: its ranges, its partial file, and the watermark that follows behind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hdpd.downloads.disk import Disk
+from hdpd.downloads.finishing import Complete, Finished, already_there
+from hdpd.downloads.partial import IOV_MAX, PartialFile
+from hdpd.downloads.ranges import MIB, FileRanges, Range
+from hdpd.downloads.records import Download, FileRecord, Kept
+from hdpd.downloads.store import Store
+from hdpd.errors import FileChanged, HdpdError, ProtocolError
+from hdpd.log import fields
+from hdpd.remote.reads import AskAgain, RemoteRead
+from hdpd.wire.messages import ReadStarted
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_SIZE = MIB
+"""What is asked for of a file of unknown size: small ones come at once."""
+
+WRITE_BYTES = MIB  # one trip to a worker thread, 100 us, for so many bytes
+RECORD_BYTES = 8 * MIB  # a sync and a transaction for at least so many bytes ...
+RECORD_SECONDS = 5.0  # ... or after so long on a slow line
+
+
+class AlreadyThere(Exception):  # no error: what a read tells its runner
+    """The same file is on the disk already, so nothing needs to be fetched."""
+
+    def __init__(self, finished: Finished) -> None:
+        super().__init__()
+        self.finished = finished
+
+
+class LargeFile:
+    """Fetched by several reads at once; everything runs in the event loop but the disk's work.
+
+    `ranges` is replaced when the file starts anew. A read keeps the one that it began with, and
+    what belongs to an old one is dropped. Errors of the disk are DiskFull and StorageError.
+    """
+
+    def __init__(
+        self,
+        file: FileRecord,
+        download: Download,
+        disk: Disk,
+        store: Store,
+        make_sure_it_fits: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.file = file
+        self.blocked = False
+        """Whether no range may be asked for, and no other file started either."""
+        self.not_before = 0.0
+        self.ending = False
+        self.pending = 0
+        """Bytes that count as received, and not yet as done."""
+        self._download = download
+        self._disk = disk
+        self._store = store
+        self._make_sure_it_fits = make_sure_it_fits
+        self._partial: PartialFile | None = None
+        self._writes: set[asyncio.Future[Any]] = set()
+        self._exclusive = asyncio.Lock()
+        """Held while the validator or the watermark changes."""
+        self._recorded_at = time.monotonic()
+        self._held = 0
+        kept = download.kept.pop(file.number, None)
+        self._truncate = kept is None
+        if kept is not None:
+            file.validator = kept.validator  # which is stored only with a watermark
+        self.ranges = kept.ranges if kept is not None else _planned(file)
+        there = self.ranges.verified_bytes + self.ranges.unverified_bytes
+        self._count(there - self.ranges.recorded)
+        self._hold()
+
+    async def open(self) -> None:
+        """Opens the partial file of one that was begun before; to be called first."""
+        await self._open_partial(self.ranges.extent)
+        if self._partial and not self._partial.intact:
+            await self.start_anew()
+
+    def next_range(self, length: int, now: float) -> Range | None:
+        """The next range to ask for, None when there is none now."""
+        if self.blocked or now < self.not_before:
+            return None
+        asked = self.ranges.next(length)
+        self._hold()
+        return asked
+
+    @property
+    def validator(self) -> bytes | None:
+        return self.file.validator
+
+    # Bytes
+
+    async def copy(self, read: RemoteRead, asked: Range, plan: FileRanges) -> None:
+        """Takes the bytes of an answered read; when it returns, the range is verified.
+
+        Raises:
+            AlreadyThere: the file need not be fetched.
+            AskAgain: the file was started anew meanwhile.
+            FileChanged: this is another version of the file.
+        """
+        await self._adopt(read.started, plan)
+        received = 0
+        write: asyncio.Future[None] | None = None
+        chunks: list[bytes] = []
+        size, offset = 0, asked.start
+        try:
+            while more := await read.chunks():
+                more_bytes = sum(map(len, more))
+                received += more_bytes
+                self._count(more_bytes)
+                chunks += more
+                size += more_bytes
+                if size >= WRITE_BYTES or len(chunks) >= IOV_MAX:
+                    if write is not None:
+                        await asyncio.shield(write)
+                    write = self._write(chunks, offset, asked.fresh, plan)
+                    chunks, size, offset = [], 0, offset + size
+            if write is not None:
+                await asyncio.shield(write)
+            if chunks:
+                write, chunks = self._write(chunks, offset, asked.fresh, plan), []
+                await asyncio.shield(write)
+        except BaseException:
+            if plan is self.ranges:
+                kept = 0
+                if self._partial is not None and not (write and _has_failed(write)):
+                    if chunks:
+                        self._write(chunks, offset, asked.fresh, plan)
+                    kept = plan.keep(asked, received)
+                self._count(kept - received)
+            raise
+        plan.verified(asked)
+
+    def _write(
+        self, chunks: list[bytes], offset: int, fresh: bool, plan: FileRanges
+    ) -> asyncio.Future[None]:
+        if plan is not self.ranges or self._partial is None:
+            raise AskAgain
+        write = self._disk.submit(self._partial.write, chunks, offset, fresh=fresh)
+        self._writes.add(write)
+        write.add_done_callback(functools.partial(self._wrote, plan))
+        return write
+
+    def _wrote(self, plan: FileRanges, write: asyncio.Future[None]) -> None:
+        self._writes.discard(write)
+        if _has_failed(write):  # counts as seen even when its reader is gone
+            distrusted = plan.distrust()
+            if plan is self.ranges:
+                self._count(-distrusted)
+
+    async def _adopt(self, started: ReadStarted, plan: FileRanges) -> None:
+        """Accepts the answer's version of the file, the first one as the file's own."""
+        if self.file.validator is None:
+            async with self._exclusive:
+                if self.file.validator is None and plan is self.ranges:
+                    await self._begin(started)
+        if plan is not self.ranges:
+            raise AskAgain
+        if started.validator != self.file.validator:
+            raise FileChanged("the file changed while it was downloaded")
+        if started.size != plan.size:
+            raise ProtocolError("the peer tells two sizes of one version of a file")
+
+    async def _begin(self, started: ReadStarted) -> None:
+        file = self.file
+        if (file.size, file.mtime_ns) != (started.size, started.mtime_ns):
+            file.size, file.mtime_ns = started.size, started.mtime_ns
+            await self._store.save_file(self._download, file)
+            wanted = file.complete(self._download, None)
+            (there,) = await self._disk.submit(already_there, self._disk.root, [wanted])
+            if there is not None:
+                self.ranges = FileRanges(started.size)  # other reads of it are for nothing
+                raise AlreadyThere(there)
+        self.ranges.resize(started.size)
+        self._hold()
+        if self._partial is None:
+            await self._make_sure_it_fits()  # often only now is its size known
+            await self._open_partial(0)
+        file.validator = started.validator
+
+    async def _open_partial(self, keep: int) -> None:
+        opening = self._disk.submit(
+            PartialFile.open,
+            self._disk.root,
+            self.file.place(self._download)[0],
+            self.file.partial(self._download),
+            keep=keep,
+            truncate=self._truncate,
+        )
+        # Counts as a write, so that an open file is closed even when nobody waits for it any more.
+        self._writes.add(opening)
+        opening.add_done_callback(self._opened)
+        await asyncio.shield(opening)
+
+    def _opened(self, opening: asyncio.Future[PartialFile]) -> None:
+        self._writes.discard(opening)
+        if not opening.cancelled() and opening.exception() is None:
+            self._partial = opening.result()
+
+    # The watermark
+
+    def record_due(self, now: float) -> bool:
+        """Whether so much was verified, or so long ago, that `record` should run."""
+        fresh = self.ranges.prefix - self.ranges.recorded
+        due = fresh >= RECORD_BYTES or (fresh > 0 and now - self._recorded_at >= RECORD_SECONDS)
+        return due and not self._exclusive.locked() and not self.ranges.complete
+
+    async def record(self) -> None:
+        """Makes the verified prefix durable, and then records that it is."""
+        async with self._exclusive:
+            plan, watermark = self.ranges, self.ranges.prefix
+            if self._partial is None or watermark == plan.recorded:
+                return
+            await self._disk.sync(self._partial.sync)
+            self._recorded_at = time.monotonic()
+            if plan is not self.ranges:
+                return
+            more = watermark - self.file.watermark
+            self.file.watermark = watermark
+            self._download.done_bytes += more
+            self._count(-more)
+            await self._store.save_file(self._download, self.file)
+            plan.record(watermark)
+            self._hold()
+
+    async def start_anew(self) -> None:
+        """Drops everything that was fetched."""
+        self.ranges = FileRanges(self.ranges.size)
+        self.blocked = True
+        self._count(-self.pending)
+        self._hold()
+        async with self._exclusive:
+            await self._no_writes()
+            self._download.done_bytes -= self.file.watermark
+            self.file.watermark, self.file.validator = 0, None
+            await self._store.save_file(self._download, self.file)
+            if self._partial is not None:
+                await self._disk.submit(self._partial.truncate, 0)
+        self.blocked = False
+
+    # The end
+
+    @property
+    def finishable(self) -> bool:
+        """Whether all is verified, and no thread is busy with the partial file."""
+        known = self.file.validator is not None
+        return known and self.ranges.complete and not self._exclusive.locked()
+
+    def finish(self) -> Complete:
+        """What is left is the finisher's. Only when `finishable`."""
+        self._close()
+        return self.file.complete(self._download, None)
+
+    async def abandon(self) -> None:
+        """It failed: what was recorded stays for a retry, the rest no longer counts."""
+        self.blocked = True
+        self.ranges = FileRanges(self.ranges.size)
+        async with self._exclusive:
+            await self._no_writes()
+            self._close()
+
+    async def suspend(self) -> None:
+        """Records what can be recorded; verified ranges beyond are kept in memory."""
+        self.ranges.give_up()
+        await self._no_writes()
+        try:
+            await self.record()
+        except HdpdError as error:
+            log.warning(
+                "%s", error, extra=fields(download=self._download.id, error_code=error.code)
+            )
+        if self.file.validator is not None and not self.blocked:
+            self._download.kept[self.file.number] = Kept(self.ranges, self.file.validator)
+        self._count(-self.pending)
+        self._close()
+        self.release()
+
+    def _close(self) -> None:
+        if self._partial is not None:
+            self._disk.submit(self._partial.close)
+            self._partial = None
+
+    def release(self) -> None:
+        """Nothing of it is under way any more."""
+        self._disk.give(self._held)
+        self._held = 0
+
+    async def _no_writes(self) -> None:
+        if self._writes:
+            await asyncio.wait(self._writes)
+
+    def _hold(self) -> None:
+        """Holds as much of the window as is asked for or verified beyond the watermark."""
+        more = self.ranges.unrecorded - self._held
+        self._held += more
+        if more > 0:
+            self._disk.window.take(more)
+        elif more < 0:
+            self._disk.give(-more)
+
+    def _count(self, received: int) -> None:
+        self.pending += received
+        self._download.pending_bytes += received
+
+
+def _has_failed(write: asyncio.Future[None]) -> bool:
+    return write.done() and (write.cancelled() or write.exception() is not None)
+
+
+def _planned(file: FileRecord) -> FileRanges:
+    size = UNKNOWN_SIZE if file.size is None else file.size
+    return FileRanges(size, min(file.watermark, size))

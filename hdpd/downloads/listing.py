@@ -1,0 +1,81 @@
+"""Asks a peer what a download consists of: a file, or a directory with everything below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hdpd.downloads.records import Download, FileRecord
+from hdpd.downloads.store import Store
+from hdpd.errors import LimitReached, NotADirectory, PathInvalid, ProtocolError
+from hdpd.remote.pages import ListingSession, ask_for_page
+from hdpd.wire.messages import Entry, EntryType, Ls
+from hdpd.wire.paths import RemotePath
+
+PAGE_ENTRIES = 2000
+"""One request and one transaction; about 1 MB of memory, at worst (paths of full length) 9 MB."""
+
+MAX_FILES = 5_000_000
+"""Of one download: five times the largest share that is planned for; about 150 bytes of state.db
+each. A peer that lists without end stops here."""
+
+ANSWER_SECONDS = 60.0  # the peer may be busy scanning
+
+
+async def list_next_page(session: ListingSession, download: Download, store: Store) -> None:
+    """Asks for one more page and stores it; `download.listed` says whether it was the last.
+
+    A download of unknown type gets its type by the first page. Cancelled or failed, it can simply
+    be called again.
+
+    Raises:
+        LimitReached: the directory holds more than MAX_FILES entries.
+        ProtocolError: an answer that no correct peer gives.
+        HdpdError: what the peer answered, or why there was no answer.
+    """
+    files: list[FileRecord] = []
+    last = await store.last_file(download)
+    try:
+        request = Ls(download.path, recursive=True, limit=PAGE_ENTRIES, cursor=download.cursor)
+        entries, cursor, *_ = await ask_for_page(session, request, ANSWER_SECONDS)
+    except NotADirectory:
+        if download.type == "directory":
+            raise
+        download.type, download.listed, download.files = "file", True, 1
+        await store.append(download, [FileRecord(1, RemotePath(b""), False, None, None)])
+        return
+    if download.type is None:
+        download.type = "directory"
+        last = 1
+        files.append(FileRecord(1, RemotePath(b""), True, None, None))
+    elif not entries and cursor is not None:
+        raise ProtocolError("the peer lists a directory without getting on")
+    if last + len(entries) > MAX_FILES:
+        raise LimitReached(
+            f"the directory holds more than {MAX_FILES:,} entries; download parts of it"
+        )
+    files += _records(download, entries, last)
+    download.cursor, download.listed = cursor, cursor is None
+    wanted = [file for file in files if not file.directory]
+    download.files += len(wanted)
+    download.size += sum(file.size or 0 for file in wanted)
+    await store.append(download, files)
+
+
+def _records(download: Download, entries: Sequence[Entry], last: int) -> list[FileRecord]:
+    records = []
+    for entry in entries:
+        if not _can_be_asked_for(download.path, entry.path):
+            continue
+        last += 1
+        directory = entry.type is EntryType.DIRECTORY
+        size = None if directory else entry.size
+        records.append(FileRecord(last, entry.path, directory, size, entry.mtime_ns))
+    return records
+
+
+def _can_be_asked_for(base: RemotePath, path: RemotePath) -> bool:
+    try:
+        RemotePath(base.raw + b"/" + path.raw)
+    except PathInvalid:
+        return False  # too long or too deep in all
+    return True

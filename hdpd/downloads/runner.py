@@ -1,0 +1,332 @@
+"""One download while its peer is connected: lists, asks for files and ranges, settles them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+
+from hdpd.downloads.asking import Asker
+from hdpd.downloads.feed import Feed
+from hdpd.downloads.finisher import Ending, Step
+from hdpd.downloads.largefile import AlreadyThere, LargeFile
+from hdpd.downloads.ranges import FILE_COST, FileRanges, Range
+from hdpd.downloads.records import Download, FileRecord
+from hdpd.downloads.smallfiles import SmallFiles
+from hdpd.downloads.store import Store
+from hdpd.downloads.volumes import Volume
+from hdpd.errors import Busy, FileChanged, HdpdError, TimedOut
+from hdpd.rates.throttle import Throttle
+from hdpd.remote.reads import FATAL, AskAgain, Session
+from hdpd.wire.messages import Read
+
+MAX_LARGE_FILES = 4  # open side by side, so that the end of one does not hold up the next
+MAX_ENDINGS = 2048  # files that wait to be settled, about 1 kB each, before more are looked at
+
+MAX_RESTARTS = 3  # of a file that changes while it is fetched
+MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, over 1 + 2 + ... + 16 s
+FIRST_DELAY = 1.0  # seconds, doubled each time
+
+
+class Runner:
+    """Fetches one download over one session; `run` is to be called once.
+
+    `make_sure_it_fits` is awaited before anything is fetched of what has become known, and raises
+    what ends the runner. `changed` is called when `remote_queued` or `draining` may have changed.
+    """
+
+    def __init__(
+        self,
+        download: Download,
+        session: Session,
+        volume: Volume,
+        store: Store,
+        throttle: Throttle,
+        make_sure_it_fits: Callable[[], Awaitable[None]],
+        changed: Callable[[], None],
+    ) -> None:
+        self.download = download
+        self.stopped = False
+        self.draining = False
+        """Whether nothing more is needed of the peer."""
+        self.volume = volume
+        self._session = session
+        self._disk = disk = volume.disk
+        self._store = store
+        self._finisher = volume.finisher
+        self._make_sure_it_fits = make_sure_it_fits
+        self._fitting = -1
+        """The size of the download that was found to fit."""
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._asker = Asker(session, download, disk, throttle, self._wake.set)
+        self._tasks = asyncio.TaskGroup()
+        self._fetching: asyncio.Task[None] | None = None
+        self._feed = Feed(download, store, disk, self._wake.set)
+        self._large: dict[int, LargeFile] = {}
+        self._endings = 0
+        self._small = SmallFiles(download, self._asker, disk, self._end, self._try_again)
+        self._unsettled: HdpdError | None = None
+
+    @property
+    def remote_queued(self) -> bool:
+        return self._asker.remote_queued
+
+    def active_files(self) -> set[int]:
+        """The numbers of the large files under way."""
+        return set(self._large)
+
+    async def run(self) -> None:
+        """Returns when every file is settled, well or not, or when `stop` was called.
+
+        Raises:
+            HdpdError: why it cannot go on; what was fetched so far is kept.
+        """
+        self._fetching = asyncio.create_task(self._fetch())
+        try:
+            await asyncio.wait({self._fetching})
+        finally:
+            # Nothing may be under way any more, even when this task itself was cancelled.
+            self._fetching.cancel()
+            await asyncio.wait({self._fetching})
+            await self._leave()
+        if not self._fetching.cancelled():
+            self._fetching.result()
+
+    def stop(self) -> None:
+        """Lets `run` record how far everything came, and return."""
+        self.stopped = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    def give_up(self, error: HdpdError) -> None:
+        """Lets `run` record how far everything came, and raise `error`."""
+        self._unsettled = error
+        self._wake.set()
+
+    async def _fetch(self) -> None:
+        await self._look_for_room()
+        try:
+            async with self._tasks:
+                self._spawn(self._feed.read_listing(self._session))
+                await self._work()
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+    async def _work(self) -> None:
+        while not self._all_settled():
+            self._wake.clear()
+            await self._look_for_room()
+            if self._endings < MAX_ENDINGS and self._feed.start_loading():
+                self._spawn(self._load())
+            now = time.monotonic()
+            while self._ask(now):
+                pass
+            self._note_progress()
+            await self._wake.wait()
+            if self._unsettled is not None:
+                raise self._unsettled
+
+    async def _look_for_room(self) -> None:
+        if self.download.size > self._fitting:
+            size = self.download.size
+            await self._make_sure_it_fits()
+            self._fitting = size
+
+    async def _leave(self) -> None:
+        open_files = [large for large in self._large.values() if not large.ending]
+        await asyncio.gather(*(large.suspend() for large in open_files))
+        while self._endings:
+            self._wake.clear()
+            await self._wake.wait()
+        self._small.close()
+        self._asker.close()
+
+    def _nothing_to_ask(self) -> bool:
+        return (
+            self._feed.exhausted
+            and not self._asker.reads
+            and all(large.ending for large in self._large.values())
+        )
+
+    def _all_settled(self) -> bool:
+        return self._nothing_to_ask() and not self._large and not self._endings
+
+    def _note_progress(self) -> None:
+        self.draining = self._nothing_to_ask()
+        self._changed()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.create_task(work)
+
+    async def _load(self) -> None:
+        for file, finished in await self._feed.load():
+            self._end(file, finished)
+
+    # Asking
+
+    def _ask(self, now: float) -> bool:
+        """Begins one more read, or makes a directory; False when there is none to begin now."""
+        length = self._asker.range_length
+        for large in self._large.values():
+            if large.ending or large.ranges.exhausted or now < large.not_before:
+                continue
+            if not self._asker.may_ask(length + FILE_COST, held_already=large.ranges.retrying):
+                return False
+            asked = large.next_range(length, now)
+            if asked is None:
+                return False
+            path = large.file.source(self.download)
+            request = Read(path, asked.start, asked.length, large.file.validator)
+            self._asker.reserve(request)
+            self._spawn(self._fetch_range(large, request, asked, large.ranges))
+            return True
+        file = self._feed.first(now)
+        return file is not None and self._ask_for_next_file(file, length)
+
+    def _ask_for_next_file(self, file: FileRecord, range_length: int) -> bool:
+        if file.directory:
+            directory, name = file.place(self.download)
+            self._end(self._feed.take(), (*directory, name))
+            return True
+        if small := self._feed.small_files(range_length):
+            if not self._small.may_ask(small):
+                return False
+            for _ in small:
+                self._feed.take()
+            self._spawn(self._small.fetch(small))
+            return True
+        if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(FILE_COST):
+            return False
+        large = LargeFile(
+            self._feed.take(), self.download, self._disk, self._store, self._look_for_room
+        )
+        self._large[file.number] = large
+        if file.validator is not None:
+            large.blocked = True
+            self._spawn(self._reopen(large))
+        return True
+
+    def _try_again(self, file: FileRecord, error: HdpdError) -> None:
+        delay = _delay(file, error)
+        if delay is None:
+            self._end(file, error)
+        else:
+            self._feed.put_off(file, delay)
+
+    # Large files
+
+    async def _reopen(self, large: LargeFile) -> None:
+        try:
+            await large.open()
+        except HdpdError as error:
+            await self._large_trouble(large, error)
+        else:
+            large.blocked = False
+            self._go_on(large)
+        self._wake.set()
+
+    async def _fetch_range(
+        self, large: LargeFile, request: Read, asked: Range, plan: FileRanges
+    ) -> None:
+        try:
+            await self._asker.read(request, lambda read: large.copy(read, asked, plan))
+        except AlreadyThere as there:
+            self._end_large(large, there.finished)
+        except HdpdError as error:
+            plan.failed(asked)
+            if plan is large.ranges:
+                await self._large_trouble(large, error)
+        except BaseException:
+            plan.failed(asked)
+            raise
+        else:
+            large.file.attempts = 0
+            self._go_on(large)
+
+    def _go_on(self, large: LargeFile) -> None:
+        """Finishes a file that is complete, else moves its watermark on."""
+        if large.ending:
+            return
+        if large.finishable:
+            self._end_large(large, large.finish())
+        elif large.record_due(time.monotonic()):
+            self._spawn(self._record(large))
+
+    async def _record(self, large: LargeFile) -> None:
+        try:
+            await large.record()
+        except HdpdError as error:
+            await self._large_trouble(large, error)
+        else:
+            self._go_on(large)
+        self._wake.set()
+
+    async def _large_trouble(self, large: LargeFile, error: HdpdError) -> None:
+        if large.ending or large.blocked:
+            return
+        delay = _delay(large.file, error)
+        if delay is None:
+            await large.abandon()
+            self._end_large(large, error)
+            return
+        if isinstance(error, FileChanged):
+            await large.start_anew()
+        large.not_before = time.monotonic() + delay
+        asyncio.get_running_loop().call_later(delay, self._wake.set)
+
+    def _end_large(self, large: LargeFile, step: Step) -> None:
+        large.ending = True
+
+        def release() -> None:
+            large.release()
+            del self._large[large.file.number]
+
+        self._end(large.file, step, large.pending, release)
+
+    # Settling
+
+    def _end(
+        self,
+        file: FileRecord,
+        step: Step,
+        pending: int = 0,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        def settled(error: HdpdError | None) -> None:
+            self._endings -= 1
+            self._unsettled = error or self._unsettled
+            if release is not None:
+                release()
+            self._wake.set()
+
+        self._endings += 1
+        self._finisher.submit(Ending(self.download, file, step, pending, settled))
+
+
+def _delay(file: FileRecord, error: HdpdError) -> float | None:
+    """Seconds until the file is asked for again; None: it failed. Raises what ends the runner."""
+    if isinstance(error, FATAL):
+        raise error
+    if isinstance(error, AskAgain):
+        return 0.0
+    if isinstance(error, FileChanged):
+        file.restarts += 1
+        return FIRST_DELAY * (file.restarts - 1) if file.restarts <= MAX_RESTARTS else None
+    if isinstance(error, Busy | TimedOut):
+        file.attempts += 1
+        return FIRST_DELAY * 2 ** (file.attempts - 1) if file.attempts <= MAX_ATTEMPTS else None
+    return None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception to raise for several: a mistake of ours before any error of others."""
+    flat: list[BaseException] = []
+    pending = [group.exceptions]
+    while pending:
+        for error in pending.pop():
+            if isinstance(error, BaseExceptionGroup):
+                pending.append(error.exceptions)
+            else:
+                flat.append(error)
+    return min(flat, key=lambda error: isinstance(error, HdpdError))

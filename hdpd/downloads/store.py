@@ -1,0 +1,381 @@
+"""The download queue in state.db: every statement about it, each method one transaction.
+
+Counters are written as absolute values together with the rows that they count. The caller takes
+them from memory when it calls, and the writer thread keeps the order of the calls, so after a crash
+counters and rows agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from hdpd.database import Database, Row, Transaction
+from hdpd.downloads.records import Download, FileRecord, FinishedFile, JsonObject, Outcome
+from hdpd.errors import LimitReached
+from hdpd.identity.keys import PeerId
+from hdpd.wire.paths import RemotePath
+
+T = TypeVar("T")
+
+MAX_DOWNLOADS = 100_000
+"""Rows of the list. Unfinished ones cost about 1 kB of memory each; the owner clears the rest."""
+
+REMOVE_FILES = 10_000  # rows deleted at once, so that other writers wait for some 20 ms only
+
+_COLUMNS = (
+    "number, id, peer, path, into_path, added, position, state, type, listed, cursor, error, "
+    "message, size, files, done_bytes, done_files, failed_files, received_bytes"
+)
+_COUNTERS = (
+    "UPDATE download SET size=?, files=?, done_bytes=?, done_files=?, failed_files=?, "
+    "received_bytes=? WHERE number=?"
+)
+
+
+def _download(row: Row) -> Download:
+    (
+        number,
+        id_,
+        peer,
+        path,
+        into,
+        added,
+        position,
+        state,
+        kind,
+        listed,
+        cursor,
+        error,
+        message,
+    ) = row[:13]
+    return Download(
+        number,
+        id_,
+        PeerId(peer),
+        RemotePath.from_text(path),
+        RemotePath.from_text(into),
+        added,
+        position,
+        state,
+        kind,
+        bool(listed),
+        cursor,
+        None if error is None else (error, message),
+        *row[13:],
+    )
+
+
+def _counters(download: Download) -> tuple[int, ...]:
+    return (
+        download.size,
+        download.files,
+        download.done_bytes,
+        download.done_files,
+        download.failed_files,
+        download.received_bytes,
+        download.number,
+    )
+
+
+class Store:
+    """Access to the tables `download` and `download_file`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writing: set[asyncio.Task[Any]] = set()
+
+    async def _write(self, change: Callable[[Transaction], T]) -> T:
+        """Writes even when the caller is cancelled, so that memory and tables stay the same."""
+        task = asyncio.create_task(self._database.write(change))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+    async def flush(self) -> None:
+        """Waits for what was to be written."""
+        if self._writing:
+            await asyncio.wait(self._writing)
+
+    # Downloads
+
+    async def add(
+        self, id_: str, peer: PeerId, path: RemotePath, into: RemotePath, added: float
+    ) -> Download:
+        """Puts a new download at the end of the queue.
+
+        Raises:
+            LimitReached: the list is full.
+        """
+
+        def insert(transaction: Transaction) -> Download:
+            count, last = transaction.one("SELECT count(*), max(position) FROM download") or (0, 0)
+            if count >= MAX_DOWNLOADS:
+                raise LimitReached(
+                    f"there are {MAX_DOWNLOADS} downloads in the list; clear finished ones first"
+                )
+            position = (last or 0) + 1
+            transaction.execute(
+                "INSERT INTO download (id, peer, path, into_path, added, position) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (id_, peer.raw, path.text, into.text, added, position),
+            )
+            return Download(transaction.last_rowid(), id_, peer, path, into, added, position)
+
+        return await self._write(insert)
+
+    async def unfinished(self) -> list[Download]:
+        return await self._select("state IN ('queued', 'paused') ORDER BY position, number")
+
+    async def removed(self) -> list[Download]:
+        """Those whose removal was begun and not completed."""
+        return await self._select("state = 'removed'")
+
+    async def page(
+        self, states: Sequence[str], limit: int, after: tuple[int, int] | None
+    ) -> list[Download]:
+        """Downloads in one of the stored `states` by (position, number), those beyond `after`."""
+        marks = ", ".join("?" * len(states))
+        return await self._select(
+            f"state IN ({marks}) AND (position, number) > (?, ?) ORDER BY position, number LIMIT ?",
+            (*states, *(after or (-(2**63), 0)), limit),
+        )
+
+    async def by_ids(self, ids: Sequence[str]) -> list[Download]:
+        """Those of `ids` that exist, in any state but `removed`."""
+        marks = ", ".join("?" * len(ids))
+        return await self._select(f"id IN ({marks}) AND state != 'removed'", ids)
+
+    async def _select(self, where: str, parameters: Sequence[Any] = ()) -> list[Download]:
+        # `where` is one of the literals above, values are bound.
+        sql = f"SELECT {_COLUMNS} FROM download WHERE {where}"  # noqa: S608
+        rows = await self._database.read(lambda t: list(t.execute(sql, parameters)))
+        return [_download(row) for row in rows]
+
+    async def save(self, download: Download) -> None:
+        """Writes the state, the error and the counters."""
+        error, message = download.error or (None, None)
+        values = (download.state, error, message, download.number)
+        counters = _counters(download)
+
+        def update(transaction: Transaction) -> None:
+            transaction.execute(
+                "UPDATE download SET state=?, error=?, message=? WHERE number=?", values
+            )
+            transaction.execute(_COUNTERS, counters)
+
+        await self._write(update)
+
+    async def save_positions(self, positions: dict[int, int]) -> None:
+        """Writes new positions by download number."""
+        rows = [(position, number) for number, position in positions.items()]
+        await self._write(
+            lambda t: t.executemany("UPDATE download SET position=? WHERE number=?", rows)
+        )
+
+    async def retry(self, download: Download) -> None:
+        """Makes the failed files of a finished download wait again; the download is queued."""
+        number = download.number
+
+        def update(transaction: Transaction) -> None:
+            transaction.execute(
+                "UPDATE download_file SET state='waiting', restarts=0, error=NULL, message=NULL "
+                "WHERE download=? AND state='failed'",
+                (number,),
+            )
+            transaction.execute(
+                "UPDATE download SET state='queued', error=NULL, message=NULL, failed_files=0 "
+                "WHERE number=?",
+                (number,),
+            )
+
+        await self._write(update)
+
+    async def remove_some(self, download: Download) -> bool:
+        """Deletes the download, or some of its files when there are many; whether it is gone."""
+        number = download.number
+
+        def delete(transaction: Transaction) -> bool:
+            transaction.execute(
+                "DELETE FROM download_file WHERE download=? AND number IN "
+                "(SELECT number FROM download_file WHERE download=? LIMIT ?)",
+                (number, number, REMOVE_FILES),
+            )
+            if transaction.changes() == REMOVE_FILES:
+                return False
+            transaction.execute("DELETE FROM download WHERE number=?", (number,))
+            return True
+
+        return await self._write(delete)
+
+    # Files
+
+    async def append(self, download: Download, files: Sequence[FileRecord]) -> None:
+        """Stores a page of the listing, with the download's type, cursor and counters."""
+        number = download.number
+        rows = [
+            (number, file.number, file.path.text, int(file.directory), file.size, file.mtime_ns)
+            for file in files
+        ]
+        progress = (download.type, int(download.listed), download.cursor, number)
+        counters = _counters(download)
+
+        def insert(transaction: Transaction) -> None:
+            transaction.executemany(
+                "INSERT INTO download_file (download, number, path, directory, size, mtime_ns) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            transaction.execute(
+                "UPDATE download SET type=?, listed=?, cursor=? WHERE number=?", progress
+            )
+            transaction.execute(_COUNTERS, counters)
+
+        await self._write(insert)
+
+    async def last_file(self, download: Download) -> int:
+        """The highest file number, 0 without any."""
+        number = download.number
+        # In the writer's line, behind a page whose caller was cancelled before it was stored.
+        row = await self._write(
+            lambda t: t.one("SELECT max(number) FROM download_file WHERE download=?", (number,))
+        )
+        return (row[0] or 0) if row else 0
+
+    async def waiting_files(
+        self, download: Download, after: int, limit: int, *, also_failed: bool = False
+    ) -> list[FileRecord]:
+        """The next files to fetch in the order of the listing."""
+        states = "('waiting', 'failed')" if also_failed else "('waiting')"
+        sql = (
+            "SELECT number, path, directory, size, mtime_ns, validator, watermark, restarts "  # noqa: S608
+            f"FROM download_file WHERE download=? AND number>? AND state IN {states} "
+            "ORDER BY number LIMIT ?"
+        )
+        rows = await self._database.read(
+            lambda t: list(t.execute(sql, (download.number, after, limit)))
+        )
+        return [
+            FileRecord(number, RemotePath.from_text(path), bool(directory), *rest)
+            for number, path, directory, *rest in rows
+        ]
+
+    async def count_finished(self, download: Download) -> tuple[int, int]:
+        """How many files are finished, and their bytes."""
+        row = await self._database.read(
+            lambda t: t.one(
+                "SELECT count(*), coalesce(sum(size), 0) FROM download_file "
+                "WHERE download=? AND state='done' AND directory=0",
+                (download.number,),
+            )
+        )
+        return (row[0], row[1]) if row else (0, 0)
+
+    async def finished_files(
+        self, download: Download, after: int, limit: int
+    ) -> list[FinishedFile]:
+        """The next finished files in the order of the listing."""
+        rows = await self._database.read(
+            lambda t: list(
+                t.execute(
+                    "SELECT number, path, size, mtime_ns, saved_as FROM download_file "
+                    "WHERE download=? AND number>? AND state='done' AND directory=0 "
+                    "ORDER BY number LIMIT ?",
+                    (download.number, after, limit),
+                )
+            )
+        )
+        return [
+            FinishedFile(number, RemotePath.from_text(path), size or 0, mtime_ns or 0, saved_as)
+            for number, path, size, mtime_ns, saved_as in rows
+        ]
+
+    async def first_failure(self, download: Download) -> tuple[str, str, str] | None:
+        """Path, error word and text of the first failed file."""
+        number = download.number
+        row = await self._database.read(
+            lambda t: t.one(
+                "SELECT path, error, message FROM download_file "
+                "WHERE download=? AND state='failed' ORDER BY number LIMIT 1",
+                (number,),
+            )
+        )
+        return None if row is None else (row[0], row[1], row[2])
+
+    async def files_page(self, download: Download, after: int, limit: int) -> list[JsonObject]:
+        """Files as clients see them, each with its `number`."""
+        sql = (
+            "SELECT number, path, directory, size, state, watermark, restarts, saved_as, error, "
+            "message FROM download_file WHERE download=? AND number>? ORDER BY number LIMIT ?"
+        )
+        rows = await self._database.read(
+            lambda t: list(t.execute(sql, (download.number, after, limit)))
+        )
+        return [
+            {
+                "number": number,
+                "path": path,
+                "type": "directory" if directory else "file",
+                "size": size,
+                "state": state,
+                "done_bytes": (size or 0) if state == "done" else watermark,
+                "restarts": restarts,
+                "saved_as": saved_as,
+                "error": error and {"code": error, "message": message},
+            }
+            for (
+                number, path, directory, size, state, watermark, restarts, saved_as, error, message
+            ) in rows
+        ]  # fmt: skip
+
+    async def save_file(self, download: Download, file: FileRecord) -> None:
+        """Writes what is known of an unfinished file: size, mtime, validator and watermark."""
+        download.count_size(file)
+        values = (
+            file.size,
+            file.mtime_ns,
+            file.validator,
+            file.watermark,
+            file.restarts,
+            download.number,
+            file.number,
+        )
+        counters = _counters(download)
+
+        def update(transaction: Transaction) -> None:
+            transaction.execute(
+                "UPDATE download_file SET size=?, mtime_ns=?, validator=?, watermark=?, "
+                "restarts=? WHERE download=? AND number=?",
+                values,
+            )
+            transaction.execute(_COUNTERS, counters)
+
+        await self._write(update)
+
+    async def settle(self, outcomes: Sequence[tuple[Download, Outcome]]) -> None:
+        """Writes how files ended, with the counters of their downloads."""
+        done, failed = [], []
+        for download, outcome in outcomes:
+            key = (download.number, outcome.number)
+            if outcome.error is None:
+                saved = (outcome.size, outcome.mtime_ns, outcome.saved_as, outcome.restarts)
+                done.append((*saved, *key))
+            else:
+                failed.append((*outcome.error, outcome.restarts, *key))
+        counters = [_counters(download) for download in {d.number: d for d, _ in outcomes}.values()]
+
+        def update(transaction: Transaction) -> None:
+            transaction.executemany(
+                "UPDATE download_file SET state='done', size=?, mtime_ns=?, saved_as=?, "
+                "restarts=? WHERE download=? AND number=?",
+                done,
+            )
+            transaction.executemany(
+                "UPDATE download_file SET state='failed', error=?, message=?, restarts=? "
+                "WHERE download=? AND number=?",
+                failed,
+            )
+            transaction.executemany(_COUNTERS, counters)
+
+        await self._write(update)

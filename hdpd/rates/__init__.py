@@ -1,0 +1,6 @@
+"""Limits of the rates, by schedule, used by uploads and downloads. Begin with `limits.py`."""
+
+FACE = (
+    "limits.TransferLimits",
+    "throttle.Throttle",
+)

@@ -1,1 +1,0 @@
-"""Transfers: the download queue and its files on one side, slots and sending on the other."""

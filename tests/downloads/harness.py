@@ -1,0 +1,130 @@
+"""A download service with a fake peer, for tests: waits for states instead of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from hdpd.database import Database
+from hdpd.downloads.downloads import Downloads
+from hdpd.identity.keys import PeerId
+from hdpd.rates.limits import DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE
+from hdpd.rates.throttle import Throttle
+from hdpd.wire.paths import RemotePath
+from tests.fake_peer import FakePeer, FakeSession
+
+FINAL = ("done", "failed")
+WAIT_SECONDS = 20.0
+POLL_SECONDS = 0.005  # for what no event tells
+
+
+class Harness:
+    """`root` is the download directory; `events` are all that were emitted."""
+
+    def __init__(self, base: Path, *peers: FakePeer) -> None:
+        self.base = base
+        self.root = base / "downloads"
+        self.peers = {peer.peer_id: peer for peer in peers}
+        self.sessions: dict[PeerId, FakeSession] = {}
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.database = Database(base / "state.db", "state")
+        self.throttle = Throttle(DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE)
+        self.downloads = Downloads(
+            self.database, self.sessions.get, self.root, self.throttle, self._emit
+        )
+        self._changed = asyncio.Event()
+
+    def _emit(self, kind: str, data: dict[str, Any]) -> None:
+        self.events.append((kind, data))
+        self._changed.set()
+
+    def connect(self) -> None:
+        for peer_id, peer in self.peers.items():
+            if peer_id not in self.sessions:
+                self.sessions[peer_id] = peer.session()
+                self.downloads.peer_connected(peer_id)
+
+    def lose(self) -> None:
+        for peer_id, session in list(self.sessions.items()):
+            del self.sessions[peer_id]
+            session.lose()
+            self.downloads.peer_disconnected(peer_id)
+
+    async def add(self, path: str, to: str | None = None, peer: FakePeer | None = None) -> str:
+        peer_id = peer.peer_id if peer else next(iter(self.peers))
+        return await self.downloads.add(peer_id, RemotePath.from_text(path), to)
+
+    async def get(self, path: str, to: str | None = None) -> dict[str, Any]:
+        """Downloads and waits for the end."""
+        return await self.wait(await self.add(path, to))
+
+    async def shown(self, id_: str) -> dict[str, Any]:
+        listed: Any = await self.downloads.list(limit=1000)
+        return next(item for item in listed["downloads"] if item["id"] == id_)
+
+    async def files(self, id_: str) -> dict[str, dict[str, Any]]:
+        listed: Any = await self.downloads.files(id_, limit=1000)
+        return {item["path"]: item for item in listed["files"]}
+
+    async def wait(self, id_: str, *states: str) -> dict[str, Any]:
+        """Until the download is in one of `states` (without any: done or failed)."""
+        return await self.until(id_, lambda item: item["state"] in (states or FINAL))
+
+    async def until(self, id_: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                self._changed.clear()
+                item = await self.shown(id_)
+                if holds(item):
+                    return item
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
+
+    async def received(self, id_: str, size: int) -> dict[str, Any]:
+        return await self.until(id_, lambda item: item["received_bytes"] >= size)
+
+    async def tree(self) -> dict[str, bytes | None]:
+        """Everything below the download directory; None for a directory."""
+        return await asyncio.to_thread(self._tree)
+
+    def _tree(self) -> dict[str, bytes | None]:
+        return {
+            str(path.relative_to(self.root)): None if path.is_dir() else path.read_bytes()
+            for path in sorted(self.root.rglob("*"))
+        }
+
+    def crashed_copy(self, base: Path) -> None:
+        """What would be there after a loss of power, and worse: partial files end in garbage."""
+        shutil.copytree(self.base, base)
+        for partial in base.rglob("*.part"):
+            with partial.open("ab") as file:
+                file.write(b"garbage" * 1000)
+
+
+@contextlib.asynccontextmanager
+async def service(base: Path, *peers: FakePeer, connected: bool = True) -> AsyncIterator[Harness]:
+    base.mkdir(exist_ok=True)
+    harness = Harness(base, *peers)
+    await harness.database.open()
+    try:
+        await harness.downloads.start()
+        if connected:
+            harness.connect()
+        yield harness
+    finally:
+        async with asyncio.timeout(3.0):
+            await harness.downloads.close()
+        await harness.database.close()
+    for volume in harness.downloads._conductor.room.volumes.all.values():
+        assert volume.disk.window.used == 0, "a part of the window was lost"
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """For what nobody announces."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
