@@ -60,6 +60,7 @@ class Nat:
         """Takes in what is known without asking anybody: the addresses of this machine. For the
         moment when the endpoint has its ports.
         """
+        self._watch.look()
         self._look()
 
     async def start(self) -> None:
