@@ -50,6 +50,7 @@ FOUNDATION = {
     "ignore": set[str](),
     "lean": set[str](),
     "mountinfo": set[str](),
+    "portable": {"mountinfo"},
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
 
@@ -80,6 +81,7 @@ BRAIN = (
     "hdpd/errors.py",
     "hdpd/ignore.py",
     "hdpd/mountinfo.py",
+    "hdpd/portable.py",
     "hdpd/identity/*.py",
     "hdpd/wire/*.py",
     "hdpd/link/demux.py",
