@@ -50,6 +50,10 @@ FOUNDATION = {
     "ignore": set[str](),
     "lean": set[str](),
     "mountinfo": set[str](),
+    "portable": {"mountinfo"},
+    "backoff": set[str](),
+    "bucket": set[str](),
+    "recent": set[str](),
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
 
@@ -77,9 +81,13 @@ ONE_FILE_ONLY = ("paho", "zeroconf", "jsonrpcserver", "sdnotify")
 
 # The brain of each package.
 BRAIN = (
+    "hdpd/backoff.py",
+    "hdpd/bucket.py",
     "hdpd/errors.py",
     "hdpd/ignore.py",
     "hdpd/mountinfo.py",
+    "hdpd/portable.py",
+    "hdpd/recent.py",
     "hdpd/identity/*.py",
     "hdpd/wire/*.py",
     "hdpd/link/demux.py",
