@@ -355,12 +355,10 @@ def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
     for node in ast.walk(function):
         if isinstance(node, ast.Lambda) and makes and "self" in ast.unparse(node):
             yield node.lineno
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if function.name != "_wire" and any(
-            isinstance(target, ast.Attribute) and target.attr.startswith("on_")
-            for target in targets
-        ):
-            yield node.lineno
+        if isinstance(node, ast.Assign) and function.name != "_wire":
+            targets = [each for each in node.targets if isinstance(each, ast.Attribute)]
+            if any(each.attr.startswith("on_") for each in targets):
+                yield node.lineno
 
 
 Rule = Callable[[Iterable[Module]], Iterator[str]]
