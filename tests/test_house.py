@@ -51,6 +51,9 @@ FOUNDATION = {
     "ignore": set[str](),
     "lean": set[str](),
     "mountinfo": set[str](),
+    "backoff": set[str](),
+    "bucket": set[str](),
+    "recent": set[str](),
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
 
