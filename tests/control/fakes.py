@@ -376,7 +376,8 @@ async def running(
         addresses = (TcpAddress("127.0.0.1", 0), UnixAddress(tmp_path / "sock"))
     state = Database(tmp_path / "state.db", "state")
     await state.open()
-    events = await Events.open(state)
+    events = Events()
+    await events.start(state)
     parts = (FakePeers(), FakeTopics(), FakeShares(tmp_path), FakeDownloads(), FakeUploads())
     peers, topics, shares, downloads, uploads = parts
     app = FakeApp()
