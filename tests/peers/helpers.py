@@ -21,7 +21,8 @@ from hdpd.nat.report import NatReport
 from hdpd.peers.peers import Peers
 from hdpd.peers.topics import Topics
 from hdpd.wire.messages import Announce, Ls
-from tests.link.helpers import answer_ok, identity, until
+from tests.link.helpers import answer_ok, identity
+from tests.waiting import until
 
 
 def quick_master(name: str) -> bytes:
