@@ -15,8 +15,9 @@ from hdpd.downloads.records import Download
 from hdpd.downloads.runner import Runner
 from hdpd.downloads.space import Room
 from hdpd.downloads.states import STARTED, Event, State
-from tests.downloads.harness import WAIT_SECONDS, Harness, eventually, service
+from tests.downloads.harness import Harness, service
 from tests.fake_peer import FakeFile, FakePeer, Gate
+from tests.waiting import WAIT_S, until
 
 MIB = 1024 * 1024
 
@@ -73,7 +74,7 @@ async def be_stopping(here: Harness, _peer: FakePeer, id_: str) -> None:
     await here.received(id_, MIB)
     DISK.clear()
     here.lose()
-    await eventually(lambda: live(here, id_).state is State.STOPPING)
+    await until(lambda: live(here, id_).state is State.STOPPING)
 
 
 async def be_pausing(here: Harness, _peer: FakePeer, id_: str) -> None:
@@ -99,7 +100,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     sync = PartialFile.sync
 
     def slow_sync(self: PartialFile) -> None:
-        assert DISK.wait(WAIT_SECONDS)
+        assert DISK.wait(WAIT_S)
         sync(self)
 
     def free_room(_path: Path) -> Room:
@@ -145,8 +146,8 @@ async def test_cancelling_leaves_nothing_whatever_became_of_its_tasks(
         await here.downloads.cancel([id_])
         assert (await here.list())["downloads"] == []
         disk.set()
-        await eventually(lambda: here.downloads._scheduler.queue.get(id_) is None)
-        await here.downloads._scheduler.ledger.written(WAIT_SECONDS)
+        await until(lambda: here.downloads._scheduler.queue.get(id_) is None)
+        await here.downloads._scheduler.ledger.written(WAIT_S)
         nothing_is_left(here, id_)
         assert await here.tree() == {}
 
@@ -165,13 +166,13 @@ async def test_a_download_whose_task_was_killed_goes_on(
         assert task is not None
         task.cancel()
         disk.set()
-        await eventually(lambda: live(here, id_).task is not task)
+        await until(lambda: live(here, id_).task is not task)
         gate.open()
         here.connect()
         await here.downloads.resume([id_])
         assert (await here.wait(id_))["state"] == "done"
         assert await here.tree() == {"f": data}
-        await eventually(lambda: here.downloads._scheduler.queue.get(id_) is None)
+        await until(lambda: here.downloads._scheduler.queue.get(id_) is None)
         nothing_is_left(here, id_)
 
 
@@ -196,7 +197,7 @@ async def test_progress_is_told_after_one_was_cancelled_whose_disk_is_slow(
             changes = [data for kind, data in here.events if kind == "download.changed"]
             return any(data["id"] == second and data["done_bytes"] > 0 for data in changes)
 
-        await eventually(told)
+        await until(told)
 
 
 async def test_what_cannot_happen_is_logged_in_service_and_changes_nothing(
