@@ -48,7 +48,7 @@ from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
-from hdpd.uploads.uploads import Emit, Uploads
+from hdpd.uploads.uploads import Uploads
 from hdpd.wire.messages import Changed
 from hdpd.wire.paths import RemotePath
 
@@ -113,14 +113,14 @@ class App:
         await self._record_numbers.load()
         closing.push_async_callback(self._record_numbers.close)
         self._events = await Events.open(self._state)
-        emit = Activity(self._events.emit).emit
+        emit = Activity(self._events.emit_json).emit
 
         index = config.state_dir / "index.db"
         self.listings = Listings(emit)
         self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
         await self.shares.start()
         closing.push_async_callback(self.shares.close)
-        await self._start_uploads(emit)
+        await self._start_uploads()
 
         self.topics = Topics(self._state, config.topics, emit)
         await self.topics.start()
@@ -240,19 +240,19 @@ class App:
 
     # Parts.
 
-    async def _start_uploads(self, emit: Emit) -> None:
+    async def _start_uploads(self) -> None:
         config, closing = self._config, self._closing
         self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
         await self.privileges.start()
         closing.push_async_callback(self.privileges.close)
-        self.limits = TransferLimits(self._state, config.limits, emit)
+        self.limits = TransferLimits(self._state, config.limits, self._events.emit)
         await self.limits.start()
         closing.callback(self.limits.close)
         self.uploads = Uploads(
             self.shares.open_file,
             config.upload_slots,
             self.limits.upload,
-            emit,
+            self._events.emit,
             privileges=self.privileges,
         )
         closing.callback(self.uploads.close)
@@ -296,7 +296,7 @@ class App:
             if who is None:
                 for path in paths or (None,):
                     text = None if path is None else path.text
-                    self._events.emit("listing.changed", {"peer": SELF, "path": text})
+                    self._events.emit_json("listing.changed", {"peer": SELF, "path": text})
             elif (session := self.peers.get(who)) is not None:
                 await session.ask(Changed(paths))
 
