@@ -152,7 +152,7 @@ class App:
             self._lanes.get,
             config.download_dir,
             self.limits.download,
-            emit,
+            told,
             config.min_free,
         )
         self._control = self._make_control()
