@@ -1,4 +1,4 @@
-"""The `[limits]` tables of the files become one `LimitsConfig`."""
+"""The `[limits]` tables of the files become one `LimitsConfig`. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `[peers]` tables: what the owner grants to single peers, and the quota of all others."""
+"""The `[peers]` tables: what the owner grants to single peers, and the quota of all others. Pure."""
 
 from __future__ import annotations
 

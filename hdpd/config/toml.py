@@ -1,4 +1,4 @@
-"""Writes a configuration as an hdpd.toml, without its secrets."""
+"""Writes a configuration as an hdpd.toml, without its secrets. Pure."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ from tests.link.helpers import (
     round_trip,
     topic,
     udp_client,
-    until,
 )
+from tests.waiting import until
 
 MIB = 1024 * 1024
 BLOCK = MIB // 4

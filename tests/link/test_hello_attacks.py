@@ -25,7 +25,8 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.link.stream import REQUEST_BUDGET, Stream
 from hdpd.wire.codec import frame
 from hdpd.wire.messages import Announce, Request, ResetCode
-from tests.link.helpers import ENGINES, PAIRS, Node, identity, nodes, topic, until
+from tests.link.helpers import ENGINES, PAIRS, Node, identity, nodes, topic
+from tests.waiting import until
 
 ALICE, BOB, MALLORY = identity(1), identity(2), identity(3)
 PARTY = topic("party")

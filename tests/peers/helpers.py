@@ -19,7 +19,8 @@ from hdpd.link.session import Handler, Session, Surroundings
 from hdpd.peers.book_store import load_book
 from hdpd.peers.peers import Peers
 from hdpd.peers.topics import Topics
-from tests.link.helpers import answer_ok, identity, until
+from tests.link.helpers import answer_ok, identity
+from tests.waiting import until
 
 
 def quick_master(name: str) -> bytes:

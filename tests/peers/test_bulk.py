@@ -12,8 +12,9 @@ from hdpd.link.session import Session
 from hdpd.peers.bulk import MAX_BULK
 from hdpd.wire.messages import Ls, Read
 from hdpd.wire.paths import RemotePath
-from tests.link.helpers import ENGINES, answer_ok, until
+from tests.link.helpers import ENGINES, answer_ok
 from tests.peers.helpers import House, connected, houses, quick_master
+from tests.waiting import until
 
 READ = Read(RemotePath(b"media/file"), 0, 1)
 LIST = Ls(RemotePath(b""))

@@ -24,8 +24,9 @@ from hdpd.peers import peers as peers_module
 from hdpd.peers.peers import MAX_SESSIONS_OF_A_PEER
 from hdpd.wire.messages import Announce, Ls, ResetCode
 from hdpd.wire.paths import RemotePath
-from tests.link.helpers import ENGINES, Node, nodes, topic, until
+from tests.link.helpers import ENGINES, Node, nodes, topic
 from tests.peers.helpers import House, connected, houses, quick_master
+from tests.waiting import until
 
 LIST = Ls(RemotePath(b""))
 

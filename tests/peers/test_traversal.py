@@ -16,8 +16,8 @@ from hdpd.nat.report import NatReport
 from hdpd.peers import dialler
 from hdpd.punching.puncher import BOTH_HARD
 from hdpd.wire.messages import Observed, Rendezvous
-from tests.link.helpers import until
 from tests.peers.helpers import House, houses
+from tests.waiting import until
 
 
 class FakeSurveyor:
