@@ -1,4 +1,5 @@
-"""The `[peers]` tables: what the owner grants to single peers, and the quota of all others. Pure."""
+"""The `[peers]` tables: what the owner grants to single peers, and the quota of all others. Pure.
+"""
 
 from __future__ import annotations
 
