@@ -1,5 +1,4 @@
-"""The `[peers]` tables: what the owner grants to single peers, and the quota of all others. Pure.
-"""
+"""The `[peers]` tables: what the owner grants to single peers, and everybody's quota. Pure."""
 
 from __future__ import annotations
 
