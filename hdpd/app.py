@@ -178,8 +178,9 @@ class App:
             config.control,
             hostnames=config.control_names,
             optional=tuple(a for a in config.control if a == TcpAddress("::1", 3030)),
-            certificate=config.control_certificate
-            and CertificateFiles(*config.control_certificate),
+            certificate=CertificateFiles(config.control_certificate, config.control_key)
+            if config.control_certificate and config.control_key
+            else None,
             certificate_dir=config.state_dir,
         )
 
