@@ -51,6 +51,7 @@ FOUNDATION = {
     "ignore": set[str](),
     "lean": set[str](),
     "mountinfo": set[str](),
+    "portable": {"mountinfo"},
     "backoff": set[str](),
     "bucket": set[str](),
     "recent": set[str](),
