@@ -131,6 +131,7 @@ class App:
             emit,
             on_candidates_changed=lambda: self.peers.candidates_changed(),  # noqa: PLW0108
             on_network_changed=lambda: self.peers.network_changed(),  # noqa: PLW0108
+            on_inside_changed=lambda: self._inside_changed(),  # noqa: PLW0108
         )
         around = Surroundings(self._identity, self._endpoint, self.topics.current, self._handlers())
         book = await load_book(self._state)
@@ -274,7 +275,7 @@ class App:
             if last is None:
                 raise
             self._endpoint.open(config.bind, 0)
-        self._directory.remember_port(self._endpoint.ports[0])
+        self._directory.remember_port(self._endpoint.port)
         self._endpoint.gate.set_topics(self.topics.current())
 
     def _handlers(self) -> Mapping[str, Handler]:
@@ -347,6 +348,11 @@ class App:
         await self._control.start()
         self._closing.push_async_callback(self._control.close)
 
+    def _inside_changed(self) -> None:
+        """Kept until the end like a reload: a container's start is a rare thing, too."""
+        changed = self._discovery.inside_changed()
+        self._tasks.append(asyncio.get_running_loop().create_task(changed))
+
     async def _start_discovery(self) -> None:
         config = self._config
         self._discovery = Discovery(
@@ -356,9 +362,10 @@ class App:
             self.peers.found,
             config.mqtt_servers,
             mdns=config.mdns,
+            addresses=self.nat.addresses,
         )
         self.peers.discovery = self._discovery
-        await self._discovery.start(self._endpoint.ports[0])
+        await self._discovery.start(self._endpoint.port)
         self._closing.push_async_callback(self._discovery.close)
         self._discovery.set_topics(self.topics.current())
 
@@ -378,7 +385,7 @@ class App:
         connected = len(self.peers.connected())
         shares = len(self.shares.list())
         peers = "1 peer" if connected == 1 else f"{connected} peers"
-        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.ports[0]}"
+        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
 
     async def examine(self) -> dict[str, object]:
         """What `daemon.doctor` answers."""

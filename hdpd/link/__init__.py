@@ -12,6 +12,7 @@ FACE = (
     "hello.MAX_TOPICS",
     "interfaces.InterfaceAddress",
     "interfaces.interface_addresses",
+    "selection",
     "session.Handler",
     "session.Session",
     "session.Surroundings",
