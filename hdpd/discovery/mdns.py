@@ -116,10 +116,10 @@ class Mdns:
         """Follows the interfaces as they are now, under new labels. Never raises."""
         await self._follow(afresh=True)
 
-    async def inside_changed(self) -> None:
+    def inside_changed(self) -> None:
         """Follows containers' networks that came or went; for all others nothing has changed."""
         if self._own_addresses() != self._addresses:
-            await self._follow(afresh=False)
+            self._spawn(self._follow(afresh=self._moved()))
 
     async def _follow(self, *, afresh: bool) -> None:
         async with self._lock:

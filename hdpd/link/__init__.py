@@ -13,7 +13,7 @@ FACE = (
     "interfaces.InterfaceAddress",
     "interfaces.interface_addresses",
     "selection",
-    "session.Handler",
+    "session.Handlers",
     "session.Session",
     "session.Surroundings",
     "session.accept_hello",

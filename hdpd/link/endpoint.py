@@ -52,20 +52,21 @@ _NOT_THERE_YET = {errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO}
 
 class Endpoint:
     """Owns the UDP sockets and all connections. `on_accept` gets each new incoming connection
-    before its first packet is handled; `on_knock` never comes: knocks are not answered.
+    before its first packet is handled.
     """
 
     def __init__(
         self,
         identity: Identity,
         engine: EngineName,
-        on_accept: Callable[[Connection], None],
+        on_accept: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
+        """Opens nothing yet."""
+        self.on_accept = on_accept
         self.identity = identity
         self.engines = EngineFactory(engine, identity.certificate())
         self.gate = KnockGate(identity.peer_id)
         self.unknown_datagrams = 0
-        self._on_accept = on_accept
         self.selection = Selection()
         self.port = 0  # the one for peers; 0 while no socket could choose one
         self._bound: dict[Binding, UdpSocket] = {}
@@ -387,7 +388,7 @@ class Endpoint:
         engine = self.engines.accept(cid, datagram_bytes)
         connection = Connection(self, engine, "server", (path,), datagram_bytes)
         self._add(connection, {cid, engine.host_cid})
-        self._on_accept(connection)
+        self.on_accept(connection)
         return connection
 
     def handle(self, first_bytes: Iterable[int], handler: Callable[[bytes, Path], None]) -> None:

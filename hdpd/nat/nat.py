@@ -42,21 +42,13 @@ class Nat:
     when only its containers' did.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        config: Config,
-        emit: Emit,
-        on_candidates_changed: Callable[[], None],
-        on_network_changed: Callable[[], None],
-        on_inside_changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, config: Config, emit: Emit) -> None:
+        self.on_candidates_changed: Callable[[], None] = lambda: None
+        self.on_network_changed: Callable[[], None] = lambda: None
+        self.on_inside_changed: Callable[[], None] = lambda: None
         self._endpoint = endpoint
         self._config = config
         self._emit = emit
-        self._on_candidates_changed = on_candidates_changed
-        self._on_network_changed = on_network_changed
-        self._on_inside_changed = on_inside_changed
         self._observed = ObservedAddresses()
         self._watch = NetworkWatch(self._network_changed, self._inside_changed)
         self._stun = StunWatch(endpoint, config.stun_servers, self._update)
@@ -67,6 +59,12 @@ class Nat:
         self._report = NatReport()
         self._reported = asyncio.Event()  # what can be known at once is known
         self._candidates: tuple[Candidate, ...] = ()
+
+    def look(self) -> None:
+        """Takes in what is known without asking anybody: the addresses of this machine. For the
+        moment when the endpoint has its ports.
+        """
+        self._watch.look()
         self._look()
 
     async def start(self) -> None:
@@ -135,13 +133,13 @@ class Nat:
     def _inside_changed(self) -> None:
         """Something came or went, perhaps among containers only."""
         self._endpoint.interfaces_changed()
-        self._on_inside_changed()
+        self.on_inside_changed()
 
     def _network_changed(self) -> None:
         log.info("the network changed")
         self.network_changed()
         self._look()
-        self._on_network_changed()
+        self.on_network_changed()
 
     def _begin(self) -> None:
         self._stun.network_changed(self._own_addresses())
@@ -158,7 +156,8 @@ class Nat:
         return [HostPort(each.host, each.port) for each in self._local_candidates()]
 
     def _local_candidates(self) -> tuple[Candidate, ...]:
-        hosts = self._endpoint.bound_hosts or ((None,) if not self._endpoint.selection.bind else ())
+        is_bound = bool(self._endpoint.selection.bind)
+        hosts = self._endpoint.bound_hosts if is_bound else (None,)
         bound = [(host, self._endpoint.port) for host in hosts]
         network = self.network
         return local_candidates(network.addresses, bound, network.ways_out)
@@ -168,7 +167,7 @@ class Nat:
         candidates, report = self._candidates, self._report
         self._look()
         if self._candidates != candidates:
-            self._on_candidates_changed()
+            self.on_candidates_changed()
         before, now = report.public_ipv4, self._report.public_ipv4
         if before is not None and now is not None and before.host != now.host:
             self._map_port()  # the router has another address now, of which the mapping tells
