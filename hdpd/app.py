@@ -124,7 +124,7 @@ class App:
             self._identity,
             self.nat.candidates,
             self._record_numbers.take,
-            config.mqtt_servers,
+            () if config.lan_only else config.mqtt_servers,
             mdns=config.mdns,
             addresses=self.nat.addresses,
         )
@@ -178,8 +178,9 @@ class App:
             config.control,
             hostnames=config.control_names,
             optional=tuple(a for a in config.control if a == TcpAddress("::1", 3030)),
-            certificate=config.control_certificate
-            and CertificateFiles(*config.control_certificate),
+            certificate=CertificateFiles(config.control_certificate, config.control_key)
+            if config.control_certificate and config.control_key
+            else None,
             certificate_dir=config.state_dir,
         )
 
@@ -291,15 +292,19 @@ class App:
         await self.nat.start()
         closing.push_async_callback(self.nat.close)
 
+    def _open_ports(self, port: int) -> None:
+        config = self._config
+        self._endpoint.open(config.bind, port, config.exclude, lan_only=config.lan_only)
+
     def _open_endpoint(self) -> None:
         config = self._config
         last = self._directory.last_port() if config.port == 0 else None
         try:
-            self._endpoint.open(config.bind, last or config.port)
+            self._open_ports(last or config.port)
         except StartError:
             if last is None:
                 raise
-            self._endpoint.open(config.bind, 0)
+            self._open_ports(0)
         self._directory.remember_port(self._endpoint.port)
         self._endpoint.gate.set_topics(self.topics.current())
 

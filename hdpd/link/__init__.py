@@ -8,7 +8,6 @@ FACE = (
     "connection.Connection",
     "connection.Path",
     "endpoint.Endpoint",
-    "engine.SAFE_DATAGRAM_BYTES",
     "hello.MAX_TOPICS",
     "interfaces.InterfaceAddress",
     "interfaces.interface_addresses",

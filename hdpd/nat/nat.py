@@ -50,11 +50,13 @@ class Nat:
         self._config = config
         self._emit = emit
         self._observed = ObservedAddresses()
+        self._stun_servers = () if config.lan_only else config.stun_servers
         self._watch = NetworkWatch(self._network_changed, self._inside_changed)
-        self._stun = StunWatch(endpoint, config.stun_servers, self._update)
+        self._stun = StunWatch(endpoint, self._stun_servers, self._update)
+        maps = config.port_mapping and not config.lan_only
         # The same after a restart, so that a router knows us again; tells nothing of the key.
         nonce = derive_key(endpoint.identity.seed, PCP_NONCE, NONCE_BYTES)
-        self._mapper = PortMapper(nonce, self._update) if config.port_mapping else None
+        self._mapper = PortMapper(nonce, self._update) if maps else None
         self._loop = asyncio.get_running_loop()
         self._report = NatReport()
         self._reported = asyncio.Event()  # what can be known at once is known
@@ -189,7 +191,7 @@ class Nat:
         self._report = NatReport(
             port=self._endpoint.port,
             online=bool(self.network.routes or findings.observations),
-            stun_asked=self._stun.asked if self._config.stun_servers else None,
+            stun_asked=self._stun.asked if self._stun_servers else None,
             udp_works=self._udp_works(),
             mapping=self._mapping(),
             filtering=findings.filtering,
@@ -200,7 +202,7 @@ class Nat:
             port_mappings=mappings,
             stun=tuple(findings.answers),
         )
-        if self._report.mapping != "unknown" or self._stun.asked or not self._config.stun_servers:
+        if self._report.mapping != "unknown" or self._stun.asked or not self._stun_servers:
             self._reported.set()
 
     def _udp_works(self) -> bool | None:
