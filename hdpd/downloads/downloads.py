@@ -58,6 +58,7 @@ class Downloads:
         reserve: Reserve = NO_RESERVE,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
+        self._root = download_dir
         self._store = Store(database)
         self._verifier = Verifier(self._store, self.finished, session_of, emit)
         self._scheduler = Scheduler(self._store, session_of, download_dir, throttle, emit, reserve)
@@ -105,7 +106,8 @@ class Downloads:
             keys = [(peer, path, into) for peer, path in wanted]
             new = {key: _new_id() for key in keys if self._scheduler.queue.like(key) is None}
             now = time.time()
-            rows = [New(id_, *key, now) for key, id_ in new.items()]
+            root = str(self._root)
+            rows = [New(id_, *key, now, root) for key, id_ in new.items()]
             for number, download in enumerate(await self._store.add(rows) if rows else ()):
                 self._scheduler.take_up(download)
                 self._scheduler.reporter.added(download)

@@ -45,6 +45,7 @@ class DownloadInfo:
     error: Problem | None
     added: float
     received_bytes: int
+    place: str | None
 
     @property
     def peer_name(self) -> str:
