@@ -5,10 +5,8 @@ methods is in methods.py; docs/rpc.md and the OpenRPC document are made from it.
 """
 
 FACE = (
-    "activity.Activity",
-    "entries.SELF",
     "events.Events",
     "server.Control",
-    "services.Services",
+    "services",
     "tls.CertificateFiles",
 )

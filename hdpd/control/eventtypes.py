@@ -12,10 +12,39 @@ from dataclasses import dataclass
 from hdpd.control import results as r
 from hdpd.control.encoding import Result, show
 from hdpd.control.eventlog import Key
+from hdpd.downloads.status import (
+    DownloadAdded,
+    DownloadChanged,
+    DownloadRemoved,
+    VerificationChanged,
+)
+from hdpd.nat.report import NatChanged
+from hdpd.peers.topics import TopicJoined, TopicLeft
 from hdpd.rates.status import LimitsChanged
+from hdpd.remote.listings import ListingChanged
+from hdpd.shares.status import ShareChanged
 from hdpd.uploads.status import UploadsChanged
 
-News = LimitsChanged | UploadsChanged
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Soon nothing of this hdpd runs any more."""
+
+
+News = (
+    NatChanged
+    | TopicJoined
+    | TopicLeft
+    | ShareChanged
+    | ListingChanged
+    | DownloadAdded
+    | DownloadChanged
+    | DownloadRemoved
+    | VerificationChanged
+    | UploadsChanged
+    | LimitsChanged
+    | Stopping
+)
 """Everything that may be emitted."""
 
 
@@ -46,10 +75,27 @@ class EventType:
 
 # fmt: off
 _TABLE = (
+    EventType("nat.changed", NatChanged, r.NatReport, "the report, as in `nat.report`",
+              field="report"),
+    EventType("topic.joined", TopicJoined, r.Name, "the topic's name"),
+    EventType("topic.left", TopicLeft, r.Name, "the topic's name"),
+    EventType("share.changed", ShareChanged, r.ShareInfo,
+              "the share, as in `shares.list`; its state is `removed` when it is gone",
+              field="share", identity="name"),
+    EventType("listing.changed", ListingChanged, r.ListingChange, "`{peer, path}`"),
+    EventType("download.added", DownloadAdded, r.DownloadInfo,
+              "the download, as in `downloads.list`", field="download"),
+    EventType("download.changed", DownloadChanged, r.DownloadInfo,
+              "the download, as in `downloads.list`", field="download", identity="id"),
+    EventType("download.removed", DownloadRemoved, r.DownloadId, "`{id}`"),
+    EventType("verification.changed", VerificationChanged, r.Verification,
+              "the check, as in `downloads.verification`", field="verification", identity="id"),
     EventType("upload.changed", UploadsChanged, r.Uploads, "what is sent and who waits",
               field="uploads", identity=""),
     EventType("limits.changed", LimitsChanged, r.Limits, "the limits, as in `limits.get`",
               field="limits", identity=""),
+    EventType("daemon.stopping", Stopping, r.Nothing,
+              "nothing; the WebSocket is closed with code 1001 after it"),
 )
 # fmt: on
 

@@ -10,7 +10,8 @@ import msgspec
 from hdpd import __version__
 from hdpd.control.call import Method
 from hdpd.control.encoding import schema
-from hdpd.control.services import Json
+
+Json = dict[str, object]
 
 OPENRPC_VERSION = "1.3.2"
 API_VERSION = "1.0.0"

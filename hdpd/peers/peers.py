@@ -39,13 +39,15 @@ from hdpd.peers.describe import Descriptions
 from hdpd.peers.dialler import Dialler
 from hdpd.peers.gossip import Gossip
 from hdpd.peers.naming import resolve_peer
-from hdpd.peers.topics import Emit, Topics
+from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Traversal
 from hdpd.peers.tries import Tries
 from hdpd.punching.puncher import Surveyor
 from hdpd.wire.messages import Announce, Observed, ResetCode
 
 log = logging.getLogger(__name__)
+
+Emit = Callable[[str, dict[str, object]], None]
 
 # One that stands, one that replaces it, and one more while they pass each other; who makes more
 # would take the places of others.
