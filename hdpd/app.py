@@ -19,6 +19,7 @@ from hdpd import __version__
 from hdpd.config import Config, HostPort, TcpAddress
 from hdpd.config.peer_rules import PeerRules
 from hdpd.control.events import Events
+from hdpd.control.eventtypes import Stopping
 from hdpd.control.server import Control
 from hdpd.control.services import DaemonStatus, Services
 from hdpd.control.tls import CertificateFiles
@@ -310,6 +311,7 @@ class App:
     async def close(self) -> None:
         """Stops everything, in the opposite order, within 5 s."""
         self._notifier.stopping()
+        self._events.emit(Stopping())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

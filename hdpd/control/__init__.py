@@ -6,6 +6,7 @@ methods is in methods.py; docs/rpc.md and the OpenRPC document are made from it.
 
 FACE = (
     "events.Events",
+    "eventtypes.Stopping",
     "server.Control",
     "services",
     "tls.CertificateFiles",

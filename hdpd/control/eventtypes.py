@@ -99,4 +99,4 @@ _TABLE = (
 )
 # fmt: on
 
-EVENTS: dict[type, EventType] = {row.event: row for row in _TABLE}
+EVENTS: dict[type[News], EventType] = {row.event: row for row in _TABLE}
