@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from hdpd.control import results as r
 from hdpd.control.encoding import Result, show
 from hdpd.control.eventlog import Key
-from hdpd.downloads.status import (
-    DownloadAdded,
-    DownloadChanged,
-    DownloadRemoved,
-    VerificationChanged,
-)
+from hdpd.downloads import status as downloads
 from hdpd.nat.report import NatChanged
 from hdpd.peers.topics import TopicJoined, TopicLeft
 from hdpd.rates.status import LimitsChanged
@@ -37,10 +32,7 @@ News = (
     | TopicLeft
     | ShareChanged
     | ListingChanged
-    | DownloadAdded
-    | DownloadChanged
-    | DownloadRemoved
-    | VerificationChanged
+    | downloads.News
     | UploadsChanged
     | LimitsChanged
     | Stopping
@@ -83,12 +75,12 @@ _TABLE = (
               "the share, as in `shares.list`; its state is `removed` when it is gone",
               field="share", identity="name"),
     EventType("listing.changed", ListingChanged, r.ListingChange, "`{peer, path}`"),
-    EventType("download.added", DownloadAdded, r.DownloadInfo,
+    EventType("download.added", downloads.DownloadAdded, r.DownloadInfo,
               "the download, as in `downloads.list`", field="download"),
-    EventType("download.changed", DownloadChanged, r.DownloadInfo,
+    EventType("download.changed", downloads.DownloadChanged, r.DownloadInfo,
               "the download, as in `downloads.list`", field="download", identity="id"),
-    EventType("download.removed", DownloadRemoved, r.DownloadId, "`{id}`"),
-    EventType("verification.changed", VerificationChanged, r.Verification,
+    EventType("download.removed", downloads.DownloadRemoved, r.DownloadId, "`{id}`"),
+    EventType("verification.changed", downloads.VerificationChanged, r.Verification,
               "the check, as in `downloads.verification`", field="verification", identity="id"),
     EventType("upload.changed", UploadsChanged, r.Uploads, "what is sent and who waits",
               field="uploads", identity=""),

@@ -337,7 +337,7 @@ class SearchHits(Result):
 
     search: str
     hits: list[Hit]
-    done: Literal[True] | UnsetType = UNSET
+    done: bool | UnsetType = UNSET
     unanswered: list[Text] | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
 
