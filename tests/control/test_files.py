@@ -293,7 +293,8 @@ async def test_a_client_that_goes_or_is_slow_stops_the_reading(
         assert len(session.requests) < 20
         assert (await daemon.http("GET", f"/files/{session.name}/S/a")).status == 503
         writer.close()
-        await until(lambda: all(stream.closed for stream in session.streams))
+        await until(lambda: daemon.control._endpoints._files._running == 0)
+        assert all(stream.closed for stream in session.streams)
         session.files["S/a"] = b"again"
         assert (await daemon.http("GET", f"/files/{session.name}/S/a")).body == b"again"
 
