@@ -58,3 +58,14 @@ def test_what_is_given_back_is_no_more_than_a_burst() -> None:
     assert bucket.level(0.0) == 9
     bucket.take(0.0, -3)
     assert bucket.level(0.0) == 10
+
+
+def test_a_flood_is_cut_to_the_rate() -> None:
+    bucket = Bucket(50, 50)
+    passed = sum(bucket.allow(10 + number / 10_000) for number in range(100_000))
+    assert 50 + 9.9 * 50 <= passed <= 50 + 10 * 50
+
+
+def test_what_is_below_the_rate_always_passes() -> None:
+    bucket = Bucket(50, 50)
+    assert all(bucket.allow(number / 40) for number in range(4000))

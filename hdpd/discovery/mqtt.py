@@ -22,6 +22,7 @@ from typing import Any, Final
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
 from hdpd.discovery.records import RECORD_BYTES
 from hdpd.identity.topics import Topic
@@ -37,8 +38,7 @@ KEEPALIVE_SECONDS: Final = 30
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 10.0
 CHECK_SECONDS: Final = 2.0
-MIN_RETRY_SECONDS: Final = 1.0
-MAX_RETRY_SECONDS: Final = 30.0
+RETRY: Final = Backoff(first=1.0, longest=30.0)
 # A connection that held so long was a good one; a broker that drops us sooner is left alone longer.
 STABLE_SECONDS: Final = 30.0
 
@@ -145,7 +145,7 @@ class _Broker:
     async def run(self) -> None:
         """Connects, stays connected and reconnects, until cancelled."""
         self._loop = asyncio.get_running_loop()
-        delay = MIN_RETRY_SECONDS
+        failures = 0
         while True:
             started = self._loop.time()
             try:
@@ -153,12 +153,13 @@ class _Broker:
             except (OSError, ValueError) as error:
                 self._error = _explain(error)
             if self._loop.time() - started > STABLE_SECONDS:
-                delay = MIN_RETRY_SECONDS
+                failures = 0
+            delay = RETRY.delay(failures, random.random())  # noqa: S311 (spreads load)
             with suppress(TimeoutError):
-                async with asyncio.timeout(delay * (0.5 + random.random())):  # noqa: S311 (jitter)
+                async with asyncio.timeout(delay):
                     await self._retry.wait()
             self._retry.clear()
-            delay = min(2 * delay, MAX_RETRY_SECONDS)
+            failures += 1
 
     def status(self) -> dict[str, object]:
         return {
