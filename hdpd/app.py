@@ -46,6 +46,7 @@ from hdpd.reload import Apply, Reloader
 from hdpd.remote.listings import Listings
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
+from hdpd.threads.blocking import BlockingCalls
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
 from hdpd.uploads.uploads import Emit, Uploads
@@ -93,6 +94,7 @@ class App:
         self._identity = directory.identity()
         self._started = time.time()
         self._notifier = Notifier()
+        self._doctor_calls = BlockingCalls("doctor")
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -398,7 +400,7 @@ class App:
             discovery=self._discovery.status,
             nat=self.nat.report().to_json,
         )
-        return await Doctor(subject).examine()
+        return await Doctor(subject, self._doctor_calls).examine()
 
     def info(self) -> dict[str, object]:
         """What `daemon.info` answers."""

@@ -16,6 +16,9 @@ from hdpd.config import Config
 from hdpd.config.changes import KEYS, changed_fields
 from hdpd.errors import ConfigError, HdpdError
 from hdpd.log import MessageId, fields
+from hdpd.threads.blocking import BlockingCalls
+
+READ_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +41,17 @@ class Reloader:
         self._refused: str | None = None
         self._waiting: list[str] = []
         self._one_at_a_time = asyncio.Lock()
+        self._calls = BlockingCalls("configuration")
 
     async def reload(self) -> str:
         """Takes over what can be taken over; returns one line about the outcome."""
         async with self._one_at_a_time:
             try:
-                new = await asyncio.to_thread(self._read)
+                new = await self._calls.run(self._read, READ_SECONDS)
             except ConfigError as error:
                 return self._refuse(error)
+            except TimeoutError:
+                return self._refuse(ConfigError("the disk of its file does not answer"))
             read_at = time.time()
             changed = changed_fields(self.config, new)
             done = [field for field in changed if field in self._appliers]
