@@ -1,4 +1,4 @@
-"""What differs between two configurations, by the keys of the file."""
+"""What differs between two configurations, by the keys of the file. Pure."""
 
 from __future__ import annotations
 

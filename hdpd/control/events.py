@@ -28,9 +28,8 @@ class Events:
         self._clock = clock
         self._subscriptions: set[Subscription] = set()
 
-    @classmethod
-    async def open(cls, state: Database) -> Events:
-        """Events numbered above all of earlier runs with the same state.db."""
+    async def start(self, state: Database) -> None:
+        """Numbers events above all of earlier runs with the same state.db; before the first one."""
 
         def reserve(transaction: Transaction) -> int:
             row = transaction.one("SELECT value FROM setting WHERE key = 'event_seq'")
@@ -41,7 +40,7 @@ class Events:
             )
             return base
 
-        return cls(await state.write(reserve))
+        self._log = EventLog(await state.write(reserve))
 
     @property
     def last_seq(self) -> int:

@@ -69,7 +69,6 @@ class Discovery:
         identity: Identity,
         candidates: Callable[[], Sequence[Candidate]],
         next_seq: Callable[[], int],
-        on_found: Callable[[Found], None],
         servers: Sequence[MqttServer],
         *,
         mdns: bool,
@@ -77,15 +76,15 @@ class Discovery:
         """Starts nothing yet.
 
         `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
-        higher than any before, over restarts too; `on_found` is called in the event loop, once for
+        higher than any before, over restarts too. `on_found` is called in the event loop, once for
         each new record and each time that an advert is seen. `on_punch` gets the punch requests
         that are for us, each once.
         """
+        self.on_found: Callable[[Found], None] = lambda found: None
         self.on_punch: Callable[[Record], None] = lambda record: None
         self._identity = identity
         self._candidates = candidates
         self._next_seq = next_seq
-        self._on_found = on_found
         self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
         self._mdns = _mdns(identity.peer_id, self._mdns_seen) if mdns else None
         self._topics: dict[bytes, Topic] = {}
@@ -286,7 +285,7 @@ class Discovery:
             peers = self._latest.count(topic.public_id)
             self._schedules[topic.public_id].newcomer_asked(_now(), peers)
             self._arm()
-        self._on_found(
+        self.on_found(
             Found(
                 peer_id=record.peer_id,
                 topic_id=topic.public_id,
@@ -299,7 +298,7 @@ class Discovery:
 
     def _mdns_seen(self, sighting: MdnsSighting) -> None:
         for topic_id in sighting.topic_ids:
-            self._on_found(
+            self.on_found(
                 Found(sighting.peer_id, topic_id, "mdns", sighting.candidates, None, None)
             )
 

@@ -1,4 +1,4 @@
-"""When to announce oneself, so that a topic with a thousand peers stays quiet.
+"""When to announce oneself, so that a topic with a thousand peers stays quiet. Pure.
 
 Answers to newcomers are spread over a time that grows with the number of peers heard, so that all
 peers of a topic together answer about ANSWERS_PER_SECOND times a second however many join; a

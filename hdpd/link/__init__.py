@@ -12,7 +12,7 @@ FACE = (
     "hello.MAX_TOPICS",
     "interfaces.InterfaceAddress",
     "interfaces.interface_addresses",
-    "session.Handler",
+    "session.Handlers",
     "session.Session",
     "session.Surroundings",
     "session.accept_hello",

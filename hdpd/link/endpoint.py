@@ -49,20 +49,21 @@ MAX_CONNECTIONS = 512  # about 1 MB each when busy
 
 class Endpoint:
     """Owns the UDP sockets and all connections. `on_accept` gets each new incoming connection
-    before its first packet is handled; `on_knock` never comes: knocks are not answered.
+    before its first packet is handled.
     """
 
     def __init__(
         self,
         identity: Identity,
         engine: EngineName,
-        on_accept: Callable[[Connection], None],
+        on_accept: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
+        """Opens nothing yet."""
+        self.on_accept = on_accept
         self.identity = identity
         self.engines = EngineFactory(engine, identity.certificate())
         self.gate = KnockGate(identity.peer_id)
         self.unknown_datagrams = 0
-        self._on_accept = on_accept
         self._sockets: list[UdpSocket] = []
         self._extra = ExtraSockets(
             self._readable,
@@ -294,7 +295,7 @@ class Endpoint:
         engine = self.engines.accept(cid, datagram_bytes)
         connection = Connection(self, engine, "server", (path,), datagram_bytes)
         self._add(connection, {cid, engine.host_cid})
-        self._on_accept(connection)
+        self.on_accept(connection)
         return connection
 
     def handle(self, first_bytes: Iterable[int], handler: Callable[[bytes, Path], None]) -> None:

@@ -1,6 +1,6 @@
-"""The candidates of this peer: the addresses at which others may reach its UDP port.
+"""The candidates of this peer: the addresses at which others may reach its UDP port. Pure.
 
-Which of the interfaces' addresses are worth telling, and in which order; pure but for the types.
+Which of the interfaces' addresses are worth telling, and in which order.
 """
 
 from __future__ import annotations

@@ -39,19 +39,12 @@ class Nat:
     `on_network_changed` when addresses or routes of this machine did.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        config: Config,
-        emit: Emit,
-        on_candidates_changed: Callable[[], None],
-        on_network_changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, config: Config, emit: Emit) -> None:
+        self.on_candidates_changed: Callable[[], None] = lambda: None
+        self.on_network_changed: Callable[[], None] = lambda: None
         self._endpoint = endpoint
         self._config = config
         self._emit = emit
-        self._on_candidates_changed = on_candidates_changed
-        self._on_network_changed = on_network_changed
         self._observed = ObservedAddresses()
         self._watch = NetworkWatch(self._network_changed)
         self._stun = StunWatch(endpoint, config.stun_servers, self._update)
@@ -62,6 +55,12 @@ class Nat:
         self._report = NatReport()
         self._reported = asyncio.Event()  # what can be known at once is known
         self._candidates: tuple[Candidate, ...] = ()
+
+    def look(self) -> None:
+        """Takes in what is known without asking anybody: the addresses of this machine. For the
+        moment when the endpoint has its ports.
+        """
+        self._watch.look()
         self._look()
 
     async def start(self) -> None:
@@ -121,7 +120,7 @@ class Nat:
         log.info("the network changed")
         self.network_changed()
         self._look()
-        self._on_network_changed()
+        self.on_network_changed()
 
     def _begin(self) -> None:
         self._stun.network_changed(self._own_addresses())
@@ -147,7 +146,7 @@ class Nat:
         candidates, report = self._candidates, self._report
         self._look()
         if self._candidates != candidates:
-            self._on_candidates_changed()
+            self.on_candidates_changed()
         before, now = report.public_ipv4, self._report.public_ipv4
         if before is not None and now is not None and before.host != now.host:
             self._map_port()  # the router has another address now, of which the mapping tells

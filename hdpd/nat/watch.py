@@ -46,11 +46,15 @@ class NetworkWatch:
     """Calls `on_change` after each change, with `network` brought up to date before."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
-        self.network = Network.now()
+        self.network = Network((), ())
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def look(self) -> None:
+        """Brings `network` up to date, and tells nobody."""
+        self.network = Network.now()
 
     def start(self) -> None:
         """Begins to listen to the kernel."""

@@ -1,7 +1,7 @@
 """Where a listing goes on: opaque byte strings for whoever lists, parsed like any hostile input.
 
 A cursor names the last entry that was given, never a number or an id, so that a listing goes on at
-the right place when entries come and go meanwhile, and after a restart.
+the right place when entries come and go meanwhile, and after a restart. Pure.
 """
 
 from __future__ import annotations

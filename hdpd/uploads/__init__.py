@@ -5,6 +5,5 @@ FACE = (
     "privileges.Privileges",
     "source_file.OpenFile",
     "source_file.SourceFile",
-    "uploads.Emit",
     "uploads.Uploads",
 )

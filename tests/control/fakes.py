@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from hdpd.config import ControlAddress, LimitsConfig, TcpAddress, UnixAddress
 from hdpd.control.events import Events
@@ -20,7 +20,6 @@ from hdpd.control.services import Services
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
 from hdpd.errors import (
-    ConnectionLost,
     NotAFile,
     PathNotFound,
     PeerAmbiguous,
@@ -45,15 +44,10 @@ from hdpd.wire.messages import (
     error_answer,
 )
 from hdpd.wire.paths import RemotePath
+from tests.fake_peer import FakeSession, FakeStream
 
 Json = dict[str, Any]
 MTIME_NS = 1_700_000_000_500_000_000
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for what happens behind a socket and tells nobody."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
 
 
 def peer_id(number: int) -> PeerId:
@@ -64,63 +58,19 @@ def entry(path: str, size: int = 0, kind: EntryType = EntryType.FILE) -> Entry:
     return Entry(RemotePath.from_text(path), kind, size, MTIME_NS, 1)
 
 
-class FakeStream:
-    """Plays back the messages and bytes of an answer; `hold` waits for ever after them."""
-
-    def __init__(self, answer: list[Message | bytes], *, hold: bool = False) -> None:
-        self.answer = answer
-        self.hold = hold
-        self.closed = False
-
-    async def _next(self) -> Message | bytes:
-        await asyncio.sleep(0)
-        if not self.answer:
-            if self.hold:
-                await asyncio.Event().wait()
-            raise ConnectionLost
-        return self.answer.pop(0)
-
-    async def receive(self, timeout: float = 30.0) -> Message:
-        message = await self._next()
-        assert isinstance(message, dict), "a message was expected where bytes come"
-        return message
-
-    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes:
-        data = await self._next()
-        assert isinstance(data, bytes), "bytes were expected where a message comes"
-        if len(data) > limit:
-            self.answer.insert(0, data[limit:])
-        return data[:limit]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closed = True
-
-
-class FakeSession:
+class ScriptedSession(FakeSession):
     """A connected peer with some files; `script` may answer in place of it."""
 
     def __init__(self, number: int, files: dict[str, bytes] | None = None) -> None:
-        self.peer_id = peer_id(number)
-        self.name = name_of(self.peer_id)
-        self.on_lan = False
+        super().__init__(peer_id(number), self._scripted)
         self.files = files or {}
         self.validator = b"v1"
-        self.requests: list[Request] = []
-        self.budgets: list[int] = []
-        self.streams: list[FakeStream] = []
         self.script: Callable[[Request], FakeStream | None] = lambda _request: None
 
-    async def call(self, request: Request, *, budget: int) -> FakeStream:
-        self.requests.append(request)
-        self.budgets.append(budget)
-        stream = self.script(request) or FakeStream(self._answer(request))
-        self.streams.append(stream)
-        return stream
+    def _scripted(self, request: Request) -> FakeStream:
+        return self.script(request) or FakeStream(self._of_files(request))
 
-    def _answer(self, request: Request) -> list[Message | bytes]:
+    def _of_files(self, request: Request) -> list[Message | bytes]:
         if isinstance(request, Ls):
             paths = [path for path in self.files if path.rpartition("/")[0] == request.path.text]
             rows = [entry(p.rpartition("/")[2], len(self.files[p])).to_wire() for p in paths]
@@ -141,7 +91,7 @@ class FakeSession:
 
 class FakePeers:
     def __init__(self) -> None:
-        self.sessions: dict[PeerId, FakeSession] = {}
+        self.sessions: dict[PeerId, ScriptedSession] = {}
         self.known = {peer_id(9): "known"}
         self.calls: list[tuple[str, object]] = []
 
@@ -162,10 +112,10 @@ class FakePeers:
     def explain(self, peer: PeerId) -> Json:
         return {"id": peer.text, "name": name_of(peer), "reason": "it is on the same network"}
 
-    def get(self, peer: PeerId) -> FakeSession | None:
+    def get(self, peer: PeerId) -> ScriptedSession | None:
         return self.sessions.get(peer)
 
-    def connected(self) -> list[FakeSession]:  # type: ignore[valid-type]
+    def connected(self) -> list[ScriptedSession]:  # type: ignore[valid-type]
         return [*self.sessions.values()]
 
     async def connect(self, code: str) -> PeerId:
@@ -426,7 +376,8 @@ async def running(
         addresses = (TcpAddress("127.0.0.1", 0), UnixAddress(tmp_path / "sock"))
     state = Database(tmp_path / "state.db", "state")
     await state.open()
-    events = await Events.open(state)
+    events = Events()
+    await events.start(state)
     parts = (FakePeers(), FakeTopics(), FakeShares(tmp_path), FakeDownloads(), FakeUploads())
     peers, topics, shares, downloads, uploads = parts
     app = FakeApp()

@@ -129,9 +129,10 @@ async def test_numbers_rise_over_restarts(tmp_path: Path) -> None:
     state = Database(tmp_path / "state.db", "state")
     await state.open()
     try:
-        first = await Events.open(state)
+        first, second = Events(), Events()
+        await first.start(state)
         first.emit("a", {})
-        second = await Events.open(state)
+        await second.start(state)
         assert first.last_seq == 1
         assert second.last_seq == SEQ_PER_START
         [lost] = second.subscribe(1, None).take()

@@ -15,11 +15,12 @@ from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.remote import listings
 from hdpd.wire.messages import Ls, Request, Search
-from tests.control.fakes import Daemon, FakeSession, FakeStream, entry, peer_id, running
+from tests.control.fakes import Daemon, ScriptedSession, entry, peer_id, running
+from tests.fake_peer import FakeStream
 
 
-def connect(daemon: Daemon, number: int, files: dict[str, bytes] | None = None) -> FakeSession:
-    session = FakeSession(number, files)
+def connect(daemon: Daemon, number: int, files: dict[str, bytes] | None = None) -> ScriptedSession:
+    session = ScriptedSession(number, files)
     daemon.peers.sessions[session.peer_id] = session
     return session
 

@@ -16,7 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from hdpd.control import connection as connection_module
 from hdpd.control import server
 from hdpd.wire.messages import Request
-from tests.control.fakes import Daemon, FakeSession, FakeStream, entry, running, until
+from tests.control.fakes import Daemon, ScriptedSession, entry, running
+from tests.fake_peer import FakeStream
+from tests.waiting import until
 
 Json = dict[str, Any]
 
@@ -57,7 +59,7 @@ async def client_of(daemon: Daemon) -> AsyncIterator[Client]:
         yield Client(websocket)
 
 
-def gate(session: FakeSession) -> asyncio.Event:
+def gate(session: ScriptedSession) -> asyncio.Event:
     """The peer's answers wait for this event."""
     release = asyncio.Event()
     call = session.call
@@ -72,7 +74,7 @@ def gate(session: FakeSession) -> asyncio.Event:
 
 async def test_requests_are_answered_side_by_side(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         release = gate(session)
         await client.send("files.list", 1, peer=session.name)
@@ -148,7 +150,7 @@ def text_frame(text: bytes) -> bytes:
 
 async def test_a_streamed_search_sends_hits_as_they_come(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        fast, slow = FakeSession(1, {"S/x": b""}), FakeSession(2)
+        fast, slow = ScriptedSession(1, {"S/x": b""}), ScriptedSession(2)
         daemon.peers.sessions |= {fast.peer_id: fast, slow.peer_id: slow}
         release = gate(slow)
         slow.script = lambda _r: FakeStream([{"error": "busy", "message": ""}])
@@ -169,7 +171,7 @@ async def test_a_streamed_search_sends_hits_as_they_come(tmp_path: Path) -> None
 
 async def test_a_client_that_goes_cancels_its_searches(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         session.script = lambda _r: FakeStream([{"hits": [entry("S/x").to_wire()]}], hold=True)
         async with client_of(daemon) as client:
@@ -184,7 +186,7 @@ async def test_requests_of_one_client_at_once_are_bounded(
 ) -> None:
     monkeypatch.setattr(connection_module, "MAX_REQUESTS", 2)
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         running_calls, most = 0, 0
 
@@ -252,7 +254,7 @@ async def test_hdpd_stops_in_time_while_requests_hang(
 ) -> None:
     monkeypatch.setattr(connection_module, "MAX_REQUESTS", 1)
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         session.script = lambda _request: FakeStream([], hold=True)
         for number in (1, 2):

@@ -16,10 +16,9 @@ from hdpd.rates.limits import DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE
 from hdpd.rates.throttle import Throttle
 from hdpd.wire.paths import RemotePath
 from tests.fake_peer import FakePeer, FakeSession
+from tests.waiting import POLL_S, WAIT_S
 
 FINAL = ("done", "failed")
-WAIT_SECONDS = 20.0
-POLL_SECONDS = 0.005  # for what no event tells
 
 
 class Harness:
@@ -75,14 +74,14 @@ class Harness:
         return await self.until(id_, lambda item: item["state"] in (states or FINAL))
 
     async def until(self, id_: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 self._changed.clear()
                 item = await self.shown(id_)
                 if holds(item):
                     return item
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(self._changed.wait(), POLL_S)
 
     async def received(self, id_: str, size: int) -> dict[str, Any]:
         return await self.until(id_, lambda item: item["received_bytes"] >= size)
@@ -121,10 +120,3 @@ async def service(base: Path, *peers: FakePeer, connected: bool = True) -> Async
         await harness.database.close()
     for volume in harness.downloads._conductor.room.volumes.all.values():
         assert volume.disk.window.used == 0, "a part of the window was lost"
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    """For what nobody announces."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(POLL_SECONDS)

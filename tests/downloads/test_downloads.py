@@ -33,8 +33,9 @@ from hdpd.identity.keys import PeerId
 from hdpd.rates.limits import DOWNLOAD_SLICE_SECONDS
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
-from tests.downloads.harness import WAIT_SECONDS, eventually, service
+from tests.downloads.harness import service
 from tests.fake_peer import MTIME_NS, FakeFile, FakePeer, FakeStream, Gate
+from tests.waiting import WAIT_S, until
 
 MIB = 1024 * 1024
 
@@ -310,7 +311,7 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
 ) -> None:
     """A disk that does not get on holds up the asking, for one file as for several."""
     syncing = threading.Event()
-    monkeypatch.setattr(PartialFile, "sync", lambda _: syncing.wait(WAIT_SECONDS))
+    monkeypatch.setattr(PartialFile, "sync", lambda _: syncing.wait(WAIT_S))
     data = noise(70 * MIB)
     ann = FakePeer({"s/f": FakeFile(data)})
     bob = FakePeer({"s/g": FakeFile(data)}, peer_id=PeerId(bytes(31) + b"\x02"))
@@ -318,7 +319,7 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
         ids = [await here.add("s/f", peer=ann), await here.add("s/g", peer=bob)]
         live = here.downloads._conductor.live
         disk = here.downloads._conductor.room.volumes.of(live[ids[0]]).disk
-        await eventually(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
+        await until(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
         await asyncio.sleep(0.1)
         received = [(await here.shown(id_))["received_bytes"] for id_ in ids]
         assert sum(received) <= disk.window.used <= MAX_UNRECORDED
@@ -420,7 +421,7 @@ async def test_a_listing_goes_on_after_a_restart(tmp_path: Path) -> None:
     peer = FakePeer(files, page=100)
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/d")
-        await eventually(lambda: peer.listings >= 3)
+        await until(lambda: peer.listings >= 3)
         here.lose()
         await here.wait(id_, "waiting_for_peer")
     listings = peer.listings
@@ -476,7 +477,7 @@ async def test_losing_the_slot_in_the_middle(tmp_path: Path) -> None:
         await here.received(id_, 20_000)
         line.turn.clear()
         await here.wait(id_, "remote_queued")
-        await eventually(lambda: line.waiting == 1)
+        await until(lambda: line.waiting == 1)
         line.turn.set()
         assert (await here.wait(id_))["done_files"] == 300
 
@@ -622,7 +623,7 @@ async def test_pause_and_resume_also_over_a_restart(tmp_path: Path) -> None:
         await here.received(id_, 5 * MIB)
         await here.downloads.pause([id_])
         assert (await here.shown(id_))["state"] == "paused"
-        assert not here.sessions[peer.peer_id].streams
+        assert not here.sessions[peer.peer_id].open_streams
         asked = len(peer.reads)
     async with service(tmp_path, peer) as here:
         assert (await here.shown(id_))["state"] == "paused"
@@ -639,7 +640,7 @@ async def test_cancel_removes_partial_files_and_nothing_else(tmp_path: Path) -> 
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/d")
         await here.received(id_, 9 * MIB)
-        await eventually((here.root / "d/a").exists)
+        await until((here.root / "d/a").exists)
         assert list(here.root.rglob("*.part"))
         await here.downloads.cancel([id_])
         assert sorted(await here.tree()) == ["d", "d/a"]
@@ -867,7 +868,7 @@ async def test_a_limit_set_in_the_middle_owes_nothing(tmp_path: Path) -> None:
         before = len(peer.reads)
         gate.open()
         began = asyncio.get_running_loop().time()
-        await eventually(lambda: len(peer.reads) >= before + 3)
+        await until(lambda: len(peer.reads) >= before + 3)
         # What was under way is a megabyte, which at this rate would be owed for ten seconds.
         assert asyncio.get_running_loop().time() - began < 5
 

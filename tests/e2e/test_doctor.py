@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.harness import Lab, wait_for
+from tests.e2e.harness import Lab
+from tests.waiting import wait_for
 
 DeadMount = Callable[[Path], None]
 

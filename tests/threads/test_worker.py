@@ -41,6 +41,7 @@ async def test_what_is_cancelled_before_it_begins_is_never_done() -> None:
     first = worker.submit(lambda: go_on.wait(30))
     second = worker.submit(lambda: called.append(2))
     second.cancel()
+    await asyncio.sleep(0)  # the thread's side hears of it
     go_on.set()
     await first
     await worker.submit(lambda: called.append(3))

@@ -34,21 +34,22 @@ from hdpd.wire.codec import FrameReader, frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Batch, Read, ReadStarted, ResetCode, read_ended
 from hdpd.wire.paths import RemotePath
+from tests.fake_peer import FakeSession
+from tests.waiting import News
 
 PIECE = source_file.PIECE_BYTES
 
 
-class FakeSession:
-    def __init__(self, letter: str) -> None:
-        self.peer_id = PeerId(letter.encode() * 32)
-        self.name = f"Fake{letter}"
-        self.on_lan = False
+def session_of(letter: str) -> FakeSession:
+    session = FakeSession(PeerId(letter.encode() * 32))
+    session.name = f"Fake{letter}"
+    return session
 
 
-A, B, C = (FakeSession(letter) for letter in "ABC")
+A, B, C = (session_of(letter) for letter in "ABC")
 
 
-class FakeStream:
+class AnswerStream:
     """Keeps what is sent; `gate` holds the sender, as a reader does that does not read."""
 
     def __init__(self) -> None:
@@ -58,13 +59,13 @@ class FakeStream:
         self.unsent_bytes = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.activity = asyncio.Event()
+        self.activity = News()
 
     async def send(self, data: bytes, *, end: bool = False) -> None:
         assert not self.ended
         if self.reset_code is None:
             self.sent.append(data)
-            self.activity.set()
+            self.activity.tell()
             await self.gate.wait()
         if self.reset_code is not None:
             raise Cancelled
@@ -77,12 +78,10 @@ class FakeStream:
         if self.reset_code is None and not self.ended:
             self.reset_code = code
             self.gate.set()
-            self.activity.set()
+            self.activity.tell()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.activity.clear()
-            await asyncio.wait_for(self.activity.wait(), 10)
+        await self.activity.until(condition)
 
     def messages(self) -> list[Message]:
         """All frames, when nothing else was sent."""
@@ -145,14 +144,16 @@ class World:
     ) -> Read:
         return Read(RemotePath(b"share/" + os.fsencode(name)), offset, length, if_match)
 
-    async def read(self, request: Read, session: FakeSession = A) -> FakeStream:
-        stream = FakeStream()
+    async def read(self, request: Read, session: FakeSession = A) -> AnswerStream:
+        stream = AnswerStream()
         await self.uploads.answer_read(session, request, stream)
         return stream
 
-    def begin(self, request: Read, session: FakeSession = A, *, stuck: bool = False) -> FakeStream:
+    def begin(
+        self, request: Read, session: FakeSession = A, *, stuck: bool = False
+    ) -> AnswerStream:
         """A read that goes on in the background; `stuck` when its reader does not read."""
-        stream = FakeStream()
+        stream = AnswerStream()
         if stuck:
             stream.gate.clear()
         answer = self.uploads.answer_read(session, request, stream)
@@ -214,7 +215,7 @@ async def test_a_batch_is_sent_file_by_file_and_shown(tmp_path: Path) -> None:
     paths = [RemotePath(b"share/%d" % number) for number in range(10)]
     for path in paths:
         (tmp_path / path.name.text).write_bytes(path.raw[-1:] * size)
-    stream = FakeStream()
+    stream = AnswerStream()
     request = Batch(tuple((path, size) for path in paths))
     await world.uploads.answer_batch(A, request, stream)
     assert stream.ended
@@ -238,7 +239,7 @@ async def test_a_batch_waits_in_line_like_a_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(70_000))
     first = world.begin(world.request("file"), A, stuck=True)
     await first.until(lambda: len(first.sent) == 1)
-    stream = FakeStream()
+    stream = AnswerStream()
     request = Batch(((world.request("file").path, 70_000), (world.request("none").path, 1)))
     task = asyncio.create_task(world.uploads.answer_batch(B, request, stream))
     await stream.until(lambda: len(stream.sent) == 1)
@@ -288,7 +289,7 @@ async def test_read_of_what_it_was_before(tmp_path: Path) -> None:
 
 async def test_missing_file_is_an_answer(tmp_path: Path) -> None:
     world = World(tmp_path)
-    stream = FakeStream()
+    stream = AnswerStream()
     with pytest.raises(PathNotFound):
         await world.uploads.answer_read(A, world.request("nothing"), stream)
     assert stream.sent == []
@@ -315,14 +316,14 @@ async def test_missing_file_is_an_answer_after_waiting_too(tmp_path: Path) -> No
     await world.finish()
 
 
-async def start_large(world: World) -> FakeStream:
+async def start_large(world: World) -> AnswerStream:
     (world.directory / "file").write_bytes(bytes(6 * PIECE))
     stream = world.begin(world.request("file", length=6 * PIECE), stuck=True)
     await stream.until(lambda: len(stream.sent) == 1)
     return stream
 
 
-async def outcome(world: World, stream: FakeStream) -> type[BaseException]:
+async def outcome(world: World, stream: AnswerStream) -> type[BaseException]:
     stream.gate.set()
     with pytest.raises(HdpdError) as caught:
         await world.tasks.pop()
@@ -383,7 +384,7 @@ async def test_disk_that_does_not_answer(tmp_path: Path) -> None:
         return open_now(path)
 
     world.uploads._open_file = hang
-    task = asyncio.create_task(world.uploads.answer_read(A, world.request("file"), FakeStream()))
+    task = asyncio.create_task(world.uploads.answer_read(A, world.request("file"), AnswerStream()))
     await asyncio.to_thread(entered.wait, 10)
     world.pass_time(uploads.DISK_SECONDS)
     with pytest.raises(FileUnreadable, match="does not answer"):
@@ -612,7 +613,7 @@ async def test_peer_on_the_local_network_is_not_limited(tmp_path: Path) -> None:
     world = World(tmp_path)
     (tmp_path / "file").write_bytes(bytes(100_000))
     world.throttle.set_rates(10_000, None, lan=False)
-    near = FakeSession("N")
+    near = session_of("N")
     near.on_lan = True
     stream = world.begin(world.request("file", length=100_000), near)
     await world.tasks[0]
