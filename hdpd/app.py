@@ -114,7 +114,8 @@ class App:
         self._state = Database(config.state_dir / "state.db", "state", durable=True)
         self._record_numbers = RecordNumbers(self._state)
         self._events = Events()
-        emit = Activity(self._events.emit).emit
+        told = self._events.emit
+        emit = Activity(self._events.emit_json).emit
         self.topics = Topics(self._state, config.topics, emit)
 
         # Reaching others.
@@ -135,12 +136,12 @@ class App:
         index = config.state_dir / "index.db"
         self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
         self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
-        self.limits = TransferLimits(self._state, config.limits, emit)
+        self.limits = TransferLimits(self._state, config.limits, told)
         self.uploads = Uploads(
             self.shares.open_file,
             config.upload_slots,
             self.limits.upload,
-            emit,
+            told,
             privileges=self.privileges,
         )
         self.digests = Digests(self.shares.open_file)
@@ -227,7 +228,7 @@ class App:
         if who is None:
             for path in paths or (None,):
                 text = None if path is None else path.text
-                self._events.emit("listing.changed", {"peer": SELF, "path": text})
+                self._events.emit_json("listing.changed", {"peer": SELF, "path": text})
         elif (session := self.peers.get(who)) is not None:
             await session.ask(Changed(paths))
 

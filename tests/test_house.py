@@ -341,8 +341,8 @@ def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
         if isinstance(node, ast.Lambda) and makes and "self" in ast.unparse(node):
             yield node.lineno
         if isinstance(node, ast.Assign) and function.name != "_wire":
-            attributes = (each for each in node.targets if isinstance(each, ast.Attribute))
-            if any(each.attr.startswith("on_") for each in attributes):
+            targets = [each for each in node.targets if isinstance(each, ast.Attribute)]
+            if any(each.attr.startswith("on_") for each in targets):
                 yield node.lineno
 
 

@@ -46,11 +46,15 @@ async def metrics(services: Services) -> bytes:
     rate = _sum(downloads, "rate")
     _set(registry, "hdpd_download_bytes_per_second", "What downloads receive.", rate)
 
-    uploads: Json = services.uploads.list()
-    active, waiting = _rows(uploads["active"]), _rows(uploads["waiting"])
-    _set(registry, "hdpd_uploads_active", "Uploads that are being sent.", len(active))
-    _set(registry, "hdpd_uploads_waiting", "Uploads that wait for a slot.", len(waiting))
-    _set(registry, "hdpd_upload_bytes_per_second", "What uploads send.", _sum(active, "rate"))
+    uploads = services.uploads.status()
+    _set(registry, "hdpd_uploads_active", "Uploads that are being sent.", len(uploads.active))
+    _set(registry, "hdpd_uploads_waiting", "Uploads that wait for a slot.", len(uploads.waiting))
+    _set(
+        registry,
+        "hdpd_upload_bytes_per_second",
+        "What uploads send.",
+        sum(each.rate for each in uploads.active),
+    )
     return generate_latest(registry)
 
 

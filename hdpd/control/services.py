@@ -11,8 +11,10 @@ from typing import Protocol
 
 from hdpd.config.limits import Value
 from hdpd.identity.keys import PeerId
+from hdpd.rates.status import LimitsStatus
 from hdpd.remote.reads import AnswerStream
 from hdpd.shares.opening import OpenedFile
+from hdpd.uploads.status import UploadsStatus
 from hdpd.wire.messages import Entry, Ls, Request
 from hdpd.wire.paths import RemotePath
 
@@ -70,7 +72,7 @@ class Listings(Protocol):
 class Uploads(Protocol):
     """What is being sent, and who is waiting."""
 
-    def list(self) -> Json: ...
+    def status(self) -> UploadsStatus: ...
     def cancel(self, peer: PeerId) -> None: ...
 
 
@@ -87,7 +89,7 @@ class Limits(Protocol):
     @property
     def download(self) -> Throttle: ...
 
-    def get(self) -> Json: ...
+    def status(self) -> LimitsStatus: ...
     async def set(self, changes: Mapping[str, Value], *, reset: bool) -> None: ...
 
 
