@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,16 @@ def test_what_is_owed_is_paid_at_the_rate(rate: float, cost: float) -> None:
     assert bucket.level(100.0) == pytest.approx(-cost)
     assert bucket.ready_at() == pytest.approx(100.0 + cost / rate)
     assert bucket.level(bucket.ready_at()) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_infinite_rate_is_no_limit() -> None:
+    bucket = Bucket(math.inf, math.inf)
+    for now in (5.0, 5.0, 6.0):
+        assert bucket.allow(now, 1e12)
+        bucket.take(now, 1e12)
+        bucket.take(now, -5)
+        assert bucket.ready_at() <= now
+        assert bucket.is_full(now)
 
 
 def test_what_is_given_back_is_no_more_than_a_burst() -> None:
