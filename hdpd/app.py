@@ -127,8 +127,9 @@ class App:
             self._identity,
             self.nat.candidates,
             self._record_numbers.take,
-            config.mqtt_servers,
+            () if config.lan_only else config.mqtt_servers,
             mdns=config.mdns,
+            addresses=self.nat.addresses,
         )
         self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
@@ -154,7 +155,7 @@ class App:
             self._lanes.get,
             config.download_dir,
             self.limits.download,
-            emit,
+            told,
             config.min_free,
         )
         self._control = self._make_control()
@@ -180,8 +181,9 @@ class App:
             config.control,
             hostnames=config.control_names,
             optional=tuple(a for a in config.control if a == TcpAddress("::1", 3030)),
-            certificate=config.control_certificate
-            and CertificateFiles(*config.control_certificate),
+            certificate=CertificateFiles(config.control_certificate, config.control_key)
+            if config.control_certificate and config.control_key
+            else None,
             certificate_dir=config.state_dir,
         )
 
@@ -203,6 +205,7 @@ class App:
         self._discovery.on_punch = peers.traversal.requested
         self.nat.on_candidates_changed = peers.candidates_changed
         self.nat.on_network_changed = peers.network_changed
+        self.nat.on_inside_changed = self._discovery.inside_changed
         self.topics.on_changed = peers.topics_changed
         self.topics.on_count = peers.peers_at
         peers.on_connected = self._peer_connected
@@ -283,7 +286,7 @@ class App:
 
         self._open_endpoint()
         self.nat.look()
-        await self._discovery.start(self._endpoint.ports[0])
+        await self._discovery.start(self._endpoint.port)
         closing.push_async_callback(self._discovery.close)
         self._discovery.set_topics(self.topics.current())
         await self._control.start()  # after all that it may be asked about
@@ -292,16 +295,20 @@ class App:
         await self.nat.start()
         closing.push_async_callback(self.nat.close)
 
+    def _open_ports(self, port: int) -> None:
+        config = self._config
+        self._endpoint.open(config.bind, port, config.exclude, lan_only=config.lan_only)
+
     def _open_endpoint(self) -> None:
         config = self._config
         last = self._directory.last_port() if config.port == 0 else None
         try:
-            self._endpoint.open(config.bind, last or config.port)
+            self._open_ports(last or config.port)
         except StartError:
             if last is None:
                 raise
-            self._endpoint.open(config.bind, 0)
-        self._directory.remember_port(self._endpoint.ports[0])
+            self._open_ports(0)
+        self._directory.remember_port(self._endpoint.port)
         self._endpoint.gate.set_topics(self.topics.current())
 
     def _show_login_link(self) -> None:
@@ -386,7 +393,7 @@ class App:
         connected = len(self.peers.connected())
         shares = len(self.shares.list())
         peers = "1 peer" if connected == 1 else f"{connected} peers"
-        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.ports[0]}"
+        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
 
     async def examine(self) -> dict[str, object]:
         """What `daemon.doctor` answers."""

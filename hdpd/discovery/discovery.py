@@ -30,6 +30,7 @@ from hdpd.discovery.records import (
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 
 if TYPE_CHECKING:
     from hdpd.discovery.mdns import Mdns, MdnsSighting
@@ -72,8 +73,9 @@ class Discovery:
         servers: Sequence[MqttServer],
         *,
         mdns: bool,
+        addresses: Callable[[], Sequence[InterfaceAddress]] = interface_addresses,
     ) -> None:
-        """Starts nothing yet.
+        """Starts nothing yet. `addresses` are those of this machine that mDNS uses.
 
         `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
         higher than any before, over restarts too. `on_found` is called in the event loop, once for
@@ -86,7 +88,7 @@ class Discovery:
         self._candidates = candidates
         self._next_seq = next_seq
         self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
-        self._mdns = _mdns(identity.peer_id, self._mdns_seen) if mdns else None
+        self._mdns = _mdns(identity.peer_id, self._mdns_seen, addresses) if mdns else None
         self._topics: dict[bytes, Topic] = {}
         self._schedules: dict[bytes, AnnouncementSchedule] = {}
         self._latest = LatestRecords()
@@ -124,6 +126,11 @@ class Discovery:
         self._mqtt.retry_now()
         if self._mdns is not None:
             await self._mdns.network_changed()
+
+    def inside_changed(self) -> None:
+        """Follows networks of containers, of which others see nothing."""
+        if self._mdns is not None:
+            self._mdns.inside_changed()
 
     def own_record(self, topic: Topic, *, wants_answer: bool = False) -> bytes:
         """A new sealed record of this peer for the topic."""
@@ -307,8 +314,12 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _mdns(peer_id: PeerId, on_seen: Callable[[MdnsSighting], None]) -> Mdns:
+def _mdns(
+    peer_id: PeerId,
+    on_seen: Callable[[MdnsSighting], None],
+    addresses: Callable[[], Sequence[InterfaceAddress]],
+) -> Mdns:
     # Its library takes three megabytes, wanted or not.
     from hdpd.discovery.mdns import Mdns  # noqa: PLC0415
 
-    return Mdns(peer_id, on_seen)
+    return Mdns(peer_id, on_seen, addresses=addresses)
