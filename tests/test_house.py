@@ -118,6 +118,10 @@ REASONS = {
         "a package's `__init__` names in FACE what others may take, so that all else can change "
         "freely; take that, or add to it what truly belongs to the outside"
     ),
+    "wiring": (
+        "all parts are made before any is told what is above it, so that none can be reached "
+        "before it is complete; hand over what is there, or set an `on_...` in App._wire"
+    ),
     "size": "a file of more than this many lines does more than one thing; split it",
 }
 
@@ -292,6 +296,33 @@ def face_violations(modules: Iterable[Module]) -> Iterator[str]:
         yield f"hdpd/{package}/__init__.py: nobody takes {entry}: {REASONS['face']}"
 
 
+def wiring_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Lambdas that only wait for what they call; in app.py, where parts are made, lambdas that
+    reach for one, and what is told to a part elsewhere than in `_wire`.
+    """
+    for module in modules:
+        lines = module.source.splitlines()
+        found = [line for line, text in enumerate(lines, 1) if "noqa: PLW0108" in text]
+        if module.path == "hdpd/app.py":
+            for function in ast.walk(ast.parse(module.source)):
+                if isinstance(function, ast.FunctionDef):
+                    found += _late_wiring(function)
+        if module.path.startswith("hdpd/"):
+            yield from (f"{module.path}:{line}: {REASONS['wiring']}" for line in found)
+
+
+def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
+    """The lines of a function of app.py that wire otherwise than `_wire`."""
+    makes = function.name.startswith(("__init__", "_make", "_wire"))
+    for node in ast.walk(function):
+        if isinstance(node, ast.Lambda) and makes and "self" in ast.unparse(node):
+            yield node.lineno
+        if isinstance(node, ast.Assign) and function.name != "_wire":
+            targets = [each for each in node.targets if isinstance(each, ast.Attribute)]
+            if any(each.attr.startswith("on_") for each in targets):
+                yield node.lineno
+
+
 Rule = Callable[[Iterable[Module]], Iterator[str]]
 
 RULES: list[Rule] = [
@@ -303,6 +334,7 @@ RULES: list[Rule] = [
     docstring_violations,
     size_violations,
     face_violations,
+    wiring_violations,
 ]
 
 
@@ -340,6 +372,9 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (brain_violations, "hdpd/errors.py", '"""Pure, and\nso on."""\nfrom random import choice'),
         (client_violations, "hdpctl/cli.py", "from hdpd.errors import HdpdError"),
         (docstring_violations, "tests/test_a.py", "import os"),
+        (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),
+        (wiring_violations, "hdpd/app.py", "def f(self):\n    self.peers.on_connected = g"),
+        (wiring_violations, "hdpd/link/a.py", "f(lambda x: g(x))  # noqa: PLW0108 (later)"),
         (size_violations, "hdpd/app.py", "pass\n" * (MAX_FILE_LINES + 1)),
     ],
 )

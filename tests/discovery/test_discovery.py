@@ -48,10 +48,10 @@ class Peer:
             self.identity,
             lambda: self.candidates,
             itertools.count(int(time.time() * 1000)).__next__,
-            self._found,
             servers,
             mdns=mdns,
         )
+        self.discovery.on_found = self._found
 
     def _found(self, found: Found) -> None:
         self.found.append(found)
