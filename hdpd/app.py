@@ -33,11 +33,10 @@ from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
-from hdpd.link.session import Handler, Session, Surroundings
+from hdpd.link.session import Handlers, Session, Surroundings
 from hdpd.log import set_level
 from hdpd.nat.nat import Nat
 from hdpd.notify import Notifier
-from hdpd.peers.book_store import load_book
 from hdpd.peers.peers import Peers
 from hdpd.peers.record_numbers import RecordNumbers
 from hdpd.peers.topics import Topics
@@ -48,8 +47,18 @@ from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
-from hdpd.uploads.uploads import Emit, Uploads
-from hdpd.wire.messages import Changed
+from hdpd.uploads.uploads import Uploads
+from hdpd.wire.messages import (
+    Announce,
+    Batch,
+    Changed,
+    Digest,
+    Ls,
+    Observed,
+    Read,
+    Rendezvous,
+    Search,
+)
 from hdpd.wire.paths import RemotePath
 
 log = logging.getLogger(__name__)
@@ -81,7 +90,11 @@ async def run(config: Config, read_config: Callable[[], Config]) -> int:
 
 
 class App:
-    """All parts of one hdpd."""
+    """All parts of one hdpd.
+
+    First all of them are made, each of those below it; then `_wire` tells each one what is above
+    it; only then `start` opens, reads and begins. So nothing can be reached before it is complete.
+    """
 
     def __init__(
         self, config: Config, directory: StateDirectory, read_config: Callable[[], Config]
@@ -90,72 +103,149 @@ class App:
         self._reloader = Reloader(config, read_config, self._appliers())
         self._config = config
         self._directory = directory
-        self._identity = directory.identity()
         self._started = time.time()
         self._notifier = Notifier()
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
+        self._identity = directory.identity()
+        self._state = Database(config.state_dir / "state.db", "state", durable=True)
+        self._record_numbers = RecordNumbers(self._state)
+        self._events = Events()
+        told = self._events.emit
+        emit = Activity(self._events.emit_json).emit
+        self.topics = Topics(self._state, config.topics, emit)
+
+        # Reaching others.
+        self._endpoint = Endpoint(self._identity, config.quic_engine)
+        self._handlers = Handlers()
+        around = Surroundings(self._identity, self._endpoint, self.topics.current, self._handlers)
+        self.nat = Nat(self._endpoint, config, emit)
+        self._discovery = Discovery(
+            self._identity,
+            self.nat.candidates,
+            self._record_numbers.take,
+            () if config.lan_only else config.mqtt_servers,
+            mdns=config.mdns,
+            addresses=self.nat.addresses,
+        )
+        self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
+
+        # What is offered.
+        index = config.state_dir / "index.db"
+        self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
+        self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
+        self.limits = TransferLimits(self._state, config.limits, told)
+        self.uploads = Uploads(
+            self.shares.open_file,
+            config.upload_slots,
+            self.limits.upload,
+            told,
+            privileges=self.privileges,
+        )
+        self.digests = Digests(self.shares.open_file)
+
+        # What others are asked for.
+        self.listings = Listings(emit)
+        self._lanes = LanesOfPeers(self.peers.get, self.peers.open_bulk)
+        self.downloads = Downloads(
+            self._state,
+            self._lanes.get,
+            config.download_dir,
+            self.limits.download,
+            told,
+            config.min_free,
+        )
+        self._control = self._make_control()
+        self._wire()
+
+    def _make_control(self) -> Control:
+        config = self._config
+        services = Services(
+            app=self,
+            peers=self.peers,
+            topics=self.topics,
+            shares=self.shares,
+            listings=self.listings,
+            downloads=self.downloads,
+            uploads=self.uploads,
+            limits=self.limits,
+            nat=self.nat,
+        )
+        return Control(
+            services,
+            self._events,
+            self._state,
+            config.control,
+            hostnames=config.control_names,
+            optional=tuple(a for a in config.control if a == TcpAddress("::1", 3030)),
+            certificate=CertificateFiles(config.control_certificate, config.control_key)
+            if config.control_certificate and config.control_key
+            else None,
+            certificate_dir=config.state_dir,
+        )
+
+    def _wire(self) -> None:
+        """Tells each part what is above it; the only place that does."""
+        peers, answer = self.peers, self._handlers.answer
+        answer(Ls, self.shares.answer_ls)
+        answer(Search, self.shares.answer_search)
+        answer(Read, self.uploads.answer_read)
+        answer(Batch, self.uploads.answer_batch)
+        answer(Digest, self.digests.answer_digest)
+        answer(Changed, self.listings.answer_changed)
+        answer(Announce, peers.answer_announce)
+        answer(Observed, peers.answer_observed)
+        answer(Rendezvous, peers.traversal.answer_rendezvous)
+
+        self._endpoint.on_accept = peers.accept
+        self._discovery.on_found = peers.found
+        self._discovery.on_punch = peers.traversal.requested
+        self.nat.on_candidates_changed = peers.candidates_changed
+        self.nat.on_network_changed = peers.network_changed
+        self.nat.on_inside_changed = self._discovery.inside_changed
+        self.topics.on_changed = peers.topics_changed
+        self.topics.on_count = peers.peers_at
+        peers.on_connected = self._peer_connected
+        peers.on_disconnected = self._peer_disconnected
+        peers.on_observed = self.nat.observed
+        peers.on_woken = self.nat.network_changed
+        self.shares.teller.on_news = self._listing_changed
+
+    def _peer_connected(self, session: Session) -> None:
+        self.downloads.peer_connected(session.peer_id)
+        self.listings.peer_connected(session.peer_id)
+
+    def _peer_disconnected(self, peer_id: PeerId) -> None:
+        self.downloads.peer_disconnected(peer_id)
+        self.uploads.peer_disconnected(peer_id)
+        self.shares.teller.gone(peer_id)
+        self.listings.peer_disconnected(peer_id)
+
+    async def _listing_changed(
+        self, who: PeerId | None, paths: tuple[RemotePath, ...] | None
+    ) -> None:
+        """Tells a peer, or the clients of this hdpd, which listings of ours are not current."""
+        if who is None:
+            for path in paths or (None,):
+                text = None if path is None else path.text
+                self._events.emit_json("listing.changed", {"peer": SELF, "path": text})
+        elif (session := self.peers.get(who)) is not None:
+            await session.ask(Changed(paths))
+
+    # Its life.
+
     async def start(self) -> None:
         """Starts everything; what was started is stopped by `close`, also after an error."""
-        config, closing = self._config, self._closing
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.shutdown)
         # What is to be read again has only just been read; without a handler it would be the end.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
-        self._state = Database(config.state_dir / "state.db", "state", durable=True)
-        async with self._notifier.extending():
-            await self._state.open()
-        closing.push_async_callback(self._state.close)
-        self._record_numbers = RecordNumbers(self._state)
-        await self._record_numbers.load()
-        closing.push_async_callback(self._record_numbers.close)
-        self._events = await Events.open(self._state)
-        emit = Activity(self._events.emit).emit
-
-        index = config.state_dir / "index.db"
-        self.listings = Listings(emit)
-        self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
-        await self.shares.start()
-        closing.push_async_callback(self.shares.close)
-        await self._start_uploads(emit)
-
-        self.topics = Topics(self._state, config.topics, emit)
-        await self.topics.start()
-        self._open_endpoint()
-        self.nat = Nat(
-            self._endpoint,
-            config,
-            emit,
-            on_candidates_changed=lambda: self.peers.candidates_changed(),  # noqa: PLW0108
-            on_network_changed=lambda: self.peers.network_changed(),  # noqa: PLW0108
-        )
-        around = Surroundings(self._identity, self._endpoint, self.topics.current, self._handlers())
-        book = await load_book(self._state)
-        self.peers = Peers(around, self.topics, book, self._state, self.nat.candidates, emit)
-        closing.push_async_callback(self.peers.close)
-        lanes = LanesOfPeers(self.peers.get, self.peers.bulk.open)
-        closing.callback(lanes.close)
-        self.downloads = Downloads(
-            self._state,
-            lanes.get,
-            config.download_dir,
-            self.limits.download,
-            emit,
-            config.min_free,
-        )
-        self._wire()
-        await self.downloads.start()
-        closing.push_async_callback(self.downloads.close)
-
-        await self._start_discovery()
-        await self._start_control()  # after all that it may be asked about
-        self.peers.start()
-        await self.nat.start()
-        closing.push_async_callback(self.nat.close)
-        self._watch()
+        await self._start_parts()
+        for work in (self._watch_status(), self._notifier.run_watchdog()):
+            self._tasks.append(loop.create_task(work))
         # The end of a terminal is the end of what was started there.
         hung_up = self.shutdown if sys.stderr.isatty() else self._begin_reload
         loop.add_signal_handler(signal.SIGHUP, hung_up)
@@ -166,6 +256,58 @@ class App:
         # collector: looking through it every 700 objects took a tenth of the time of small files.
         gc.freeze()
         gc.set_threshold(GC_OBJECTS, 10, 10)
+
+    async def _start_parts(self) -> None:
+        """In order: what was kept, what answers, then the ports, through which others may come."""
+        closing = self._closing
+        async with self._notifier.extending():
+            await self._state.open()
+        closing.push_async_callback(self._state.close)
+        await self._record_numbers.load()
+        closing.push_async_callback(self._record_numbers.close)
+        await self._events.start(self._state)
+        await self.shares.start()
+        closing.push_async_callback(self.shares.close)
+        await self.privileges.start()
+        closing.push_async_callback(self.privileges.close)
+        await self.limits.start()
+        closing.callback(self.limits.close)
+        closing.callback(self.uploads.close)
+        closing.callback(self.digests.close)
+        await self.topics.start()
+        await self.peers.load()
+        closing.callback(self._endpoint.close)
+        closing.push_async_callback(self.peers.close)
+        closing.callback(self._lanes.close)
+        await self.downloads.start()
+        closing.push_async_callback(self.downloads.close)
+
+        self._open_endpoint()
+        self.nat.look()
+        await self._discovery.start(self._endpoint.port)
+        closing.push_async_callback(self._discovery.close)
+        self._discovery.set_topics(self.topics.current())
+        await self._control.start()  # after all that it may be asked about
+        closing.push_async_callback(self._control.close)
+        self.peers.start()
+        await self.nat.start()
+        closing.push_async_callback(self.nat.close)
+
+    def _open_ports(self, port: int) -> None:
+        config = self._config
+        self._endpoint.open(config.bind, port, config.exclude, lan_only=config.lan_only)
+
+    def _open_endpoint(self) -> None:
+        config = self._config
+        last = self._directory.last_port() if config.port == 0 else None
+        try:
+            self._open_ports(last or config.port)
+        except StartError:
+            if last is None:
+                raise
+            self._open_ports(0)
+        self._directory.remember_port(self._endpoint.port)
+        self._endpoint.gate.set_topics(self.topics.current())
 
     def _show_login_link(self) -> None:
         """On a terminal only: a log is read by more people than the owner."""
@@ -238,136 +380,7 @@ class App:
         outcome = await self._reloader.reload()
         self._notifier.ready(f"{outcome}; {self._status()}")
 
-    # Parts.
-
-    async def _start_uploads(self, emit: Emit) -> None:
-        config, closing = self._config, self._closing
-        self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
-        await self.privileges.start()
-        closing.push_async_callback(self.privileges.close)
-        self.limits = TransferLimits(self._state, config.limits, emit)
-        await self.limits.start()
-        closing.callback(self.limits.close)
-        self.uploads = Uploads(
-            self.shares.open_file,
-            config.upload_slots,
-            self.limits.upload,
-            emit,
-            privileges=self.privileges,
-        )
-        closing.callback(self.uploads.close)
-        self.digests = Digests(self.shares.open_file)
-        closing.callback(self.digests.close)
-
-    def _open_endpoint(self) -> None:
-        config = self._config
-        self._endpoint = Endpoint(
-            self._identity,
-            config.quic_engine,
-            lambda connection: self.peers.accept(connection),  # noqa: PLW0108 (made later)
-        )
-        self._closing.callback(self._endpoint.close)
-        last = self._directory.last_port() if config.port == 0 else None
-        try:
-            self._endpoint.open(config.bind, last or config.port)
-        except StartError:
-            if last is None:
-                raise
-            self._endpoint.open(config.bind, 0)
-        self._directory.remember_port(self._endpoint.ports[0])
-        self._endpoint.gate.set_topics(self.topics.current())
-
-    def _handlers(self) -> Mapping[str, Handler]:
-        return {
-            "ls": self.shares.answer_ls,  # type: ignore[dict-item]  # each takes its own request
-            "search": self.shares.answer_search,  # type: ignore[dict-item]
-            "read": self.uploads.answer_read,  # type: ignore[dict-item]
-            "batch": self.uploads.answer_batch,  # type: ignore[dict-item]
-            "digest": self.digests.answer_digest,  # type: ignore[dict-item]
-            "changed": self.listings.answer_changed,
-            # The peers are made later, with these handlers in hand.
-            "announce": lambda *asked: self.peers.answer_announce(*asked),  # noqa: PLW0108
-            "observed": lambda *asked: self.peers.answer_observed(*asked),  # noqa: PLW0108
-            "rendezvous": lambda *asked: self.peers.traversal.answer_rendezvous(*asked),  # noqa: PLW0108
-        }
-
-    def _wire(self) -> None:
-        async def tell(who: PeerId | None, paths: tuple[RemotePath, ...] | None) -> None:
-            if who is None:
-                for path in paths or (None,):
-                    text = None if path is None else path.text
-                    self._events.emit("listing.changed", {"peer": SELF, "path": text})
-            elif (session := self.peers.get(who)) is not None:
-                await session.ask(Changed(paths))
-
-        self.shares.teller.tell = tell
-        self.topics.on_changed = self.peers.topics_changed
-        self.topics.count_peers = self.peers.peers_at
-        self.peers.traversal.start(self.nat)
-        self.peers.on_observed = self.nat.observed
-        self.peers.on_woken = self.nat.network_changed
-
-        def connected(session: Session) -> None:
-            self.downloads.peer_connected(session.peer_id)
-            self.listings.peer_connected(session.peer_id)
-
-        def disconnected(peer_id: PeerId) -> None:
-            self.downloads.peer_disconnected(peer_id)
-            self.uploads.peer_disconnected(peer_id)
-            self.shares.teller.gone(peer_id)
-            self.listings.peer_disconnected(peer_id)
-
-        self.peers.on_connected = connected
-        self.peers.on_disconnected = disconnected
-
-    async def _start_control(self) -> None:
-        config = self._config
-        services = Services(
-            app=self,
-            peers=self.peers,
-            topics=self.topics,
-            shares=self.shares,
-            listings=self.listings,
-            downloads=self.downloads,
-            uploads=self.uploads,
-            limits=self.limits,
-            nat=self.nat,
-        )
-        self._control = Control(
-            services,
-            self._events,
-            self._state,
-            config.control,
-            hostnames=config.control_names,
-            optional=tuple(a for a in config.control if a == TcpAddress("::1", 3030)),
-            certificate=config.control_certificate
-            and CertificateFiles(*config.control_certificate),
-            certificate_dir=config.state_dir,
-        )
-        await self._control.start()
-        self._closing.push_async_callback(self._control.close)
-
-    async def _start_discovery(self) -> None:
-        config = self._config
-        self._discovery = Discovery(
-            self._identity,
-            self.nat.candidates,
-            self._record_numbers.take,
-            self.peers.found,
-            config.mqtt_servers,
-            mdns=config.mdns,
-        )
-        self.peers.discovery = self._discovery
-        await self._discovery.start(self._endpoint.ports[0])
-        self._closing.push_async_callback(self._discovery.close)
-        self._discovery.set_topics(self.topics.current())
-
     # While it runs.
-
-    def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        for work in (self._watch_status(), self._notifier.run_watchdog()):
-            self._tasks.append(loop.create_task(work))
 
     async def _watch_status(self) -> None:
         while True:
@@ -378,7 +391,7 @@ class App:
         connected = len(self.peers.connected())
         shares = len(self.shares.list())
         peers = "1 peer" if connected == 1 else f"{connected} peers"
-        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.ports[0]}"
+        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
 
     async def examine(self) -> dict[str, object]:
         """What `daemon.doctor` answers."""

@@ -1,7 +1,7 @@
 """The error tree: each error has a stable code, the same on the wire between peers and in JSON-RPC.
 
 What a caller does next decides the class: fix the input, wait, try again, or give up. Nothing
-but these errors ever reaches a client or a peer; everything else is an `internal_error`.
+but these errors ever reaches a client or a peer; everything else is an `internal_error`. Pure.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A directory's patterns are those of the configuration and of the `.hdpignore` files from the share's
 directory down to itself. The deepest file that says anything about a path decides, in it the last
 pattern; below a directory that is left out nothing can be brought back. The patterns themselves are
-read by the pathspec library.
+read by the pathspec library. Pure.
 """
 
 from __future__ import annotations

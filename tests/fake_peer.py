@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,7 @@ from hdpd.errors import (
     UnknownRequest,
 )
 from hdpd.identity.keys import PeerId
+from hdpd.identity.names import name_of
 from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
@@ -41,6 +42,9 @@ from hdpd.wire.messages import (
     error_answer,
 )
 from hdpd.wire.paths import RemotePath
+
+Item = Message | bytes | HdpdError
+"""A message, bytes, or an error that is raised at its turn."""
 
 PEER = PeerId(bytes(31) + b"\x01")
 MTIME_NS = 1_600_000_000_123_456_789
@@ -60,20 +64,29 @@ class FakeFile:
 
 
 class FakeStream:
-    """The asker's end of one request; the peer's end is a task that puts items."""
+    """The asker's end of one request: takes what a peer puts, or plays back a whole `answer`.
 
-    def __init__(self, session: FakeSession, budget: int) -> None:
-        self._session = session
-        self._budget = budget
-        self._items: asyncio.Queue[Message | bytes | HdpdError] = asyncio.Queue(maxsize=8)
+    After an answer it is as if the connection was lost, or with `hold` as if nothing more came.
+    """
+
+    def __init__(self, answer: Iterable[Item] | None = None, *, hold: bool = False) -> None:
+        self.budget = 2**62
+        """Bytes that may still come; set by the session."""
+        self.closed = False
+        self.server: asyncio.Task[None] | None = None
+        self._lost = False
         self._rest = b""
-        self.server: asyncio.Task[None]
+        self._items: asyncio.Queue[Item] = asyncio.Queue(maxsize=8 if answer is None else 0)
+        for item in answer or ():
+            self._items.put_nowait(item)
+        if answer is not None and not hold:
+            self._items.put_nowait(ConnectionLost())
 
-    async def put(self, item: Message | bytes | HdpdError) -> None:
+    async def put(self, item: Item) -> None:
         await self._items.put(item)
 
     async def _next(self, timeout: float) -> Message | bytes:
-        if self._session.closed:
+        if self._lost:
             raise ConnectionLost
         if not self._items.empty():
             item = self._items.get_nowait()
@@ -97,21 +110,29 @@ class FakeStream:
     async def receive_chunks(self, limit: int, timeout: float = 30.0) -> list[bytes]:
         data = self._rest or await self._next(timeout)
         assert isinstance(data, bytes)
-        self._budget -= len(data) - len(self._rest)
-        assert self._budget >= 0, "the asker asked for less than it reads"
+        self.budget -= len(data) - len(self._rest)
+        assert self.budget >= 0, "the asker asked for less than it reads"
         data, self._rest = data[:limit], data[limit:]
         return [data]
 
+    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes:
+        return b"".join(await self.receive_chunks(limit, timeout))
+
     def lose(self) -> None:
         """Ends the stream as a lost connection does."""
-        self.server.cancel()
+        self._lost = True
+        self._end_server()
         while not self._items.empty():
             self._items.get_nowait()
         self._items.put_nowait(ConnectionLost())
 
     def reset(self, code: ResetCode) -> None:
-        self.server.cancel()
-        self._session.streams.discard(self)
+        self.closed = True
+        self._end_server()
+
+    def _end_server(self) -> None:
+        if self.server is not None:
+            self.server.cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -125,34 +146,54 @@ class FakeStream:
         self.reset(ResetCode.CANCELLED)
 
 
-class FakeSession:
-    """A connection to a FakePeer."""
+def no_answer(request: Request) -> FakeStream:
+    raise AssertionError(f"nobody was to ask for {request!r}")
 
-    def __init__(self, peer: FakePeer) -> None:
-        self.peer = peer
-        self.peer_id = peer.peer_id
-        self.rtt = peer.latency
+
+class FakeSession:
+    """A connection to a peer, which answers each request with a stream."""
+
+    def __init__(
+        self, peer_id: PeerId, answer: Callable[[Request], FakeStream] = no_answer
+    ) -> None:
+        self.peer_id = peer_id
+        self.name = name_of(peer_id)
+        self.rtt = 0.0
         self.lanes = 1
         self.on_lan = False
         self.closed = False
-        self.streams: set[FakeStream] = set()
+        self.requests: list[Request] = []
+        self.budgets: list[int] = []
+        self.streams: list[FakeStream] = []
+        """All that there were."""
         self.most_streams = 0
+        """At once."""
+        self._answer = answer
+        self._open: list[FakeStream] = []
+
+    @property
+    def open_streams(self) -> list[FakeStream]:
+        self._open = [stream for stream in self._open if not stream.closed]
+        return self._open
 
     async def call(self, request: Request, *, budget: int) -> FakeStream:
         if self.closed:
             raise ConnectionLost
-        stream = FakeStream(self, budget)
-        stream.server = asyncio.create_task(self.peer.serve(request, stream))
-        self.streams.add(stream)
-        self.most_streams = max(self.most_streams, len(self.streams))
+        self.requests.append(request)
+        self.budgets.append(budget)
+        stream = self._answer(request)
+        stream.budget = budget
+        self.streams.append(stream)
+        self.open_streams.append(stream)
+        self.most_streams = max(self.most_streams, len(self._open))
         return stream
 
     def lose(self) -> None:
         """The connection is lost, with everything that is under way."""
         self.closed = True
-        for stream in list(self.streams):
+        for stream in self.open_streams:
             stream.lose()
-        self.streams.clear()
+        self._open.clear()
 
 
 class Gate:
@@ -201,7 +242,15 @@ class FakePeer:
     """Put into each listing as they are."""
 
     def session(self) -> FakeSession:
-        return FakeSession(self)
+        session = FakeSession(self.peer_id, self.answer)
+        session.rtt = self.latency
+        return session
+
+    def answer(self, request: Request) -> FakeStream:
+        """The stream of one request, into which a task puts the answer."""
+        stream = FakeStream()
+        stream.server = asyncio.create_task(self.serve(request, stream))
+        return stream
 
     async def serve(self, request: Request, stream: FakeStream) -> None:
         if self.latency:

@@ -7,6 +7,7 @@ reason. To put a new module under a rule, add its path to the table of that rule
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -60,7 +61,7 @@ FOUNDATION = {
 
 # Packages that may import less than the order allows: all that they may.
 WALLS = {
-    "scanner": {"database", "errors", "ignore", "shares", "threads", "wire"},
+    "scanner": {"database", "errors", "ignore", "natural", "shares", "threads", "wire"},
     "downloads": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
     "remote": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
 }
@@ -80,62 +81,9 @@ IMPORTERS = {
 }
 ONE_FILE_ONLY = ("paho", "zeroconf", "jsonrpcserver", "sdnotify")
 
-# The brain of each package.
-BRAIN = (
-    "hdpd/backoff.py",
-    "hdpd/bucket.py",
-    "hdpd/errors.py",
-    "hdpd/ignore.py",
-    "hdpd/mountinfo.py",
-    "hdpd/portable.py",
-    "hdpd/natural.py",
-    "hdpd/recent.py",
-    "hdpd/identity/*.py",
-    "hdpd/wire/*.py",
-    "hdpd/link/demux.py",
-    "hdpd/link/hello.py",
-    "hdpd/link/knock.py",
-    "hdpd/link/paths.py",
-    "hdpd/discovery/records.py",
-    "hdpd/discovery/advert.py",
-    "hdpd/discovery/rates.py",
-    "hdpd/punching/agreement.py",
-    "hdpd/punching/birthday.py",
-    "hdpd/punching/pacing.py",
-    "hdpd/punching/packets.py",
-    "hdpd/punching/punch.py",
-    "hdpd/nat/candidates.py",
-    "hdpd/nat/classify.py",
-    "hdpd/nat/natpmp.py",
-    "hdpd/nat/observed.py",
-    "hdpd/nat/pcp.py",
-    "hdpd/nat/report.py",
-    "hdpd/nat/scopes.py",
-    "hdpd/nat/stun_codec.py",
-    "hdpd/peers/book.py",
-    "hdpd/peers/aim.py",
-    "hdpd/peers/backoff.py",
-    "hdpd/peers/naming.py",
-    "hdpd/shares/audience.py",
-    "hdpd/shares/cursors.py",
-    "hdpd/shares/fold.py",
-    "hdpd/shares/pages.py",
-    "hdpd/shares/paths.py",
-    "hdpd/shares/query.py",
-    "hdpd/shares/watchtable.py",
-    "hdpd/downloads/ranges.py",
-    "hdpd/downloads/queue.py",
-    "hdpd/uploads/quotas.py",
-    "hdpd/rates/schedule.py",
-    "hdpd/rates/shaper.py",
-    "hdpd/uploads/slots.py",
-    "hdpd/downloads/space.py",
-    "hdpd/control/eventlog.py",
-    "hdpd/remote/pagecache.py",
-    "hdpd/control/http_ranges.py",
-    "hdpd/control/rules.py",
-    "hdpd/doctor/findings.py",
-)
+# What the brain does not import. A module is of the brain when its docstring, or that of its
+# package, says so: "Pure." or "Pure: …".
+PURE = re.compile(r"\bPure[.:,]")
 NOT_IN_THE_BRAIN = {
     "asyncio",
     "threading",
@@ -158,8 +106,8 @@ REASONS = {
     ),
     "importer": ("a library is replaced, mocked and upgraded in one place; go through that place"),
     "brain": (
-        "the brain takes `now`, randomness and bytes as arguments, so that any schedule replays "
-        "exactly in a test; move the effect to the shell around it"
+        "a module that calls itself pure takes `now`, randomness and bytes as arguments, so that "
+        "any schedule replays exactly in a test; move the effect to the shell around it"
     ),
     "client": (
         "hdpctl knows the documented control interface only, as any other client does, and must "
@@ -170,6 +118,10 @@ REASONS = {
     "face": (
         "a package's `__init__` names in FACE what others may take, so that all else can change "
         "freely; take that, or add to it what truly belongs to the outside"
+    ),
+    "wiring": (
+        "all parts are made before any is told what is above it, so that none can be reached "
+        "before it is complete; hand over what is there, or set an `on_...` in App._wire"
     ),
     "size": "a file of more than this many lines does more than one thing; split it",
 }
@@ -188,6 +140,11 @@ class Module:
     def package(self) -> str:
         """What the rules call it: `link` for hdpd/link/demux.py, `app` for hdpd/app.py."""
         return self.path.split("/")[1].removesuffix(".py")
+
+    @property
+    def docstring(self) -> str:
+        """Its docstring, empty when there is none."""
+        return ast.get_docstring(ast.parse(self.source)) or ""
 
     def imports(self) -> Iterator[tuple[int, str]]:
         """Line and dotted name of everything it imports, at any depth."""
@@ -270,9 +227,17 @@ def importer_violations(modules: Iterable[Module]) -> Iterator[str]:
 
 
 def brain_violations(modules: Iterable[Module]) -> Iterator[str]:
-    """Effects imported by a module that must have none."""
+    """Effects imported by a module that says that it has none."""
+    modules = list(modules)
+    pure_packages = {
+        module.package
+        for module in modules
+        if fnmatch(module.path, "hdpd/*/__init__.py") and PURE.search(module.docstring)
+    }
     for module in modules:
-        if not any(fnmatch(module.path, pattern) for pattern in BRAIN):
+        if not module.path.startswith("hdpd/"):
+            continue
+        if module.package not in pure_packages and not PURE.search(module.docstring):
             continue
         for line, name in module.imports():
             if name.split(".")[0] in NOT_IN_THE_BRAIN:
@@ -291,7 +256,7 @@ def client_violations(modules: Iterable[Module]) -> Iterator[str]:
 def docstring_violations(modules: Iterable[Module]) -> Iterator[str]:
     """Modules that do not say what they own."""
     for module in modules:
-        if not ast.get_docstring(ast.parse(module.source)):
+        if not module.docstring:
             yield f"{module.path}: {REASONS['docstring']}"
 
 
@@ -332,6 +297,33 @@ def face_violations(modules: Iterable[Module]) -> Iterator[str]:
         yield f"hdpd/{package}/__init__.py: nobody takes {entry}: {REASONS['face']}"
 
 
+def wiring_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Lambdas that only wait for what they call; in app.py, where parts are made, lambdas that
+    reach for one, and what is told to a part elsewhere than in `_wire`.
+    """
+    for module in modules:
+        lines = module.source.splitlines()
+        found = [line for line, text in enumerate(lines, 1) if "noqa: PLW0108" in text]
+        if module.path == "hdpd/app.py":
+            for function in ast.walk(ast.parse(module.source)):
+                if isinstance(function, ast.FunctionDef):
+                    found += _late_wiring(function)
+        if module.path.startswith("hdpd/"):
+            yield from (f"{module.path}:{line}: {REASONS['wiring']}" for line in found)
+
+
+def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
+    """The lines of a function of app.py that wire otherwise than `_wire`."""
+    makes = function.name.startswith(("__init__", "_make", "_wire"))
+    for node in ast.walk(function):
+        if isinstance(node, ast.Lambda) and makes and "self" in ast.unparse(node):
+            yield node.lineno
+        if isinstance(node, ast.Assign) and function.name != "_wire":
+            targets = [each for each in node.targets if isinstance(each, ast.Attribute)]
+            if any(each.attr.startswith("on_") for each in targets):
+                yield node.lineno
+
+
 Rule = Callable[[Iterable[Module]], Iterator[str]]
 
 RULES: list[Rule] = [
@@ -343,6 +335,7 @@ RULES: list[Rule] = [
     docstring_violations,
     size_violations,
     face_violations,
+    wiring_violations,
 ]
 
 
@@ -375,11 +368,14 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (importer_violations, "hdpd/link/session.py", "from qh3.quic import events"),
         (importer_violations, "hdpctl/cli.py", "import apsw"),
         (importer_violations, "hdpd/app.py", "import paho.mqtt.client as mqtt"),
-        (brain_violations, "hdpd/link/hello.py", "import time"),
-        (brain_violations, "hdpd/identity/keys.py", "from os import urandom"),
-        (brain_violations, "hdpd/wire/codec.py", "if True:\n    import socket as s"),
+        (brain_violations, "hdpd/link/hello.py", '"""Proofs. Pure."""\nimport time'),
+        (brain_violations, "hdpd/link/a.py", '"""Pure: bytes."""\ndef f():\n    import os.path'),
+        (brain_violations, "hdpd/errors.py", '"""Pure, and\nso on."""\nfrom random import choice'),
         (client_violations, "hdpctl/cli.py", "from hdpd.errors import HdpdError"),
         (docstring_violations, "tests/test_a.py", "import os"),
+        (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),
+        (wiring_violations, "hdpd/app.py", "def f(self):\n    self.peers.on_connected = g"),
+        (wiring_violations, "hdpd/link/a.py", "f(lambda x: g(x))  # noqa: PLW0108 (later)"),
         (size_violations, "hdpd/app.py", "pass\n" * (MAX_FILE_LINES + 1)),
     ],
 )
@@ -398,6 +394,16 @@ def test_only_the_face_of_a_package_is_taken() -> None:
     assert "hdpd/link/a.py:4 imports hdpd.wire.fields" in second
     [unused] = face_violations([face, Module("hdpd/link/a.py", taken.splitlines()[0])])
     assert "nobody takes paths" in unused
+
+
+def test_a_package_that_says_that_it_is_pure_is_pure_as_a_whole() -> None:
+    modules = [
+        Module("hdpd/wire/__init__.py", '"""Messages. Pure."""'),
+        Module("hdpd/wire/codec.py", '"""A codec."""\nif True:\n    import socket as s'),
+        Module("hdpd/link/a.py", '"""Pure thoughts do not count."""\nimport os'),
+    ]
+    [violation] = brain_violations(modules)
+    assert "hdpd/wire/codec.py:3 imports socket" in violation
 
 
 def test_a_library_of_one_file_has_no_second_importer() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
+from hdpd.app import App
 from hdpd.config import Config, load
-from hdpd.config.changes import KEYS, changed_fields
+from hdpd.config.config import SETTINGS, changed
 from hdpd.errors import LimitReached
 from hdpd.reload import Reloader
 
@@ -95,11 +95,11 @@ async def test_a_value_that_cannot_be_used_leaves_the_others(
     assert setting.reloader.config.topics == ()
 
 
-def test_every_field_has_a_key() -> None:
-    names = {field.name for field in dataclasses.fields(Config)}
-    assert set(KEYS) == names - {"config_files"}
+def test_hdpd_takes_over_what_the_table_calls_reloadable() -> None:
+    reloadable = {setting.field for setting in SETTINGS if setting.reloadable}
+    assert set(App.__new__(App)._appliers()) == reloadable
 
 
 def test_equal_configurations_differ_in_nothing() -> None:
     config = load(["--config", os.devnull], {"HOME": "/home/x"})
-    assert changed_fields(config, config) == []
+    assert changed(config, config) == []

@@ -1,4 +1,4 @@
-"""Amounts of bytes as people write and read them, and how much of a volume is kept free."""
+"""Amounts of bytes as people write and read them, and how much of a volume is kept free. Pure."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from hdpd.control.eventlog import LOST, Event, EventLog, make_event
+from hdpd.control.eventlog import LOST, Event, EventLog, Key, make_event
+from hdpd.control.eventtypes import EVENTS, News
 from hdpd.database import Database, Transaction
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,8 @@ class Events:
         self._clock = clock
         self._subscriptions: set[Subscription] = set()
 
-    @classmethod
-    async def open(cls, state: Database) -> Events:
-        """Events numbered above all of earlier runs with the same state.db."""
+    async def start(self, state: Database) -> None:
+        """Numbers events above all of earlier runs with the same state.db; before the first one."""
 
         def reserve(transaction: Transaction) -> int:
             row = transaction.one("SELECT value FROM setting WHERE key = 'event_seq'")
@@ -41,21 +41,35 @@ class Events:
             )
             return base
 
-        return cls(await state.write(reserve))
+        self._log = EventLog(await state.write(reserve))
 
     @property
     def last_seq(self) -> int:
         return self._log.last_seq
 
-    def emit(self, type_: str, data: dict[str, object]) -> None:
+    def emit(self, event: News) -> None:
         """Tells everybody who listens; cheap, and never raises at the one who has the news."""
+        kind = EVENTS[type(event)]
         try:
-            self._log.append(self._clock(), type_, data)
+            data = kind.data(event)
+            self.write(kind.name, data, kind.key(data))
         except (TypeError, ValueError):
-            log.exception("an event of type %s cannot be written as JSON", type_)
-            return
+            log.exception("an event of type %s cannot be shown", kind.name)
+
+    def write(self, type_: str, data: object, key: Key | None = None) -> None:
+        """Adds what clients get; a later one with the same key takes its place.
+
+        Raises:
+            TypeError, ValueError: `data` cannot be written as JSON.
+        """
+        self._log.append(self._clock(), type_, data, key)
         for subscription in self._subscriptions:
             subscription.wake_up()
+
+    def emit_json(self, type_: str, data: dict[str, object]) -> None:
+        """For parts that do not emit dataclasses yet."""
+        field = {"download.changed": "id", "verification.changed": "id", "share.changed": "name"}
+        self.write(type_, data, (type_, str(data[field[type_]])) if type_ in field else None)
 
     def subscribe(self, since: int | None, types: frozenset[str] | None) -> Subscription:
         """What comes from now on, or after the event `since`; close it in the end. Subscriptions

@@ -1,4 +1,4 @@
-"""What an mDNS advert says: the peer id, sealed for the members of each topic.
+"""What an mDNS advert says: the peer id, sealed for the members of each topic. Pure.
 
 The TXT record holds `n`, a nonce of 12 bytes, and `0` to `7`, slots of 48 bytes: the peer id under
 ChaCha20-Poly1305 with a topic's mDNS key, that nonce and a constant as associated data. Slots are

@@ -29,6 +29,7 @@ from hdpd.discovery.records import (
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 
 if TYPE_CHECKING:
     from hdpd.discovery.mdns import Mdns, MdnsSighting
@@ -65,25 +66,25 @@ class Discovery:
         identity: Identity,
         candidates: Callable[[], Sequence[Candidate]],
         next_seq: Callable[[], int],
-        on_found: Callable[[Found], None],
         servers: Sequence[MqttServer],
         *,
         mdns: bool,
+        addresses: Callable[[], Sequence[InterfaceAddress]] = interface_addresses,
     ) -> None:
-        """Starts nothing yet.
+        """Starts nothing yet. `addresses` are those of this machine that mDNS uses.
 
         `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
-        higher than any before, over restarts too; `on_found` is called in the event loop, once for
+        higher than any before, over restarts too. `on_found` is called in the event loop, once for
         each new record and each time that an advert is seen. `on_punch` gets the punch requests
         that are for us, each once.
         """
+        self.on_found: Callable[[Found], None] = lambda found: None
         self.on_punch: Callable[[Record], None] = lambda record: None
         self._identity = identity
         self._candidates = candidates
         self._next_seq = next_seq
-        self._on_found = on_found
         self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
-        self._mdns = _mdns(identity.peer_id, self._mdns_seen) if mdns else None
+        self._mdns = _mdns(identity.peer_id, self._mdns_seen, addresses) if mdns else None
         self._topics: dict[bytes, Topic] = {}
         self._schedules: dict[bytes, AnnouncementSchedule] = {}
         self._latest = LatestRecords()
@@ -121,6 +122,11 @@ class Discovery:
         self._mqtt.retry_now()
         if self._mdns is not None:
             await self._mdns.network_changed()
+
+    def inside_changed(self) -> None:
+        """Follows networks of containers, of which others see nothing."""
+        if self._mdns is not None:
+            self._mdns.inside_changed()
 
     def own_record(self, topic: Topic, *, wants_answer: bool = False) -> bytes:
         """A new sealed record of this peer for the topic."""
@@ -279,7 +285,7 @@ class Discovery:
             peers = self._latest.count(topic.public_id)
             self._schedules[topic.public_id].newcomer_asked(_now(), peers)
             self._arm()
-        self._on_found(
+        self.on_found(
             Found(
                 peer_id=record.peer_id,
                 topic_id=topic.public_id,
@@ -292,7 +298,7 @@ class Discovery:
 
     def _mdns_seen(self, sighting: MdnsSighting) -> None:
         for topic_id in sighting.topic_ids:
-            self._on_found(
+            self.on_found(
                 Found(sighting.peer_id, topic_id, "mdns", sighting.candidates, None, None)
             )
 
@@ -301,8 +307,12 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _mdns(peer_id: PeerId, on_seen: Callable[[MdnsSighting], None]) -> Mdns:
+def _mdns(
+    peer_id: PeerId,
+    on_seen: Callable[[MdnsSighting], None],
+    addresses: Callable[[], Sequence[InterfaceAddress]],
+) -> Mdns:
     # Its library takes three megabytes, wanted or not.
     from hdpd.discovery.mdns import Mdns  # noqa: PLC0415
 
-    return Mdns(peer_id, on_seen)
+    return Mdns(peer_id, on_seen, addresses=addresses)

@@ -1,4 +1,4 @@
-"""When to announce oneself, and how much of what others announce is looked at.
+"""When to announce oneself, and how much of what others announce is looked at. Pure.
 
 Both exist so that a topic with a thousand peers stays quiet. Answers to newcomers are spread over a
 time that grows with the number of peers heard, so that all peers of a topic together answer about

@@ -1,4 +1,4 @@
-"""Records: signed, sealed statements of where a peer can be reached at one topic.
+"""Records: signed, sealed statements of where a peer can be reached at one topic. Pure.
 
 A sealed record is always RECORD_BYTES long: a 12-byte nonce, then ChaCha20-Poly1305 (RFC 8439)
 under the topic's announcement key, with the topic's public id as associated data, of

@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from hdpd.errors import (
     AuthenticationFailed,
@@ -61,7 +62,19 @@ STALL_S = 0.8
 MAX_REQUESTS = 128  # served at once for one peer; each may hold a stream's buffers
 RTT_GAIN = 0.125  # RFC 9002, section 5.3
 
+R = TypeVar("R", bound=Request)
 Handler = Callable[["Session", Request, Stream], Awaitable[None]]
+
+
+class Handlers(dict[str, Handler]):
+    """Who answers which request: one for each class, under the name that it has on the wire."""
+
+    def answer(
+        self, kind: type[R], handler: Callable[[Session, R, Stream], Awaitable[None]]
+    ) -> None:
+        """Requests of this class go to `handler` from now on."""
+        # A session looks handlers up by what a request is, so each gets its own kind only.
+        self[kind.name] = cast("Handler", handler)
 
 
 @dataclass(frozen=True, slots=True)

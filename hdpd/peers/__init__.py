@@ -1,7 +1,6 @@
 """The other peers: which are known, which are connected, and how it comes to that."""
 
 FACE = (
-    "book_store.load_book",
     "peers.Peers",
     "record_numbers.RecordNumbers",
     "topics.Topics",

@@ -47,10 +47,14 @@ class KnownPeer:
 class Book:
     """All known peers. `take_changed` tells which to save."""
 
-    def __init__(self, peers: Iterable[KnownPeer] = ()) -> None:
-        self._peers = {peer.peer_id: peer for peer in peers}
+    def __init__(self) -> None:
+        self._peers: dict[PeerId, KnownPeer] = {}
         self._changed: set[PeerId] = set()
         self._removed: set[PeerId] = set()
+
+    def load(self, peers: Iterable[KnownPeer]) -> None:
+        """Takes those that were saved; nothing of it is to be saved again."""
+        self._peers.update((peer.peer_id, peer) for peer in peers)
 
     def __iter__(self) -> Iterator[KnownPeer]:
         return iter(self._peers.values())

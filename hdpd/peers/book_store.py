@@ -13,8 +13,9 @@ from hdpd.peers.book import Book, KnownAddress, KnownPeer
 log = logging.getLogger(__name__)
 
 
-async def load_book(database: Database) -> Book:
-    return Book(await database.read(_load))
+async def load_book(database: Database, book: Book) -> None:
+    """Adds all who were known before."""
+    book.load(await database.read(_load))
 
 
 async def save_book(database: Database, book: Book) -> None:

@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
 
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery, Found
@@ -32,7 +33,7 @@ from hdpd.link.session import Session, Surroundings, accept_hello
 from hdpd.link.stream import Stream
 from hdpd.log import fields
 from hdpd.peers.book import Book, KnownPeer
-from hdpd.peers.book_store import save_book
+from hdpd.peers.book_store import load_book, save_book
 from hdpd.peers.bulk import BulkSessions
 from hdpd.peers.describe import Descriptions
 from hdpd.peers.dialler import Dialler
@@ -41,7 +42,8 @@ from hdpd.peers.naming import resolve_peer
 from hdpd.peers.topics import Emit, Topics
 from hdpd.peers.traversal import Traversal
 from hdpd.peers.tries import Tries
-from hdpd.wire.messages import Announce, Observed, Request, ResetCode
+from hdpd.punching.puncher import Surveyor
+from hdpd.wire.messages import Announce, Observed, ResetCode
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,12 @@ SLEPT_S = 2.0
 REDIAL_S = 3.5  # a silent session may come back by itself; after so long a new one is dialled, too
 
 
+class Nat(Surveyor, Protocol):
+    """What knows how we can be reached."""
+
+    def candidates(self) -> Sequence[Candidate]: ...
+
+
 class Peers:
     """Knows everybody. `on_connected` and `on_disconnected` tell the transfers."""
 
@@ -65,21 +73,21 @@ class Peers:
         self,
         around: Surroundings,
         topics: Topics,
-        book: Book,
         database: Database,
-        candidates: Callable[[], Sequence[Candidate]],
+        nat: Nat,
+        discovery: Discovery,
         emit: Emit,
     ) -> None:
         self.on_connected: Callable[[Session], None] = lambda session: None
         self.on_disconnected: Callable[[PeerId], None] = lambda peer_id: None
         self.on_observed: Callable[[PeerId, str, str, int], None] = lambda *claim: None
         self.on_woken: Callable[[], None] = lambda: None
-        self._discovery: Discovery | None = None
         self._around = around
         self._topics = topics
-        self._book = book
+        self._book = book = Book()
         self._database = database
-        self._candidates = candidates
+        self._nat = nat
+        self._discovery = discovery
         self._emit = emit
         self._sessions: dict[PeerId, list[Session]] = {}
         self._held_until: dict[PeerId, float] = {}  # one entry for each `disconnect` by the owner
@@ -87,13 +95,15 @@ class Peers:
         self._loop = asyncio.get_running_loop()
         self._tries = Tries()
         self._gossip = Gossip(self.connected, self._spawn)
-        self.bulk = BulkSessions(around)
+        self._bulk = BulkSessions(around)
         self.traversal = Traversal(
             around,
             book,
             self,
             self._tries,
             self._gossip,
+            nat,
+            discovery,
             self._may_connect,
             self._add,
             self._spawn,
@@ -102,21 +112,16 @@ class Peers:
         self._dialler.on_unanswered = self.traversal.propose
         self._dialler.on_tried = self._tries.note
         self._descriptions = Descriptions(
-            around, topics, self._dialler, self.traversal, self._tries, candidates
+            around, topics, self._dialler, self.traversal, self._tries, nat.candidates
         )
 
-    @property
-    def discovery(self) -> Discovery | None:
-        """What announces us; without it, nobody is told where we are."""
-        return self._discovery
-
-    @discovery.setter
-    def discovery(self, discovery: Discovery) -> None:
-        self._discovery = self.traversal.discovery = discovery
-        discovery.on_punch = self.traversal.requested
+    async def load(self) -> None:
+        """Remembers who was known before; to be done first."""
+        await load_book(self._database, self._book)
 
     def start(self) -> None:
         """Dials everybody who is known."""
+        self.traversal.start()
         self._dialler.wake_all()
         self._spawn(self._save_regularly())
         self._spawn(self._shorten_paths())
@@ -211,7 +216,7 @@ class Peers:
         if held or self._book.is_blocked(session.peer_id):
             session.close(ResetCode.REFUSED)
         elif session.bulk:
-            self.bulk.add(session, self.get(session.peer_id))
+            self._bulk.add(session, self.get(session.peer_id))
         else:
             self._add(session)
 
@@ -283,7 +288,7 @@ class Peers:
         )
         self._emit("peer.disconnected", self._describe_id(session.peer_id))
         self.traversal.disconnected(session.peer_id)
-        self.bulk.end(session.peer_id)
+        self._bulk.end(session.peer_id)
         self.on_disconnected(session.peer_id)
         self._look_after(session)
 
@@ -304,7 +309,7 @@ class Peers:
     def _path_changed(self, session: Session) -> None:
         """The session goes on at another address of the peer."""
         self._dialler.connected(session.peer_id)
-        self.bulk.follow(session)
+        self._bulk.follow(session)
         self._book.connected(session.peer_id, session.address, session.topics, time.time())
         self._emit("peer.changed", self._describe_id(session.peer_id))
         self._spawn(self._tell_observed(session))
@@ -315,9 +320,8 @@ class Peers:
             with contextlib.suppress(HdpdError):
                 await session.ask(Observed(host, port))
 
-    async def answer_observed(self, session: Session, request: Request, stream: Stream) -> None:
+    async def answer_observed(self, session: Session, request: Observed, stream: Stream) -> None:
         """The peer says at which address it sees us."""
-        assert isinstance(request, Observed)
         self.on_observed(session.peer_id, session.address[0], request.host, request.port)
         await stream.send_message({"ok": True}, end=True)
 
@@ -327,8 +331,7 @@ class Peers:
         """A topic was joined or left: every session proves anew, and others may be reached."""
         current = self._topics.current()
         self._around.endpoint.gate.set_topics(current)
-        if self.discovery is not None:
-            self.discovery.set_topics(current)
+        self._discovery.set_topics(current)
         self._gossip.forget_topics_but(topic.public_id for topic in current)
         for session in self.connected():
             self._spawn(self._renew_topics(session))
@@ -351,8 +354,7 @@ class Peers:
 
     def candidates_changed(self) -> None:
         """We can be reached elsewhere: tells the peers and whoever looks for us."""
-        if self.discovery is not None:
-            self.discovery.candidates_changed()
+        self._discovery.candidates_changed()
         for session in self.connected():
             self._spawn(self._announce_to(session))
         self.traversal.situation_changed()
@@ -361,9 +363,8 @@ class Peers:
     def network_changed(self) -> None:
         """Interfaces or addresses changed: prove the paths, tell the peers, try the others."""
         self._around.endpoint.network_changed()
-        if self.discovery is not None:
-            self.discovery.candidates_changed()
-            self._spawn(self.discovery.network_changed())
+        self._discovery.candidates_changed()
+        self._spawn(self._discovery.network_changed())
         self.traversal.situation_changed()
         for session in self.connected():
             session.ping_now()
@@ -372,22 +373,18 @@ class Peers:
 
     async def _announce_to(self, session: Session) -> None:
         """Tells the peer our addresses at each common topic."""
-        if self.discovery is None:
-            return
         topics = [topic for topic in self._topics.current() if topic.public_id in session.topics]
-        records = tuple(self.discovery.own_record(topic) for topic in topics[:16])
+        records = tuple(self._discovery.own_record(topic) for topic in topics[:16])
         with contextlib.suppress(HdpdError):
             await session.ask(Announce(records))
 
-    async def answer_announce(self, session: Session, request: Request, stream: Stream) -> None:
+    async def answer_announce(self, session: Session, request: Announce, stream: Stream) -> None:
         """Takes records for the topics in common."""
-        assert isinstance(request, Announce)
         for blob in request.records:
             try:
-                if self.discovery is not None:
-                    record = self.discovery.receive_gossip(blob, session.topics, session.peer_id)
-                    if record.peer_id != session.peer_id:
-                        self._gossip.told_by(record.topic_id, record.peer_id, session.peer_id)
+                record = self._discovery.receive_gossip(blob, session.topics, session.peer_id)
+                if record.peer_id != session.peer_id:
+                    self._gossip.told_by(record.topic_id, record.peer_id, session.peer_id)
             except ProtocolError as error:
                 log.debug("a record from %s was dropped: %s", session.name, error)
         await stream.send_message({"ok": True}, end=True)
@@ -438,10 +435,14 @@ class Peers:
             raise PeerNotFound(f"no peer with the id {peer_id.text} is known")
         return self._descriptions.explain(peer, self.get(peer_id))
 
+    async def open_bulk(self, main: Session) -> Session:
+        """Another connection with the peer of `main`, for reads; see `BulkSessions.open`."""
+        return await self._bulk.open(main)
+
     async def invite(self) -> str:
         """A code that brings its reader to a new private topic, where we wait."""
         secret = secrets.token_bytes(SECRET_BYTES)
-        told = [(each.host, each.port) for each in self._candidates() if not each.has_zone]
+        told = [(each.host, each.port) for each in self._nat.candidates() if not each.has_zone]
         invite = invites.Invite(
             self._around.identity.peer_id,
             secret,

@@ -31,13 +31,13 @@ Emit = Callable[[str, dict[str, object]], None]
 
 
 class Topics:
-    """What is joined now. `on_changed` is called after each change; `count_peers` tells how many
+    """What is joined now. `on_changed` is called after each change, `on_count` to learn how many
     connected peers share a topic.
     """
 
     def __init__(self, database: Database, configured: Sequence[str], emit: Emit) -> None:
         self.on_changed: Callable[[], None] = lambda: None
-        self.count_peers: Callable[[bytes], int] = lambda topic_id: 0
+        self.on_count: Callable[[bytes], int] = lambda topic_id: 0
         self._database = database
         self._configured = frozenset(map(normalise, configured))
         self._emit = emit
@@ -76,7 +76,7 @@ class Topics:
         return [
             {
                 "name": topic.name,
-                "peers": self.count_peers(topic.public_id),
+                "peers": self.on_count(topic.public_id),
                 "configured": topic.name in self._configured,
                 "guessable": is_guessable(topic.name),
             }

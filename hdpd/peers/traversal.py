@@ -31,7 +31,7 @@ from hdpd.peers.tries import Kind, Tries, Try, shown
 from hdpd.punching.agreement import Ask
 from hdpd.punching.birthday import PROBES, SOCKETS, Prober
 from hdpd.punching.puncher import Puncher, Running, Surveyor
-from hdpd.wire.messages import Rendezvous, Request
+from hdpd.wire.messages import Rendezvous
 
 log = logging.getLogger(__name__)
 
@@ -80,16 +80,19 @@ class Traversal:
         sessions: Sessions,
         tries: Tries,
         gossip: Gossip,
+        nat: Surveyor,
+        discovery: Discovery,
         may_punch: Callable[[KnownPeer], bool],
         on_session: Callable[[Session], None],
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
-        self.discovery: Discovery | None = None
         self._around = around
         self._book = book
         self._sessions = sessions
         self._tries = tries
         self._gossip = gossip
+        self._nat = nat
+        self._discovery = discovery
         self._may_punch = may_punch
         self._on_session = on_session
         self._spawn = spawn
@@ -97,34 +100,25 @@ class Traversal:
         self._situations: OrderedDict[PeerId, Situation] = OrderedDict()
         self._carried: dict[PeerId, tuple[float, float]] = {}  # of connected peers only
         self._probing: set[PeerId] = set()
-        self._surveyor: Surveyor | None = None
-        self._puncher: Puncher | None = None
-
-    def start(self, surveyor: Surveyor) -> None:
-        """From now on requests are made and answered."""
-        self._surveyor = surveyor
         self._puncher = Puncher(
-            self._around.endpoint,
-            self._around.identity,
-            surveyor,
-            self._send_request,
-            self._opened,
-            self._failed,
+            around.endpoint, around.identity, nat, self._send_request, self._opened, self._failed
         )
 
+    def start(self) -> None:
+        """From now on requests that were not answered are repeated."""
+        self._puncher.start()
+
     def close(self) -> None:
-        if self._puncher is not None:
-            self._puncher.close()
+        self._puncher.close()
 
     def own_nat(self) -> NatKind:
-        return "unknown" if self._surveyor is None else self._surveyor.report().mapping
+        return self._nat.report().mapping
 
     # Wanting a way.
 
     def propose(self, peer_id: PeerId, topic: Topic) -> None:
         """Dialling alone has not helped yet: asks the peer to punch, unless that failed lately."""
-        rested = self._loop.time() >= self.situation(peer_id).rests_until
-        if self._puncher is not None and rested:
+        if self._loop.time() >= self.situation(peer_id).rests_until:
             self._puncher.propose(peer_id, topic.public_id)
 
     def situation_changed(self, peer_id: PeerId | None = None) -> None:
@@ -135,7 +129,7 @@ class Traversal:
             situation.rests_until = 0.0
 
     def is_punching(self, peer_id: PeerId) -> bool:
-        return self._puncher is not None and self._puncher.is_punching(peer_id)
+        return self._puncher.is_punching(peer_id)
 
     def situation(self, peer_id: PeerId) -> Situation:
         """What is known of the way to a peer."""
@@ -148,23 +142,19 @@ class Traversal:
 
     def forget(self, peer_id: PeerId) -> None:
         """The peer is blocked, or gone from the book."""
-        self._stop_punching(peer_id)
+        self._puncher.forget(peer_id)
         self._situations.pop(peer_id, None)
 
     def connected(self, session: Session) -> None:
         """A session stands."""
-        running = self._puncher.running(session.peer_id) if self._puncher is not None else None
+        running = self._puncher.running(session.peer_id)
         if running is not None:
             self._note_punch(running, session.path)
-        self._stop_punching(session.peer_id)
+        self._puncher.forget(session.peer_id)
         situation = self.situation(session.peer_id)
         situation.error = None
         situation.backoff.reset()
         situation.rests_until = 0.0
-
-    def _stop_punching(self, peer_id: PeerId) -> None:
-        if self._puncher is not None:
-            self._puncher.forget(peer_id)
 
     def disconnected(self, peer_id: PeerId) -> None:
         self._carried.pop(peer_id, None)
@@ -179,11 +169,11 @@ class Traversal:
     def _send_request(self, ask: Ask, nat: NatKind, candidates: Sequence[Candidate]) -> None:
         """By the brokers and by peers in common at once: whichever is there brings it."""
         topic = next((t for t in self._around.topics() if t.public_id == ask.topic_id), None)
-        if topic is None or self.discovery is None:
+        if topic is None:
             return
         punch = PunchPart(ask.target, ask.nonce, ask.answers, nat)
-        blob = self.discovery.punch_request(topic, punch, candidates)
-        ways = ["a broker"] if self.discovery.publish(topic, blob) else []
+        blob = self._discovery.punch_request(topic, punch, candidates)
+        ways = ["a broker"] if self._discovery.publish(topic, blob) else []
         for session in self._mutual_peers(ask):
             self._spawn(self._send_through(session, blob))
             ways.append(session.name)
@@ -209,20 +199,19 @@ class Traversal:
         except HdpdError as error:
             log.debug("%s does not carry a punch request: %s", session.name, error)
 
-    async def answer_rendezvous(self, session: Session, request: Request, stream: Stream) -> None:
+    async def answer_rendezvous(
+        self, session: Session, request: Rendezvous, stream: Stream
+    ) -> None:
         """A punch request for us, or one of the asker's own for a peer that we are connected with.
 
         Raises:
             ProtocolError, PeerNotConnected, Busy: it is none, or cannot be brought to its target.
         """
-        assert isinstance(request, Rendezvous)
-        if self.discovery is None:
-            raise PeerNotConnected
-        record = self.discovery.open_any(request.record, session.topics)
+        record = self._discovery.open_any(request.record, session.topics)
         if record.punch is None:
             raise ProtocolError("a rendezvous is about a punch request")
         if record.punch.target == self._around.identity.peer_id:
-            self.discovery.receive_gossip(request.record, session.topics, session.peer_id)
+            self._discovery.receive_gossip(request.record, session.topics, session.peer_id)
         else:
             await self._carry(session, record, request)
         await stream.send_message({"ok": True}, end=True)
@@ -251,7 +240,7 @@ class Traversal:
         found_by = "gossip" if self._book.get(record.peer_id) is None else "known"
         self._book.found(record.peer_id, record.topic_id, found_by, (), time.time())
         peer = self._book.get(record.peer_id)
-        if self._puncher is None or peer is None or record.punch is None:
+        if peer is None or record.punch is None:
             return
         if self._may_punch(peer):
             situation = self.situation(record.peer_id)
@@ -352,7 +341,7 @@ class Traversal:
         peer = self._book.get(session.peer_id)
         endpoint = self._around.endpoint
         if peer is not None and not endpoint.is_on_link(session.address[0]):
-            near = [each for each in peer.addresses_to_dial() if endpoint.is_on_link(each[0])]
+            near, _ = endpoint.dialable(peer.addresses_to_dial())
             self._probe(session, near)
 
     def _probe(self, session: Session, addresses: Iterable[tuple[str, int]]) -> None:

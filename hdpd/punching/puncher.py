@@ -103,12 +103,17 @@ class Puncher:
         self._offers: dict[bytes, Offer] = {}  # by our nonce
         self._running: dict[bytes, Running] = {}  # by tag
         self._ticking: asyncio.TimerHandle | None = None
-        self._repeating = self._loop.call_later(REPEAT_CHECK_S, self._repeat)
+        self._repeating: asyncio.TimerHandle | None = None
         self.unknown_packets = 0
         endpoint.handle((PUNCH_PING, PUNCH_PONG), self._received)
 
+    def start(self) -> None:
+        """From now on requests that were not answered are repeated, and what is over ends."""
+        self._repeat()
+
     def close(self) -> None:
-        self._repeating.cancel()
+        if self._repeating is not None:
+            self._repeating.cancel()
         if self._ticking is not None:
             self._ticking.cancel()
         for nonce in list(self._offers):

@@ -3,7 +3,7 @@
 A cursor names the last entry that was given, never a number or an id, so that a listing goes on at
 the right place when entries come and go meanwhile, and after a restart. It tells in which order:
 one that was given before there was a natural order goes on in the former one, or it would leave out
-what comes elsewhere now.
+what comes elsewhere now. Pure.
 """
 
 from __future__ import annotations

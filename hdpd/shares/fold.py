@@ -1,4 +1,4 @@
-"""The one function that decides which spellings of a name a search treats as equal."""
+"""The one function that decides which spellings of a name a search treats as equal. Pure."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The order is the same here, for entries in memory, as in the SQL of hdpd/shares/index.py: by name
 means by the natural key (hdpd/natural.py) without the case of ASCII letters first, then by bytes;
-equal numbers are ordered by name.
+equal numbers are ordered by name. Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which paths may be served: the rules alone, without touching the file system."""
+"""Which paths may be served. Pure: the rules alone, without touching the file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody searches for: a text cut into folded words, and the search terms made of them."""
+"""What somebody searches for: a text cut into folded words, and search terms of them. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a share is scanned, and how far a scan reaches: the decisions alone.
+"""When a share is scanned, and how far a scan reaches. Pure: the decisions alone.
 
 A share that is watched whole is looked through once after the start, and from then on only where
 something happened, so that its disk can sleep. What cannot be watched is looked through again and

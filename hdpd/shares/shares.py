@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareAway, Share
 from hdpd.identity.keys import PeerId
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
+from hdpd.shares.audience import Validators
 from hdpd.shares.inotify import max_watches
 from hdpd.shares.jobs import Job
 from hdpd.shares.listing import Lister, Listing
@@ -72,13 +73,13 @@ class Shares:
         self._cleaner: asyncio.Task[None] | None = None
         # Other programs of this user want to watch something, too.
         limit = 3 * (max_watches() or 0) // 4
-        self.teller = Teller(lambda paths: self._lister.validators(paths))  # noqa: PLW0108 (later)
+        self._lister = Lister(self._index, self._shares)
+        self.teller = Teller(self._validators)
         self._teller_life: asyncio.Task[None] | None = None
         self._surroundings = Surroundings(
             database_path, emit, {}, [], lambda: len(self._shares), limit, self.teller.changed
         )
         self._mounts: MountWatch | None = None
-        self._lister = Lister(self._index, self._shares)
         self._searcher = Searcher(self._index)
         self.listings_sent = 0
         """How many pages peers were sent, with entries or to say that there are none."""
@@ -107,6 +108,9 @@ class Shares:
         self._watch_mounts()
         self._teller_life = asyncio.create_task(self.teller.keep(), name="tell of changes")
         self.ready = True
+
+    async def _validators(self, paths: Collection[RemotePath]) -> Validators:
+        return await self._lister.validators(paths)  # of the present index, which may be made anew
 
     def _watch_mounts(self) -> None:
         def look() -> None:

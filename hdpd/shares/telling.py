@@ -30,7 +30,7 @@ class Teller:
     def __init__(
         self, validators: Callable[[Collection[RemotePath]], Awaitable[Validators]]
     ) -> None:
-        self.tell: Tell = _nobody
+        self.on_news: Tell = _nobody
         self.changes = 0
         """How often something may have changed. Who reads a listing takes this number before."""
         self._validators = validators
@@ -106,7 +106,7 @@ class Teller:
 
     async def _tell(self, who: Who, listener: Listener) -> None:
         try:
-            await self.tell(who, listener.take())
+            await self.on_news(who, listener.take())
         except (Busy, ConnectionLost, TimedOut):
             listener.untold()  # it is told again, unless it is gone
         except HdpdError as error:

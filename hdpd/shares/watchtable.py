@@ -2,7 +2,7 @@
 
 The kernel numbers the watches of a descriptor upwards, so they come in order, and a search by
 halves finds one. Dictionaries of the same would take a hundred bytes for each of a share's
-directories, for as long as hdpd runs.
+directories, for as long as hdpd runs. Pure.
 """
 
 from __future__ import annotations

@@ -5,6 +5,6 @@ FACE = (
     "privileges.Privileges",
     "source_file.OpenFile",
     "source_file.SourceFile",
-    "uploads.Emit",
+    "status",
     "uploads.Uploads",
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.appliance.conftest import PACKAGES, ROOT, WORK, install
-from tests.appliance.machine import Machine, host, wait_for
+from tests.appliance.machine import Machine, host
+from tests.waiting import wait_for
 
 READY_SECONDS = 3.0
 MEET_SECONDS = 40.0
@@ -43,7 +44,7 @@ def limit_rate(machine: Machine, rate: str | None) -> None:
 
 
 def wait_active(machine: Machine, seconds: float) -> None:
-    wait_for(lambda: machine.property("ActiveState") == "active", seconds, "hdpd is active")
+    wait_for("hdpd is active", lambda: machine.property("ActiveState") == "active", within=seconds)
 
 
 def restart_seconds(machine: Machine) -> float:
@@ -60,17 +61,17 @@ def begin_long_download(nas: Machine, friend: Machine) -> None:
     """A download that takes long enough to do something meanwhile."""
     nas.run("rm -f /var/lib/hdpd/downloads/long*; hdpctl queue cancel all; hdpctl queue clear all")
     limit_rate(nas, "60mbit")
-    wait_for(lambda: connected(nas), MEET_SECONDS, "the machines meet")
+    wait_for("the machines meet", lambda: connected(nas), within=MEET_SECONDS)
     nas.run(f"hdpctl download {connected(nas)[0]}/films/long.bin")
-    wait_for(lambda: done_bytes(nas) > 8 << 20, TRANSFER_SECONDS, "some of it is there")
+    wait_for("some of it is there", lambda: done_bytes(nas) > 8 << 20, within=TRANSFER_SECONDS)
 
 
 def finish_long_download(nas: Machine, friend: Machine) -> None:
     limit_rate(nas, None)
     wait_for(
-        lambda: [d["state"] for d in ctl(nas, "queue")["downloads"]] == ["done"],
-        TRANSFER_SECONDS,
         "the download is done",
+        lambda: [d["state"] for d in ctl(nas, "queue")["downloads"]] == ["done"],
+        within=TRANSFER_SECONDS,
     )
     ours = nas.run("sha256sum </var/lib/hdpd/downloads/long.bin")
     assert ours == friend.run("sha256sum </srv/films/long.bin")
@@ -128,7 +129,7 @@ def test_the_socket_starts_the_service(nas: Machine) -> None:
 
 
 def test_two_machines_meet_by_mdns_and_transfer(nas: Machine, friend: Machine) -> None:
-    wait_for(lambda: connected(nas), MEET_SECONDS, "the machines meet")
+    wait_for("the machines meet", lambda: connected(nas), within=MEET_SECONDS)
     [peer] = connected(nas)
     nas.run(f"timeout 60 hdpctl download {peer}/films/'Björk live.bin' --wait")
     assert nas.run("stat -c '%U:%G %a' /var/lib/hdpd/downloads/*.bin") == "hdpd:hdpd 660\n"
@@ -150,16 +151,16 @@ def test_a_reload_takes_over_and_a_mistake_changes_nothing(nas: Machine) -> None
     before = main_pid(nas)
     nas.run("printf 'topics = [\"second\"]\\n' >/etc/hdpd/hdpd.toml.d/more.toml")
     nas.run("systemctl reload hdpd")
-    wait_for(lambda: "second" in nas.run("hdpctl topics"), 10, "the topic is joined")
+    wait_for("the topic is joined", lambda: "second" in nas.run("hdpctl topics"), within=10)
     nas.run("printf 'topcs = []\\n' >/etc/hdpd/hdpd.toml.d/more.toml; systemctl reload hdpd")
-    wait_for(lambda: "unknown key 'topcs'" in nas.journal(), 10, "the mistake is told")
+    wait_for("the mistake is told", lambda: "unknown key 'topcs'" in nas.journal(), within=10)
     assert "did you mean 'topics'" in nas.journal("-p err")
     assert "Correct the file" in nas.run("journalctl -x -u hdpd -p err --no-pager")
     assert "not used" in nas.property("StatusText")
     assert "second" in nas.run("hdpctl topics")
     assert nas.property("ActiveState") == "active"
     nas.run("rm /etc/hdpd/hdpd.toml.d/more.toml; systemctl reload hdpd")
-    wait_for(lambda: "second" not in nas.run("hdpctl topics"), 10, "the topic is left")
+    wait_for("the topic is left", lambda: "second" not in nas.run("hdpctl topics"), within=10)
     assert main_pid(nas) == before
 
 
@@ -198,7 +199,9 @@ def test_a_stuck_process_is_restarted_and_the_transfer_goes_on(
     begin_long_download(nas, friend)
     stuck = main_pid(nas)
     nas.run(f"kill -STOP {stuck}")
-    wait_for(lambda: main_pid(nas) not in (stuck, "0"), 4 * WATCHDOG_SECONDS, "a new process")
+    wait_for(
+        "a new process", lambda: main_pid(nas) not in (stuck, "0"), within=4 * WATCHDOG_SECONDS
+    )
     wait_active(nas, 20)
     assert "watchdog" in nas.run("journalctl -b -o cat -u hdpd").lower()
     finish_long_download(nas, friend)
@@ -208,7 +211,7 @@ def test_a_crash_loses_nothing(nas: Machine, friend: Machine) -> None:
     begin_long_download(nas, friend)
     crashed = main_pid(nas)
     nas.run(f"kill -KILL {crashed}")
-    wait_for(lambda: main_pid(nas) not in (crashed, "0"), 20, "a new process")
+    wait_for("a new process", lambda: main_pid(nas) not in (crashed, "0"), within=20)
     wait_active(nas, 20)
     finish_long_download(nas, friend)
 
@@ -244,9 +247,11 @@ def test_the_doctor_finds_only_what_is_missing_here(nas: Machine) -> None:
         "printf '[[shares]]\\npath = \"/home/anna\"\\n' >/etc/hdpd/hdpd.toml.d/home.toml\n"
         "chmod 755 /home/anna; install -d -m 700 -o anna /home/anna/private; systemctl reload hdpd"
     )
-    wait_for(lambda: "setfacl" in nas.run("hdpctl doctor || true"), 30, "what it may not read")
+    wait_for(
+        "what it may not read", lambda: "setfacl" in nas.run("hdpctl doctor || true"), within=30
+    )
     nas.run("setfacl -R -m u:hdpd:rX /home/anna; hdpctl shares rescan anna")
-    wait_for(lambda: "setfacl" not in nas.run("hdpctl doctor || true"), 30, "it may read it")
+    wait_for("it may read it", lambda: "setfacl" not in nas.run("hdpctl doctor || true"), within=30)
     nas.run("rm /etc/hdpd/hdpd.toml.d/home.toml; systemctl reload hdpd")
 
 
@@ -258,7 +263,7 @@ def test_the_test_that_comes_with_the_package_passes(nas: Machine) -> None:
 def test_the_manual_and_completion_are_there(nas: Machine, friend: Machine) -> None:
     for page in ("hdpd", "hdpctl", "hdpd.toml"):
         assert "SEE ALSO" in nas.run(f"man {page} | cat")
-    wait_for(lambda: connected(nas), MEET_SECONDS, "the machines meet")
+    wait_for("the machines meet", lambda: connected(nas), within=MEET_SECONDS)
     [peer] = connected(nas)
 
     def completed(words: list[str]) -> str:

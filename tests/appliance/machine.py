@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.waiting import wait_for
 
 RELEASE_FILE = Path("/etc/os-release")
 BOOT_SECONDS = 60.0
@@ -66,15 +66,6 @@ def make_base(path: Path) -> None:
     (path / "etc/made").touch()
 
 
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Waits until the condition holds, looking ten times a second."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.1)
-
-
 class Machine:
     """A Debian of its own; `boot` starts it, `run` runs a shell command inside."""
 
@@ -101,7 +92,7 @@ class Machine:
                  "--console=pipe"],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
-        wait_for(self._is_up, BOOT_SECONDS, f"{self.name} boots")
+        wait_for(f"{self.name} to boot", self._is_up, within=BOOT_SECONDS)
         for command in (
             ["link", "set", "lo", "up"],
             ["addr", "replace", f"{address}/24", "dev", "host0"],

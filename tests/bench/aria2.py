@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.bench.measuring import running
-from tests.e2e.harness import free_port, wait_for
+from tests.e2e.harness import free_port
+from tests.waiting import wait_for
 
 CONNECTIONS = 8
 FILES_AT_ONCE = 16

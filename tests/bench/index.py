@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.bench.measuring import cpu_seconds, laboratory, resident_mb, seconds_of
 from tests.bench.report import Row
 from tests.bench.trees import make_wide_tree
-from tests.e2e.harness import Daemon, Lab, wait_for
+from tests.e2e.harness import Daemon, Lab
+from tests.waiting import wait_for
 
 # Words that nothing has, that a few have, and that everything has, in names of all kinds.
 SEARCHES = (

@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.bench.measuring import MiB, laboratory
 from tests.bench.report import Row
 from tests.bench.trees import random_file
-from tests.e2e.harness import Daemon, wait_for
+from tests.e2e.harness import Daemon
+from tests.waiting import wait_for
 
 PEERS = 3
 WINDOW_S = 10.0

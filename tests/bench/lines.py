@@ -17,8 +17,8 @@ from tests.bench.measuring import MiB, seconds_of
 from tests.bench.report import Line, Row
 from tests.bench.ssh import make_keys, privilege_separation, scp_command, sshd_command
 from tests.bench.trees import make_small_files, random_file
-from tests.e2e.harness import wait_for
 from tests.nat.lab import Internet, NatDaemon, Site, missing, program_path
+from tests.waiting import wait_for
 
 SSH_PORT = 22
 SSH_PROGRAMS = ("scp", "sshd", "ssh-keygen")

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.harness import Daemon, Lab, wait_for
+from tests.e2e.harness import Daemon, Lab
 from tests.nat.lab import PATH
+from tests.waiting import wait_for
 
 MiB = 1024 * 1024
 TICKS = os.sysconf("SC_CLK_TCK")

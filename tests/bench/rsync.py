@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.measuring import running
-from tests.e2e.harness import free_port, wait_for
+from tests.e2e.harness import free_port
+from tests.waiting import wait_for
 
 
 @contextmanager

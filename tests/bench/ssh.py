@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.measuring import running
-from tests.e2e.harness import free_port, wait_for
+from tests.e2e.harness import free_port
 from tests.nat.lab import program_path
+from tests.waiting import wait_for
 
 # sshd wants this empty directory where it runs as root; the system's service makes it at its start.
 PRIVILEGE_SEPARATION = Path("/run/sshd")

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measuring import running
-from tests.e2e.harness import free_port, wait_for
+from tests.e2e.harness import free_port
+from tests.waiting import wait_for
 
 KEY = "bench"
 OPTIONS = {

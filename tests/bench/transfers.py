@@ -12,7 +12,8 @@ from tests.bench.measuring import MiB, laboratory, resident_mb, wait_idle
 from tests.bench.report import Row
 from tests.bench.trees import make_small_files, make_wide_tree, random_file
 from tests.bench.usage import Meter, Usage
-from tests.e2e.harness import Daemon, wait_for
+from tests.e2e.harness import Daemon
+from tests.waiting import wait_for
 
 
 def timed_download(sender: Daemon, receiver: Daemon, path: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from hdpd.config import ControlAddress, LimitsConfig, TcpAddress, UnixAddress
 from hdpd.control.events import Events
@@ -19,8 +19,8 @@ from hdpd.control.server import Control
 from hdpd.control.services import Services
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
+from hdpd.downloads.status import DownloadsPage, FilesPage, VerificationInfo
 from hdpd.errors import (
-    ConnectionLost,
     NotAFile,
     PathNotFound,
     PeerAmbiguous,
@@ -33,6 +33,7 @@ from hdpd.nat.report import NatReport
 from hdpd.rates.limits import TransferLimits
 from hdpd.remote.listings import Listings
 from hdpd.shares.opening import OpenedFile
+from hdpd.uploads.status import UploadsStatus
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     Entry,
@@ -45,15 +46,10 @@ from hdpd.wire.messages import (
     error_answer,
 )
 from hdpd.wire.paths import RemotePath
+from tests.fake_peer import FakeSession, FakeStream
 
 Json = dict[str, Any]
 MTIME_NS = 1_700_000_000_500_000_000
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for what happens behind a socket and tells nobody."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
 
 
 def peer_id(number: int) -> PeerId:
@@ -64,63 +60,19 @@ def entry(path: str, size: int = 0, kind: EntryType = EntryType.FILE) -> Entry:
     return Entry(RemotePath.from_text(path), kind, size, MTIME_NS, 1)
 
 
-class FakeStream:
-    """Plays back the messages and bytes of an answer; `hold` waits for ever after them."""
-
-    def __init__(self, answer: list[Message | bytes], *, hold: bool = False) -> None:
-        self.answer = answer
-        self.hold = hold
-        self.closed = False
-
-    async def _next(self) -> Message | bytes:
-        await asyncio.sleep(0)
-        if not self.answer:
-            if self.hold:
-                await asyncio.Event().wait()
-            raise ConnectionLost
-        return self.answer.pop(0)
-
-    async def receive(self, timeout: float = 30.0) -> Message:
-        message = await self._next()
-        assert isinstance(message, dict), "a message was expected where bytes come"
-        return message
-
-    async def receive_bytes(self, limit: int, timeout: float = 30.0) -> bytes:
-        data = await self._next()
-        assert isinstance(data, bytes), "bytes were expected where a message comes"
-        if len(data) > limit:
-            self.answer.insert(0, data[limit:])
-        return data[:limit]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closed = True
-
-
-class FakeSession:
+class ScriptedSession(FakeSession):
     """A connected peer with some files; `script` may answer in place of it."""
 
     def __init__(self, number: int, files: dict[str, bytes] | None = None) -> None:
-        self.peer_id = peer_id(number)
-        self.name = name_of(self.peer_id)
-        self.on_lan = False
+        super().__init__(peer_id(number), self._scripted)
         self.files = files or {}
         self.validator = b"v1"
-        self.requests: list[Request] = []
-        self.budgets: list[int] = []
-        self.streams: list[FakeStream] = []
         self.script: Callable[[Request], FakeStream | None] = lambda _request: None
 
-    async def call(self, request: Request, *, budget: int) -> FakeStream:
-        self.requests.append(request)
-        self.budgets.append(budget)
-        stream = self.script(request) or FakeStream(self._answer(request))
-        self.streams.append(stream)
-        return stream
+    def _scripted(self, request: Request) -> FakeStream:
+        return self.script(request) or FakeStream(self._of_files(request))
 
-    def _answer(self, request: Request) -> list[Message | bytes]:
+    def _of_files(self, request: Request) -> list[Message | bytes]:
         if isinstance(request, Ls):
             paths = [path for path in self.files if path.rpartition("/")[0] == request.path.text]
             rows = [entry(p.rpartition("/")[2], len(self.files[p])).to_wire() for p in paths]
@@ -141,7 +93,7 @@ class FakeSession:
 
 class FakePeers:
     def __init__(self) -> None:
-        self.sessions: dict[PeerId, FakeSession] = {}
+        self.sessions: dict[PeerId, ScriptedSession] = {}
         self.known = {peer_id(9): "known"}
         self.calls: list[tuple[str, object]] = []
 
@@ -157,15 +109,28 @@ class FakePeers:
     def list(self, all: bool) -> list[Json]:  # noqa: A002
         ids = [*self.sessions, *(self.known if all else ())]
         state = {True: "connected", False: "known"}
-        return [{"id": i.text, "name": name_of(i), "state": state[i in self.sessions]} for i in ids]
+        return [self._row(i, state[i in self.sessions]) for i in ids]
+
+    def _row(self, peer: PeerId, state: str) -> Json:
+        unknown = ("address", "path", "rtt", "connected_since", "last_connected", "error")
+        return {
+            "id": peer,
+            "name": name_of(peer),
+            "state": state,
+            "found_by": [],
+            "topics": [],
+            **dict.fromkeys(unknown),
+        }
 
     def explain(self, peer: PeerId) -> Json:
-        return {"id": peer.text, "name": name_of(peer), "reason": "it is on the same network"}
+        reason = "it is on the same network"
+        nat = {"own_nat": "easy", "peer_nat": None}
+        return {**self._row(peer, "known"), **nat, "reason": reason, "advice": [], "tries": []}
 
-    def get(self, peer: PeerId) -> FakeSession | None:
+    def get(self, peer: PeerId) -> ScriptedSession | None:
         return self.sessions.get(peer)
 
-    def connected(self) -> list[FakeSession]:  # type: ignore[valid-type]
+    def connected(self) -> list[ScriptedSession]:  # type: ignore[valid-type]
         return [*self.sessions.values()]
 
     async def connect(self, code: str) -> PeerId:
@@ -190,7 +155,10 @@ class FakeTopics:
         self.names = ["party"]
 
     def list(self) -> list[Json]:
-        return [{"name": name, "peers": 1} for name in self.names]
+        return [
+            {"name": name, "peers": 1, "configured": False, "guessable": True}
+            for name in self.names
+        ]
 
     async def join(self, name: str | None) -> str:
         self.names.append(name or "random")
@@ -220,8 +188,12 @@ class FakeShares:
         raise RuntimeError("secret detail")
 
     def list(self) -> list[Json]:
-        counts = {"files": 1, "bytes": 5}
-        return [{"name": name, "path": path, **counts} for name, path in self.added.items()]
+        counts = {"files": 1, "directories": 0, "bytes": 5, "skipped": 0, "watched": 1}
+        rest: Json = {"scanned_at": None, "error": None, "configured": False, "skipped_first": []}
+        return [
+            {"name": name, "path": path, "state": "ready", "searchable": True, **counts, **rest}
+            for name, path in self.added.items()
+        ]
 
     async def list_files(
         self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
@@ -267,12 +239,12 @@ class FakeDownloads:
         self.calls.append(("add", peer, path.text, to))
         return "d1"
 
-    async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> Json:
+    async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> DownloadsPage:
         self.calls.append(("list", states, limit, cursor))
-        return {"downloads": [], "next_cursor": None}
+        return DownloadsPage([], None)
 
-    async def files(self, id: str, limit: int, cursor: str | None) -> Json:  # noqa: A002
-        return {"files": [], "next_cursor": None}
+    async def files(self, id_: str, limit: int, cursor: str | None) -> FilesPage:
+        return FilesPage([], None)
 
     async def pause(self, ids: Any) -> None:
         self.calls.append(("pause", ids))
@@ -289,24 +261,34 @@ class FakeDownloads:
     async def clear(self, ids: Any) -> None:
         self.calls.append(("clear", ids))
 
-    async def move(self, id: str, to: str) -> None:  # noqa: A002
-        self.calls.append(("move", id, to))
+    async def move(self, id_: str, to: str) -> None:
+        self.calls.append(("move", id_, to))
 
-    async def verify(self, id: str) -> Json:  # noqa: A002
-        self.calls.append(("verify", id))
-        return await self.verification(id)
+    async def verify(self, id_: str) -> VerificationInfo:
+        self.calls.append(("verify", id_))
+        return await self.verification(id_)
 
-    async def verification(self, id: str) -> Json:  # noqa: A002
-        counts = dict.fromkeys(("files", "done_files", "size", "done_bytes", "equal", "unequal"), 0)
-        return {"id": id, "state": "waiting", **counts, "problems": [], "error": None}
+    async def verification(self, id_: str) -> VerificationInfo:
+        return VerificationInfo(
+            id=id_,
+            state="waiting",
+            files=0,
+            done_files=0,
+            size=0,
+            done_bytes=0,
+            equal=0,
+            unequal=0,
+            problems=(),
+            error=None,
+        )
 
 
 class FakeUploads:
     def __init__(self) -> None:
         self.cancelled: list[PeerId] = []
 
-    def list(self) -> Json:
-        return {"active": [], "waiting": []}
+    def status(self) -> UploadsStatus:
+        return UploadsStatus()
 
     def cancel(self, peer: PeerId) -> None:
         self.cancelled.append(peer)
@@ -324,7 +306,22 @@ class FakeApp:
         self.stopped = asyncio.Event()
 
     def info(self) -> Json:
-        return {"name": "MellowChinchilla", "version": "0", "started": 1.0}
+        return {
+            "name": "MellowChinchilla",
+            "peer_id": peer_id(0),
+            "version": "0",
+            "api_version": 1,
+            "started": 1.0,
+            "udp_ports": [3031],
+            "controls": [],
+            "tls_fingerprint": None,
+            "addresses": [],
+            "quic_engine": "qh3",
+            "download_dir": "/",
+            "configuration": {"files": [], "read": 1.0, "refused": None, "restart_needed": []},
+            "discovery": {},
+            "nat": "",
+        }
 
     async def examine(self) -> Json:
         return {"findings": [{"check": "clock", "state": "ok", "text": "set", "advice": None}]}
@@ -426,13 +423,14 @@ async def running(
         addresses = (TcpAddress("127.0.0.1", 0), UnixAddress(tmp_path / "sock"))
     state = Database(tmp_path / "state.db", "state")
     await state.open()
-    events = await Events.open(state)
+    events = Events()
+    await events.start(state)
     parts = (FakePeers(), FakeTopics(), FakeShares(tmp_path), FakeDownloads(), FakeUploads())
     peers, topics, shares, downloads, uploads = parts
     app = FakeApp()
     limits = TransferLimits(state, LimitsConfig(), events.emit)
     await limits.start()
-    listings = Listings(events.emit)
+    listings = Listings(events.emit_json)
     services = Services(app, peers, topics, shares, listings, downloads, uploads, limits, FakeNat())
     control = Control(services, events, state, addresses, hostnames, **options)
     daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)

@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hdpd.control import auth
 from hdpd.control.rules import SlowDown
-from tests.control.fakes import Answer, Daemon, FakeSession, running, until
+from tests.control.fakes import Answer, Daemon, ScriptedSession, running
+from tests.waiting import until
 
 INFO = b'{"jsonrpc":"2.0","id":1,"method":"daemon.info"}'
 
@@ -86,7 +87,7 @@ PAGES: list[tuple[dict[str, str], int]] = [
 
 async def test_pages_of_other_sites_get_nowhere_even_with_a_token(tmp_path: Path) -> None:
     async with running(tmp_path, hostnames=("files.example.org",)) as daemon:
-        session = FakeSession(1, {"S/a": b"data"})
+        session = ScriptedSession(1, {"S/a": b"data"})
         daemon.peers.sessions[session.peer_id] = session
         token = bearer(await daemon.token())
         for headers, status in PAGES:
@@ -190,7 +191,7 @@ async def test_revoking_a_token_closes_its_websockets_only(tmp_path: Path) -> No
             await websocket.send(b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe"}')
             await websocket.recv()
             await daemon.call("tokens.revoke", id=new["id"])
-            daemon.events.emit("peer.found", {})
+            daemon.events.write("peer.found", {})
             with pytest.raises(ConnectionClosed) as closed:
                 await websocket.recv()
             assert closed.value.rcvd is not None

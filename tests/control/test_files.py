@@ -24,13 +24,15 @@ from hdpd.control.http_ranges import (
 )
 from hdpd.errors import PathInvalid
 from hdpd.wire.messages import Read, ReadStarted, Request
-from tests.control.fakes import MTIME_NS, Daemon, FakeSession, FakeStream, peer_id, running, until
+from tests.control.fakes import MTIME_NS, Daemon, ScriptedSession, peer_id, running
+from tests.fake_peer import FakeStream
+from tests.waiting import until
 
 DATA = bytes(range(256)) * 20_000  # 5 MB, more than is under way at once
 
 
-def connect(daemon: Daemon, files_: dict[str, bytes]) -> FakeSession:
-    session = FakeSession(1, files_)
+def connect(daemon: Daemon, files_: dict[str, bytes]) -> ScriptedSession:
+    session = ScriptedSession(1, files_)
     daemon.peers.sessions[session.peer_id] = session
     return session
 
@@ -227,7 +229,7 @@ async def test_errors_before_the_first_byte_are_json(tmp_path: Path) -> None:
             assert "content-disposition" not in answer.headers
 
 
-def changing_at(session: FakeSession, offset: int, *, late: bool) -> Any:
+def changing_at(session: ScriptedSession, offset: int, *, late: bool) -> Any:
     """The file changes before (or while) the piece at `offset` is read."""
 
     def script(request: Request) -> FakeStream | None:

@@ -18,7 +18,8 @@ from hdpd.config import TcpAddress, UnixAddress
 from hdpd.control import endpoints, sockets
 from hdpd.control.protocols import HttpProtocol
 from hdpd.errors import StartError
-from tests.control.fakes import Daemon, running, until
+from tests.control.fakes import Daemon, running
+from tests.waiting import until
 
 INFO = b'{"jsonrpc":"2.0","id":1,"method":"daemon.info"}'
 

@@ -16,7 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from hdpd.control import connection as connection_module
 from hdpd.control import server
 from hdpd.wire.messages import Request
-from tests.control.fakes import Daemon, FakeSession, FakeStream, entry, running, until
+from tests.control.fakes import Daemon, ScriptedSession, entry, running
+from tests.fake_peer import FakeStream
+from tests.waiting import until
 
 Json = dict[str, Any]
 
@@ -57,7 +59,7 @@ async def client_of(daemon: Daemon) -> AsyncIterator[Client]:
         yield Client(websocket)
 
 
-def gate(session: FakeSession) -> asyncio.Event:
+def gate(session: ScriptedSession) -> asyncio.Event:
     """The peer's answers wait for this event."""
     release = asyncio.Event()
     call = session.call
@@ -72,7 +74,7 @@ def gate(session: FakeSession) -> asyncio.Event:
 
 async def test_requests_are_answered_side_by_side(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         release = gate(session)
         await client.send("files.list", 1, peer=session.name)
@@ -97,10 +99,10 @@ async def test_events_come_after_the_answer_and_are_replayed(tmp_path: Path) -> 
     async with running(tmp_path) as daemon:
         async with client_of(daemon) as client:
             seq = (await client.call("events.subscribe"))["seq"]
-            daemon.events.emit("peer.found", {"id": "a"})
+            daemon.events.write("peer.found", {"id": "a"})
             assert await client.event() == ("peer.found", {"id": "a"})
-        daemon.events.emit("peer.connected", {"id": "a"})
-        daemon.events.emit("topic.joined", {"name": "t"})
+        daemon.events.write("peer.connected", {"id": "a"})
+        daemon.events.write("topic.joined", {"name": "t"})
         async with client_of(daemon) as client:
             await client.call("events.subscribe", since=seq + 1, types=["topic.joined"])
             assert await client.event() == ("topic.joined", {"name": "t"})
@@ -108,7 +110,7 @@ async def test_events_come_after_the_answer_and_are_replayed(tmp_path: Path) -> 
             await client.call("events.subscribe", since=seq)
             types = [(await client.event())[0] for _ in range(3)]
             assert types == ["peer.found", "peer.connected", "topic.joined"]
-            daemon.events.emit("topic.left", {"name": "t"})
+            daemon.events.write("topic.left", {"name": "t"})
             assert await client.event() == ("topic.left", {"name": "t"})
             await client.call("daemon.info")
             assert client.notifications == []
@@ -124,7 +126,7 @@ async def test_a_client_that_lags_gets_the_last_state_and_costs_no_memory(tmp_pa
         await reader.readuntil(b'"id":1}')
         for number in range(200):
             data = {"id": "d", "number": number, "x": "x" * 50_000}
-            daemon.events.emit("download.changed", data)
+            daemon.events.write("download.changed", data, ("download.changed", "d"))
             await asyncio.sleep(0)
         received = bytearray()
         while b'"number":199' not in received:
@@ -148,7 +150,7 @@ def text_frame(text: bytes) -> bytes:
 
 async def test_a_streamed_search_sends_hits_as_they_come(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        fast, slow = FakeSession(1, {"S/x": b""}), FakeSession(2)
+        fast, slow = ScriptedSession(1, {"S/x": b""}), ScriptedSession(2)
         daemon.peers.sessions |= {fast.peer_id: fast, slow.peer_id: slow}
         release = gate(slow)
         slow.script = lambda _r: FakeStream([{"error": "busy", "message": ""}])
@@ -169,7 +171,7 @@ async def test_a_streamed_search_sends_hits_as_they_come(tmp_path: Path) -> None
 
 async def test_a_client_that_goes_cancels_its_searches(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         session.script = lambda _r: FakeStream([{"hits": [entry("S/x").to_wire()]}], hold=True)
         async with client_of(daemon) as client:
@@ -184,7 +186,7 @@ async def test_requests_of_one_client_at_once_are_bounded(
 ) -> None:
     monkeypatch.setattr(connection_module, "MAX_REQUESTS", 2)
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         running_calls, most = 0, 0
 
@@ -225,7 +227,7 @@ async def test_a_client_that_answers_no_ping_is_dropped_even_when_it_reads_nothi
         writer.write(text_frame(b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe"}'))
         await until(lambda: bool(daemon.events._subscriptions))
         for number in range(20):
-            daemon.events.emit("peer.found", {"number": number, "x": "x" * 100_000})
+            daemon.events.write("peer.found", {"number": number, "x": "x" * 100_000})
         await until(lambda: not daemon.events._subscriptions)
         assert not daemon.control._endpoints.connections
         writer.close()
@@ -234,8 +236,8 @@ async def test_a_client_that_answers_no_ping_is_dropped_even_when_it_reads_nothi
 async def test_the_last_events_are_sent_before_hdpd_stops(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, client_of(daemon) as client:
         await client.call("events.subscribe")
-        daemon.events.emit("peer.disconnected", {})
-        daemon.events.emit("daemon.stopping", {})
+        daemon.events.write("peer.disconnected", {})
+        daemon.events.write("daemon.stopping", {})
         await daemon.control.close()
         assert [(await client.event())[0] for _ in range(2)] == [
             "peer.disconnected",
@@ -252,7 +254,7 @@ async def test_hdpd_stops_in_time_while_requests_hang(
 ) -> None:
     monkeypatch.setattr(connection_module, "MAX_REQUESTS", 1)
     async with running(tmp_path) as daemon, client_of(daemon) as client:
-        session = FakeSession(1)
+        session = ScriptedSession(1)
         daemon.peers.sessions[session.peer_id] = session
         session.script = lambda _request: FakeStream([], hold=True)
         for number in (1, 2):

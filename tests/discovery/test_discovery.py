@@ -21,13 +21,13 @@ from hdpd.errors import ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
 from tests.mosquitto import Mosquitto, broker, needs_mosquitto
+from tests.waiting import News, until
 
 __all__ = ["broker"]
 
 PARTY = Topic.from_master("party", os.urandom(32))
 CHOIR = Topic.from_master("choir", os.urandom(32))
 TELLER = PeerId(b"t" * 32)
-WAIT_SECONDS = 15.0
 
 
 @pytest.fixture(autouse=True)
@@ -43,29 +43,23 @@ class Peer:
         self.identity = Identity.from_seed(seed * 32)
         self.candidates = [Candidate("192.0.2.1", seed[0], "stun")]
         self.found: list[Found] = []
-        self._news = asyncio.Event()
+        self._news = News()
         self.discovery = Discovery(
             self.identity,
             lambda: self.candidates,
             itertools.count(int(time.time() * 1000)).__next__,
-            self._found,
             servers,
             mdns=mdns,
         )
+        self.discovery.on_found = self._found
 
     def _found(self, found: Found) -> None:
         self.found.append(found)
-        self._news.set()
+        self._news.tell()
 
     async def until(self, condition: Callable[[Found], object]) -> Found:
         """The first peer found, from now on or before, for which the condition holds."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while True:
-                for found in self.found:
-                    if condition(found):
-                        return found
-                self._news.clear()
-                await self._news.wait()
+        return await self._news.until(lambda: next(filter(condition, self.found), None))
 
     async def finds(self, other: Peer, topic: Topic = PARTY) -> Found:
         return await self.until(
@@ -73,13 +67,6 @@ class Peer:
                 (found.peer_id, found.topic_id) == (other.identity.peer_id, topic.public_id)
             )
         )
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Looks again and again, for what is not told."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def start(*peers: Peer) -> None:

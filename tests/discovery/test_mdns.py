@@ -18,12 +18,12 @@ from hdpd.discovery import mdns
 from hdpd.discovery.mdns import Mdns, MdnsSighting
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
+from tests.waiting import News
 
 # Other machines and other tests share the network, so topics and peers are this test's own.
 ANNA = Identity.from_seed(os.urandom(32)).peer_id
 BERT = Identity.from_seed(os.urandom(32)).peer_id
 TOPICS = tuple(Topic.from_master(f"topic {number}", os.urandom(32)) for number in range(12))
-WAIT_SECONDS = 15.0
 
 
 class Watcher:
@@ -32,22 +32,17 @@ class Watcher:
     def __init__(self, peer_id: PeerId) -> None:
         self.mdns = Mdns(peer_id, self._seen)
         self.sightings: list[MdnsSighting] = []
-        self._news = asyncio.Event()
+        self._news = News()
 
     def _seen(self, sighting: MdnsSighting) -> None:
         self.sightings.append(sighting)
-        self._news.set()
+        self._news.tell()
 
     async def until(self, condition: Callable[[MdnsSighting], object]) -> MdnsSighting:
         """The first new sighting for which the condition holds."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while True:
-                for sighting in self.sightings:
-                    if condition(sighting):
-                        self.sightings.clear()
-                        return sighting
-                self._news.clear()
-                await self._news.wait()
+        found = await self._news.until(lambda: next(filter(condition, self.sightings), None))
+        self.sightings.clear()
+        return found
 
 
 def of(peer_id: PeerId, *topics: Topic) -> Callable[[MdnsSighting], bool]:

@@ -28,13 +28,13 @@ from hdpd.discovery.mqtt import SUBTOPIC_PREFIX, Mqtt
 from hdpd.discovery.records import RECORD_BYTES
 from hdpd.identity.topics import Topic
 from tests.mosquitto import Mosquitto, broker, free_port, needs_mosquitto
+from tests.waiting import WAIT_S, News, until
 
 __all__ = ["broker"]
 
 PARTY = Topic.from_master("party", b"p" * 32)
 CHOIR = Topic.from_master("choir", b"c" * 32)
 HELLO = b"hello".ljust(RECORD_BYTES, b".")
-WAIT_SECONDS = 15.0
 
 # paho leaves the socket of a failed handshake to the garbage collector, which closes it at once.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -53,28 +53,23 @@ class Client:
         self.mqtt = Mqtt(servers, self._received, self._connected)
         self.received: list[tuple[bytes, bytes, str]] = []
         self.connections = 0
-        self._news = asyncio.Event()
+        self._news = News()
 
     def _received(self, topic_id: bytes, payload: bytes, server: str) -> None:
         self.received.append((topic_id, payload, server))
-        self._news.set()
+        self._news.tell()
 
     def _connected(self) -> None:
         self.connections += 1
-        self._news.set()
+        self._news.tell()
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Waits until the condition holds, looked at after every event."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not condition():
-                self._news.clear()
-                await self._news.wait()
+        await self._news.until(condition)
 
     async def until_status(self, word: str) -> str:
         """Waits until the first broker's error holds the word."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while word not in self._error():  # noqa: ASYNC110 (nobody tells)
-                await asyncio.sleep(0.01)
+        await until(lambda: word in self._error(), word)
         return self._error()
 
     def _error(self) -> str:
@@ -293,7 +288,7 @@ async def test_garbage_of_a_stranger_does_not_arrive(broker: Mosquitto) -> None:
         with stranger(broker) as someone:
             for garbage in (b"", b"x", HELLO[:-1], HELLO + b"x", b"x" * 500_000):
                 someone.publish(subtopic, garbage)
-            someone.publish(subtopic, HELLO, qos=1).wait_for_publish(WAIT_SECONDS)
+            someone.publish(subtopic, HELLO, qos=1).wait_for_publish(WAIT_S)
         await client.until(lambda: len(client.received) == 2)
         assert client.connections == 1
 
@@ -302,7 +297,7 @@ async def test_garbage_of_a_stranger_does_not_arrive(broker: Mosquitto) -> None:
 async def test_a_retained_message_is_not_news(broker: Mosquitto) -> None:
     with stranger(broker) as someone:
         subtopic = SUBTOPIC_PREFIX + PARTY.public_id.hex()
-        someone.publish(subtopic, HELLO, qos=1, retain=True).wait_for_publish(WAIT_SECONDS)
+        someone.publish(subtopic, HELLO, qos=1, retain=True).wait_for_publish(WAIT_S)
     async with started(broker.server) as client:
         client.mqtt.subscribe(PARTY)
         client.mqtt.publish(PARTY, HELLO[::-1])

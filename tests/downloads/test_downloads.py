@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hdpd.downloads import conductor, runner, volumes
+from hdpd.downloads import runner, scheduler, volumes
 from hdpd.downloads.partial import IOV_MAX, PartialFile
 from hdpd.downloads.ranges import MAX_UNRECORDED
 from hdpd.downloads.space import Room
@@ -33,8 +33,9 @@ from hdpd.identity.keys import PeerId
 from hdpd.rates.limits import DOWNLOAD_SLICE_SECONDS
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
-from tests.downloads.harness import WAIT_SECONDS, eventually, service
+from tests.downloads.harness import service
 from tests.fake_peer import MTIME_NS, FakeFile, FakePeer, FakeStream, Gate
+from tests.waiting import WAIT_S, until
 
 MIB = 1024 * 1024
 
@@ -173,7 +174,7 @@ async def test_to_never_leads_out(tmp_path: Path, to: str) -> None:
     async with service(tmp_path, FakePeer()) as here:
         with pytest.raises(PathInvalid, match="below the download directory"):
             await here.add("s/x", to=to)
-        assert (await here.downloads.list())["downloads"] == []
+        assert (await here.list())["downloads"] == []
 
 
 async def test_a_hostile_listing_harms_nobody(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ async def test_a_lost_connection_costs_nothing_that_has_come(tmp_path: Path) -> 
 async def test_a_connection_that_keeps_breaking_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "FIRST_LOST_DELAY", 0.01)
+    monkeypatch.setattr(scheduler, "FIRST_LOST_DELAY", 0.01)
     peer = FakePeer({"s/f": FakeFile(b"x")})
     losses = 3
 
@@ -310,15 +311,16 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
 ) -> None:
     """A disk that does not get on holds up the asking, for one file as for several."""
     syncing = threading.Event()
-    monkeypatch.setattr(PartialFile, "sync", lambda _: syncing.wait(WAIT_SECONDS))
+    monkeypatch.setattr(PartialFile, "sync", lambda _: syncing.wait(WAIT_S))
     data = noise(70 * MIB)
     ann = FakePeer({"s/f": FakeFile(data)})
     bob = FakePeer({"s/g": FakeFile(data)}, peer_id=PeerId(bytes(31) + b"\x02"))
     async with service(tmp_path, ann, bob) as here:
         ids = [await here.add("s/f", peer=ann), await here.add("s/g", peer=bob)]
-        live = here.downloads._conductor.live
-        disk = here.downloads._conductor.room.volumes.of(live[ids[0]]).disk
-        await eventually(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
+        queued = here.downloads._scheduler.queue.get(ids[0])
+        assert queued is not None
+        disk = here.downloads._scheduler.room.volumes.of(queued).disk
+        await until(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
         await asyncio.sleep(0.1)
         received = [(await here.shown(id_))["received_bytes"] for id_ in ids]
         assert sum(received) <= disk.window.used <= MAX_UNRECORDED
@@ -337,7 +339,7 @@ async def test_a_stop_costs_no_more_than_what_was_under_way(tmp_path: Path) -> N
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/f")
         await here.received(id_, 48 * MIB)
-        [volume] = here.downloads._conductor.room.volumes.all.values()
+        [volume] = here.downloads._scheduler.room.volumes.all.values()
         for _ in range(3):  # a slow disk may be far behind, and what is not on it is lost as well
             await volume.disk.submit(int)
     gate.open()
@@ -420,7 +422,7 @@ async def test_a_listing_goes_on_after_a_restart(tmp_path: Path) -> None:
     peer = FakePeer(files, page=100)
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/d")
-        await eventually(lambda: peer.listings >= 3)
+        await until(lambda: peer.listings >= 3)
         here.lose()
         await here.wait(id_, "waiting_for_peer")
     listings = peer.listings
@@ -476,7 +478,7 @@ async def test_losing_the_slot_in_the_middle(tmp_path: Path) -> None:
         await here.received(id_, 20_000)
         line.turn.clear()
         await here.wait(id_, "remote_queued")
-        await eventually(lambda: line.waiting == 1)
+        await until(lambda: line.waiting == 1)
         line.turn.set()
         assert (await here.wait(id_))["done_files"] == 300
 
@@ -591,7 +593,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(os, "pwritev", failing_pwritev)
     monkeypatch.setattr(os, "write", failing_write)
-    monkeypatch.setattr(conductor, "ROOM_SECONDS", 0.02)
+    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.02)
     room = {True: Room(10**8, 10**9), False: Room(10**9, 10**9)}
     monkeypatch.setattr(volumes, "free_room", lambda _: room[full[0]])
     return full
@@ -622,7 +624,7 @@ async def test_pause_and_resume_also_over_a_restart(tmp_path: Path) -> None:
         await here.received(id_, 5 * MIB)
         await here.downloads.pause([id_])
         assert (await here.shown(id_))["state"] == "paused"
-        assert not here.sessions[peer.peer_id].streams
+        assert not here.sessions[peer.peer_id].open_streams
         asked = len(peer.reads)
     async with service(tmp_path, peer) as here:
         assert (await here.shown(id_))["state"] == "paused"
@@ -639,11 +641,11 @@ async def test_cancel_removes_partial_files_and_nothing_else(tmp_path: Path) -> 
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/d")
         await here.received(id_, 9 * MIB)
-        await eventually((here.root / "d/a").exists)
+        await until((here.root / "d/a").exists)
         assert list(here.root.rglob("*.part"))
         await here.downloads.cancel([id_])
         assert sorted(await here.tree()) == ["d", "d/a"]
-        assert (await here.downloads.list())["downloads"] == []
+        assert (await here.list())["downloads"] == []
         assert here.events[-1] == ("download.removed", {"id": id_})
         with pytest.raises(DownloadNotFound):
             await here.downloads.cancel([id_])
@@ -657,7 +659,7 @@ async def test_clear_takes_only_what_has_ended(tmp_path: Path) -> None:
         waiting = await here.add("s/g")
         await here.downloads.cancel([done["id"]])
         await here.downloads.clear([done["id"], failed["id"], waiting])
-        listed: Any = await here.downloads.list()
+        listed = await here.list()
         assert [item["id"] for item in listed["downloads"]] == [waiting]
         assert (await here.tree()) == {"f": b"x"}
 
@@ -693,7 +695,7 @@ async def test_lists_are_paged_in_the_order_of_the_queue(tmp_path: Path) -> None
         async def pages(states: list[str] | None) -> list[str]:
             found, cursor = [], None
             while True:
-                page: Any = await here.downloads.list(states, limit=2, cursor=cursor)
+                page = await here.list(states, limit=2, cursor=cursor)
                 found += [item["id"] for item in page["downloads"]]
                 cursor = page["next_cursor"]
                 if cursor is None:
@@ -799,7 +801,7 @@ async def test_no_common_topic_waits_for_the_next_connection(tmp_path: Path) -> 
 async def test_a_used_up_quota_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "QUOTA_SECONDS", 0.2)
+    monkeypatch.setattr(scheduler, "QUOTA_SECONDS", 0.2)
     peer = FakePeer({f"s/d/{n}": FakeFile(noise(1000, n)) for n in range(5)})
     midnight = False
 
@@ -867,7 +869,7 @@ async def test_a_limit_set_in_the_middle_owes_nothing(tmp_path: Path) -> None:
         before = len(peer.reads)
         gate.open()
         began = asyncio.get_running_loop().time()
-        await eventually(lambda: len(peer.reads) >= before + 3)
+        await until(lambda: len(peer.reads) >= before + 3)
         # What was under way is a megabyte, which at this rate would be owed for ten seconds.
         assert asyncio.get_running_loop().time() - began < 5
 

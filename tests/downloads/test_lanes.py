@@ -14,7 +14,7 @@ from hdpd.errors import Busy
 from hdpd.wire.messages import Ls, Read, Request
 from hdpd.wire.paths import RemotePath
 from tests.fake_peer import FakePeer, FakeSession, FakeStream
-from tests.link.helpers import until
+from tests.waiting import until
 
 READ = Read(RemotePath(b"media/file"), 0, 1)
 
@@ -23,10 +23,9 @@ class Lane(FakeSession):
     """A connection of which it is told how many requests are open and what came."""
 
     def __init__(self, peer: FakePeer) -> None:
-        super().__init__(peer)
+        super().__init__(peer.peer_id)
         self.name = "Friend"
         self.rtt = 0.08
-        self.on_lan = False
         self.received_bytes = 0
         self.open_requests = 0
         self.asked: list[Request] = []
@@ -34,7 +33,7 @@ class Lane(FakeSession):
     async def call(self, request: Request, *, budget: int) -> FakeStream:
         self.open_requests += 1
         self.asked.append(request)
-        return FakeStream(self, budget)
+        return FakeStream()
 
     def close(self) -> None:
         self.closed = True

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from hdpd.config.sizes import Reserve
-from hdpd.downloads import conductor, volumes
+from hdpd.downloads import downloads, scheduler, volumes
 from hdpd.downloads.directories import Directories
 from hdpd.downloads.ranges import MIB
 from hdpd.downloads.space import Room
-from tests.downloads.harness import WAIT_SECONDS, Harness, eventually, service
+from tests.downloads.harness import Harness, service
 from tests.fake_peer import FakeFile, FakePeer, Gate
+from tests.waiting import WAIT_S, until
 
 BIG = 4 * MIB
 
@@ -27,7 +28,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return Room(free[path.name if path.name.startswith("disk-") else ""], 10**10)
 
     monkeypatch.setattr(volumes, "free_room", free_room)
-    monkeypatch.setattr(conductor, "ROOM_SECONDS", 0.02)
+    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.02)
     return free
 
 
@@ -116,18 +117,18 @@ async def test_a_volume_that_hangs_stops_nothing_but_itself(
 
     def hanging_open(self: Directories, path: tuple[bytes, ...], *, create: bool = True) -> int:
         if path and path[0] == b"disk-b":
-            assert answers.wait(WAIT_SECONDS)
+            assert answers.wait(WAIT_S)
         return open_directory(self, path, create=create)
 
     def hanging_look(path: Path) -> Room:
         if path.name == "disk-b":
-            assert answers.wait(WAIT_SECONDS)
+            assert answers.wait(WAIT_S)
         return Room(room["disk-b" if path.name == "disk-b" else ""], 10**10)
 
     monkeypatch.setattr(Directories, "open", hanging_open)
     monkeypatch.setattr(volumes, "free_room", hanging_look)
     monkeypatch.setattr(volumes, "SILENT_SECONDS", 0.1)
-    monkeypatch.setattr(conductor, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(downloads, "STOP_SECONDS", 0.1)
     room["disk-b"] = 10**9
     peer = FakePeer({f"s/{name}": FakeFile(b"x" * BIG) for name in "abcd"})
     gate = Gate(peer, MIB)
@@ -149,5 +150,5 @@ async def test_a_volume_that_hangs_stops_nothing_but_itself(
         assert (await here.wait(begun_later))["state"] == "done"
         await here.downloads.resume([running])
         assert (await here.wait(running))["state"] == "done"
-        await eventually(lambda: not list(here.root.rglob(".hdpd*")))
+        await until(lambda: not list(here.root.rglob(".hdpd*")))
         assert not (here.root / "disk-b" / "c").exists()

@@ -20,8 +20,9 @@ from hdpd.errors import (
     UnknownRequest,
 )
 from hdpd.wire.messages import Digest
-from tests.downloads.harness import WAIT_SECONDS, Harness, service
+from tests.downloads.harness import Harness, as_dict, service
 from tests.fake_peer import MTIME_NS, FakeFile, FakePeer
+from tests.waiting import WAIT_S
 
 COUNTS = ("state", "files", "done_files", "equal", "unequal")
 
@@ -33,9 +34,9 @@ async def check(here: Harness, id_: str) -> dict[str, Any]:
 
 
 async def ended(here: Harness, id_: str) -> dict[str, Any]:
-    async with asyncio.timeout(WAIT_SECONDS):
+    async with asyncio.timeout(WAIT_S):
         while True:
-            state: dict[str, Any] = await here.downloads.verification(id_)
+            state = as_dict(await here.downloads.verification(id_))
             if state["state"] in ("done", "failed"):
                 return state
             await asyncio.sleep(0.005)
@@ -123,7 +124,7 @@ async def test_a_peer_that_goes_away_or_is_too_old(tmp_path: Path) -> None:
         if errors:
             raise errors[0]
         here.lose()
-        await asyncio.sleep(WAIT_SECONDS)
+        await asyncio.sleep(WAIT_S)
 
     peer.on_digest = refuse
     async with service(tmp_path, peer) as here:
@@ -148,7 +149,7 @@ async def test_a_second_call_joins_the_check_under_way(tmp_path: Path) -> None:
     async with service(tmp_path, peer) as here:
         id_ = (await here.get("s/f"))["id"]
         for _ in range(3):
-            assert (await here.downloads.verify(id_))["state"] in ("waiting", "running")
+            assert (await here.downloads.verify(id_)).state in ("waiting", "running")
         go_on.set()
         assert counts(await ended(here, id_)) == ("done", 1, 1, 1, 0)
         assert len(asked) == 1

@@ -8,34 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hdpctl.client import Client
 from hdpctl.errors import ControlError
 from hdpctl.server import Route, parse_server
-
-T = TypeVar("T")
+from tests.waiting import wait_for
 
 READY_S = 20.0
 CONNECTED_S = 15.0
-POLL_S = 0.1
-
-
-def wait_for(
-    what: str, condition: Callable[[], T], *, within: float = CONNECTED_S, poll: float = POLL_S
-) -> T:
-    """The first true value of `condition`; fails the test naming `what` when there is none."""
-    deadline = time.monotonic() + within
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {what}; the last value was {value!r}")
-        time.sleep(poll)
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:

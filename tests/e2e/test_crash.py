@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Daemon, Lab, wait_for
+from tests.e2e.harness import Daemon, Lab
 from tests.e2e.trees import sha256
+from tests.waiting import wait_for
 
 MiB = 1024 * 1024
 SIZE = 400 * MiB

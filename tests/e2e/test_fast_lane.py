@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from tests.e2e.conftest import needs_mosquitto
-from tests.e2e.harness import Broker, Daemon, Lab, wait_for
+from tests.e2e.harness import Broker, Daemon, Lab
+from tests.waiting import wait_for
 
 MIB = 1 << 20
 

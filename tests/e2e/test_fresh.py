@@ -12,7 +12,8 @@ import pytest
 
 from hdpd.shares import inotify
 from tests.bench.measuring import cpu_seconds
-from tests.e2e.harness import Daemon, Lab, wait_for
+from tests.e2e.harness import Daemon, Lab
+from tests.waiting import wait_for
 
 WITHIN_S = 10  # 2 s, and what a busy machine adds
 

@@ -19,7 +19,8 @@ from hdpd.wire.codec import frame
 from hdpd.wire.messages import Ls, Read, ReadStarted, Request
 from tests.bench.measuring import resident_mb
 from tests.e2e.harness import Daemon, Lab
-from tests.link.helpers import Node, nodes, until
+from tests.link.helpers import Node, nodes
+from tests.waiting import until
 
 CONTENT = b"evil bytes"
 VALIDATOR = b"v" * 16

@@ -11,7 +11,8 @@ import signal
 import time
 
 from tests.e2e.conftest import needs_mosquitto
-from tests.e2e.harness import Broker, Daemon, Lab, wait_for
+from tests.e2e.harness import Broker, Daemon, Lab
+from tests.waiting import wait_for
 
 SIZE = 12_000_000
 BURST_S = 0.3  # what a limit may be exceeded by at the beginning: a burst and a few slices

@@ -7,7 +7,8 @@ import re
 
 from hdpctl.server import Route, parse_server
 from hdpctl.stream import Stream, open_stream
-from tests.e2e.harness import Daemon, Lab, wait_for
+from tests.e2e.harness import Daemon, Lab
+from tests.waiting import wait_for
 from tests.web.calls import UnixConnection
 
 WITHIN_S = 10  # 2 s, and what a busy machine adds

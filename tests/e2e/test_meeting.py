@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from tests.e2e.conftest import needs_mosquitto
-from tests.e2e.harness import Broker, Lab, wait_for
+from tests.e2e.harness import Broker, Lab
+from tests.waiting import wait_for
 
 
 @needs_mosquitto

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from tests.e2e.harness import Daemon, Lab, wait_for
+from tests.e2e.harness import Daemon, Lab
+from tests.waiting import wait_for
 
 
 def hang_up(daemon: Daemon) -> None:

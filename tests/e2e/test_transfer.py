@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import needs_mosquitto
-from tests.e2e.harness import Broker, Daemon, Lab, wait_for
+from tests.e2e.harness import Broker, Daemon, Lab
 from tests.e2e.trees import AWKWARD_NAMES, make_tree, sha256, snapshot
+from tests.waiting import wait_for
 
 MiB = 1024 * 1024
 

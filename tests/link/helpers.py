@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import cache
 
 from hdpd.errors import HdpdError
@@ -21,10 +21,10 @@ from hdpd.link.engine import _load as load
 from hdpd.link.session import Handler, Session, Surroundings, accept_hello, dial_hello
 from hdpd.link.stream import Stream
 from hdpd.wire.messages import Request
+from tests.waiting import WAIT_S, until
 
 ENGINES: tuple[EngineName, ...] = ("qh3", "aioquic")
 PAIRS = list(itertools.product(ENGINES, ENGINES))
-WAIT_S = 20.0
 
 for engine_name in ENGINES:
     load(engine_name)  # here, so that the import does not hold up the loop of the first test
@@ -40,16 +40,6 @@ def identity(number: int | None = None) -> Identity:
     """The identity of a number, or a new one."""
     seed = secrets.token_bytes(32) if number is None else hashlib.sha256(b"%d" % number).digest()
     return Identity.from_seed(seed)
-
-
-async def until(
-    condition: Callable[[], object], what: str = "the condition", timeout: float = WAIT_S
-) -> None:
-    """Waits until `condition()` is true; fails with `what` when it never is."""
-    deadline = asyncio.get_running_loop().time() + timeout
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"{what} never came true"
-        await asyncio.sleep(0.005)
 
 
 class Node:

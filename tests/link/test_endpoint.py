@@ -38,8 +38,8 @@ from tests.link.helpers import (
     round_trip,
     topic,
     udp_client,
-    until,
 )
+from tests.waiting import until
 
 MIB = 1024 * 1024
 BLOCK = MIB // 4
@@ -223,7 +223,7 @@ async def test_a_unidirectional_stream_ends_the_connection(engine: EngineName) -
 
 async def test_handshakes_from_one_address_are_limited() -> None:
     client, server = Node(), Node()
-    server.endpoint._on_accept = server.connections.append
+    server.endpoint.on_accept = server.connections.append
     async with nodes(client, server):
         most = endpoint_module.MAX_HANDSHAKES_PER_ADDRESS
         for _ in range(most + 5):
@@ -241,7 +241,7 @@ async def test_connections_are_limited_in_total(
 ) -> None:
     monkeypatch.setattr(endpoint_module, limit, value)
     clients, server = [Node() for _ in range(5)], Node()
-    server.endpoint._on_accept = server.connections.append
+    server.endpoint.on_accept = server.connections.append
     async with nodes(server, *clients):
         for client in clients:
             client.connect(server)
@@ -254,7 +254,7 @@ async def test_connections_are_limited_in_total(
 async def test_a_handshake_that_stops_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint_module, "HANDSHAKE_TIMEOUT_S", 0.2)
     client, server = Node(), Node()
-    server.endpoint._on_accept = server.connections.append
+    server.endpoint.on_accept = server.connections.append
     async with nodes(client, server):
         client.connect(server)
         await until(lambda: server.connections, "the connection")

@@ -21,16 +21,8 @@ from hdpd.link.qh3_bulk import BulkCore
 from hdpd.link.session import Session
 from hdpd.link.stream import Stream
 from hdpd.wire.messages import Announce, Request, ResetCode
-from tests.link.helpers import (
-    ENGINES,
-    PAIRS,
-    answer_ok,
-    connection_of,
-    drain,
-    identity,
-    pair,
-    until,
-)
+from tests.link.helpers import ENGINES, PAIRS, answer_ok, connection_of, drain, identity, pair
+from tests.waiting import until
 
 MIB = 1024 * 1024
 REQUEST = Announce(())

@@ -25,7 +25,8 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.link.stream import REQUEST_BUDGET, Stream
 from hdpd.wire.codec import frame
 from hdpd.wire.messages import Announce, Request, ResetCode
-from tests.link.helpers import ENGINES, PAIRS, Node, identity, nodes, topic, until
+from tests.link.helpers import ENGINES, PAIRS, Node, identity, nodes, topic
+from tests.waiting import until
 
 ALICE, BOB, MALLORY = identity(1), identity(2), identity(3)
 PARTY = topic("party")
@@ -93,7 +94,7 @@ class Man:
         self.node = node
         self.bob = bob
         self.tasks: list[asyncio.Task[None]] = []
-        node.endpoint._on_accept = self.accept
+        node.endpoint.on_accept = self.accept
 
     def accept(self, connection: Connection) -> None:
         connection.on_stream = lambda stream: self.tasks.append(
@@ -246,7 +247,7 @@ async def test_a_server_is_not_served_before_the_end_of_the_hello(
         served.append(request)
 
     alice, bob = Node(who=ALICE, handlers={"announce": serve}), Node(who=BOB)
-    bob.endpoint._on_accept = bob.connections.append
+    bob.endpoint.on_accept = bob.connections.append
     async with nodes(alice, bob):
         early = asyncio.create_task(ask_early(bob, 3))
         with pytest.raises(TimedOut):
@@ -261,7 +262,7 @@ async def test_a_server_that_asks_too_much_before_the_end_of_the_hello_is_left(
 ) -> None:
     monkeypatch.setattr(session_module, "MAX_REQUESTS", 10)
     alice, bob = Node(who=ALICE), Node(who=BOB)
-    bob.endpoint._on_accept = bob.connections.append
+    bob.endpoint.on_accept = bob.connections.append
     async with nodes(alice, bob):
         dialling = asyncio.create_task(alice.dial(bob))
         with contextlib.suppress(HdpdError):
@@ -284,7 +285,7 @@ async def test_a_silent_client_is_put_out(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_silent_server_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "HELLO_TIMEOUT_S", 0.3)
     alice, bob = Node(who=ALICE), Node(who=BOB)
-    bob.endpoint._on_accept = bob.connections.append
+    bob.endpoint.on_accept = bob.connections.append
     async with nodes(alice, bob):
         with pytest.raises(TimedOut):
             await alice.dial(bob)
@@ -305,7 +306,7 @@ async def test_a_server_that_proves_no_topic_is_left(monkeypatch: pytest.MonkeyP
         await stream.send(frame({"proofs": bytes(1024)}), end=True)
 
     tasks = []
-    bob.endpoint._on_accept = lambda connection: tasks.append(
+    bob.endpoint.on_accept = lambda connection: tasks.append(
         asyncio.get_running_loop().create_task(liar(connection))
     )
     async with nodes(alice, bob):

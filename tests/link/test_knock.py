@@ -20,7 +20,8 @@ from hdpd.link.knock import (
     KnockGate,
     make_knock,
 )
-from tests.link.helpers import Node, identity, nodes, topic, udp_client, until
+from tests.link.helpers import Node, identity, nodes, topic, udp_client
+from tests.waiting import until
 
 HERE = identity(1).peer_id
 ELSEWHERE = identity(2).peer_id

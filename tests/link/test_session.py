@@ -37,8 +37,8 @@ from tests.link.helpers import (
     pair,
     round_trip,
     topic,
-    until,
 )
+from tests.waiting import until
 
 MIB = 1024 * 1024
 REQUEST = Announce(())

@@ -25,7 +25,7 @@ from hdpd.link.connection import Connection
 from hdpd.link.stream import UNSENT_HIGH_BYTES, Stream, lost, reset_error
 from hdpd.wire.codec import frame
 from hdpd.wire.messages import ResetCode
-from tests.link.helpers import until
+from tests.waiting import until
 
 
 class FakeConnection:

@@ -25,8 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.harness import Daemon, wait_for
+from tests.e2e.harness import Daemon
 from tests.nat.slow_line import DEVICE as SLOW_LINE
+from tests.waiting import wait_for
 
 PROGRAMS = ("ip", "nft", "mosquitto")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.e2e.harness import wait_for
 from tests.nat.lab import PATH, SITES, Internet, NatDaemon, Site, missing, program_path
+from tests.waiting import wait_for
 
 KINDS = ("public", "easy", "hard", "carrier", "upnp", "pmp", "hard-mapped", "ipv6", "dual")
 FILE_BYTES = 300_000

@@ -18,7 +18,7 @@ from hdpd.nat.report import MappingProtocol
 from hdpd.nat.routes import DefaultRoute
 from hdpd.nat.upnp import unmap_request
 from hdpd.nat.upnp_jobs import Outcome
-from tests.link.helpers import until
+from tests.waiting import until
 
 HERE = "127.0.0.1"
 NONCE = b"n" * 12

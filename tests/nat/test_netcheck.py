@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Daemon, wait_for
+from tests.e2e.harness import Daemon
 from tests.nat.conftest import needs_laboratory, needs_miniupnpd, quick
 from tests.nat.lab import STUN, Internet, Site
+from tests.waiting import wait_for
 
 pytestmark = needs_laboratory
 

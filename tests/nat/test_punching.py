@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Daemon, wait_for
+from tests.e2e.harness import Daemon
 from tests.nat.conftest import needs_laboratory
 from tests.nat.lab import Internet, NatDaemon
+from tests.waiting import wait_for
 
 pytestmark = needs_laboratory
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from tests.e2e.harness import wait_for
 from tests.nat.conftest import needs_laboratory, quick
 from tests.nat.lab import Internet, NatDaemon
+from tests.waiting import wait_for
 
 pytestmark = needs_laboratory
 

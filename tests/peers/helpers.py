@@ -11,20 +11,46 @@ from typing import Any
 
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery, Found
-from hdpd.discovery.records import Candidate
+from hdpd.discovery.records import Candidate, NatKind
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.engine import EngineName
-from hdpd.link.session import Handler, Session, Surroundings
-from hdpd.peers.book_store import load_book
+from hdpd.link.session import Handlers, Session, Surroundings
+from hdpd.link.sockets import UdpSocket
+from hdpd.nat.report import NatReport
 from hdpd.peers.peers import Peers
 from hdpd.peers.topics import Topics
-from tests.link.helpers import answer_ok, identity, until
+from hdpd.wire.messages import Announce, Ls
+from tests.link.helpers import answer_ok, identity
+from tests.waiting import until
 
 
 def quick_master(name: str) -> bytes:
     """In place of scrypt."""
     return hashlib.sha256(name.encode()).digest()
+
+
+class FakeNat:
+    """A peer that is reached at loopback only, by its port and by the socket of a punch."""
+
+    def __init__(self) -> None:
+        self.kind: NatKind = "unknown"
+        self.reachable = True
+        self.told: tuple[Candidate, ...] = ()
+
+    def report(self) -> NatReport:
+        return NatReport(mapping=self.kind)
+
+    def hops(self) -> int:
+        return 1
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        return self.told
+
+    async def candidates_of(self, opened: UdpSocket) -> tuple[Candidate, ...]:
+        if not self.reachable:
+            return ()
+        return (Candidate("127.0.0.1", opened.port, "local"),)
 
 
 class House:
@@ -36,7 +62,8 @@ class House:
         self.identity = who or identity()
         self.engine = engine
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.handlers: dict[str, Handler] = {"ls": answer_ok}
+        self.handlers = Handlers()
+        self.handlers.answer(Ls, answer_ok)
         self.running = False
         directory.mkdir(exist_ok=True)
         self.database = Database(directory / "state.db", "state")
@@ -45,35 +72,31 @@ class House:
         self.running = True
         await self.database.open()
         self.topics = Topics(self.database, topics, self.emit)
-        await self.topics.start()
-        self.endpoint = Endpoint(
-            self.identity,
-            self.engine,
-            lambda connection: self.peers.accept(connection),  # noqa: PLW0108 (made later)
+        self.endpoint = Endpoint(self.identity, self.engine)
+        around = Surroundings(self.identity, self.endpoint, self.topics.current, self.handlers)
+        self.nat = FakeNat()
+        self.discovery = Discovery(
+            self.identity, self.nat.candidates, itertools.count(1).__next__, (), mdns=False
         )
+        self.peers = Peers(around, self.topics, self.database, self.nat, self.discovery, self.emit)
+        self.endpoint.on_accept = self.peers.accept
+        self.discovery.on_found = self.peers.found
+        self.discovery.on_punch = self.peers.traversal.requested
+        self.topics.on_changed = self.peers.topics_changed
+        self.topics.on_count = self.peers.peers_at
+
+        await self.topics.start()
+        await self.peers.load()
         self.endpoint.open(["127.0.0.1"], port)
         self.endpoint.gate.set_topics(self.topics.current())
-        around = Surroundings(self.identity, self.endpoint, self.topics.current, self.handlers)
-        book = await load_book(self.database)
-        self.peers = Peers(around, self.topics, book, self.database, self.candidates, self.emit)
-        self.topics.on_changed = self.peers.topics_changed
-        self.topics.count_peers = self.peers.peers_at
+        self.nat.told = (Candidate("127.0.0.1", self.port, "local"),)
+        await self.discovery.start(self.port)
+        self.discovery.set_topics(self.topics.current())
         self.peers.start()
 
-    async def start_discovery(self) -> None:
-        """Records of its own and those that peers tell; neither broker nor mDNS."""
-        discovery = Discovery(
-            self.identity,
-            self.candidates,
-            itertools.count(1).__next__,
-            self.peers.found,
-            (),
-            mdns=False,
-        )
-        self.peers.discovery = discovery
-        await discovery.start(self.port)
-        discovery.set_topics(self.topics.current())
-        self.handlers["announce"] = self.peers.answer_announce
+    def take_records(self) -> None:
+        """From now on it listens to the records that peers tell."""
+        self.handlers.answer(Announce, self.peers.answer_announce)
 
     async def close(self) -> None:
         """Stops it, if it runs."""
@@ -81,8 +104,7 @@ class House:
             return
         self.running = False
         await self.peers.close()
-        if self.peers.discovery is not None:
-            await self.peers.discovery.close()
+        await self.discovery.close()
         self.endpoint.close()
         await self.database.close()
 
@@ -94,9 +116,6 @@ class House:
 
     def emit(self, kind: str, data: dict[str, object]) -> None:
         self.events.append((kind, data))
-
-    def candidates(self) -> list[Candidate]:
-        return [Candidate("127.0.0.1", self.port, "local")]
 
     @property
     def id(self) -> PeerId:

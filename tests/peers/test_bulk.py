@@ -12,8 +12,9 @@ from hdpd.link.session import Session
 from hdpd.peers.bulk import MAX_BULK
 from hdpd.wire.messages import Ls, Read
 from hdpd.wire.paths import RemotePath
-from tests.link.helpers import ENGINES, answer_ok, until
+from tests.link.helpers import ENGINES, answer_ok
 from tests.peers.helpers import House, connected, houses, quick_master
+from tests.waiting import until
 
 READ = Read(RemotePath(b"media/file"), 0, 1)
 LIST = Ls(RemotePath(b""))
@@ -28,7 +29,7 @@ def no_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
 async def meet(one: House, other: House) -> Session:
     """Both answer reads; the session of `one`."""
     for house in (one, other):
-        house.handlers["read"] = answer_ok
+        house.handlers.answer(Read, answer_ok)
     one.sees(other)
     await connected(one, other)
     session = one.session(other)
@@ -40,7 +41,7 @@ async def meet(one: House, other: House) -> Session:
 async def test_it_serves_reads_and_nothing_else(engine: str, tmp_path: Path) -> None:
     async with houses(tmp_path, engine=engine) as (one, other):  # type: ignore[arg-type]
         main = await meet(one, other)
-        bulk = await one.peers.bulk.open(main)
+        bulk = await one.peers.open_bulk(main)
         assert (await bulk.ask(READ))["ok"] is True
         with pytest.raises(ProtocolError, match="reads only"):
             await bulk.ask(LIST)
@@ -53,12 +54,12 @@ async def test_it_serves_reads_and_nothing_else(engine: str, tmp_path: Path) -> 
 async def test_there_are_so_many_and_no_more(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         main = await meet(one, other)
-        bulk = [await one.peers.bulk.open(main) for _ in range(MAX_BULK)]
+        bulk = [await one.peers.open_bulk(main) for _ in range(MAX_BULK)]
         with pytest.raises(HdpdError):
-            await one.peers.bulk.open(main)
+            await one.peers.open_bulk(main)
         bulk[0].close()
-        await until(lambda: len(other.peers.bulk._sessions[one.id]) < MAX_BULK, "the end of one")
-        bulk.append(await one.peers.bulk.open(main))
+        await until(lambda: len(other.peers._bulk._sessions[one.id]) < MAX_BULK, "the end of one")
+        bulk.append(await one.peers.open_bulk(main))
         for session in bulk[1:]:
             assert (await session.ask(READ))["ok"] is True
 
@@ -66,13 +67,13 @@ async def test_there_are_so_many_and_no_more(tmp_path: Path) -> None:
 async def test_they_end_with_the_session(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         main = await meet(one, other)
-        bulk = await one.peers.bulk.open(main)
+        bulk = await one.peers.open_bulk(main)
         await other.topics.leave("party")
         await until(lambda: main.closed and bulk.closed, "the end of both")
         with pytest.raises(ConnectionLost):
             await bulk.ask(READ)
-        assert not one.peers.bulk._sessions
-        assert not other.peers.bulk._sessions
+        assert not one.peers._bulk._sessions
+        assert not other.peers._bulk._sessions
 
 
 async def test_without_a_session_it_has_no_place(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ async def test_without_a_session_it_has_no_place(tmp_path: Path) -> None:
         # As if the other side had just lost the session: it must not take a bulk one in its place.
         kept, other.peers._sessions[one.id] = other.peers._sessions[one.id], []
         with contextlib.suppress(HdpdError):
-            await one.peers.bulk.open(main)
-        await until(lambda: not one.peers.bulk._sessions, "its end")
+            await one.peers.open_bulk(main)
+        await until(lambda: not one.peers._bulk._sessions, "its end")
         assert one.session(other) is main
         other.peers._sessions[one.id] = kept

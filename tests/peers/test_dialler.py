@@ -19,7 +19,8 @@ from hdpd.peers import dialler as dialler_module
 from hdpd.peers.book import Address, Book, KnownPeer
 from hdpd.peers.dialler import MAX_DIALS, Dialler
 from hdpd.peers.tries import Try
-from tests.link.helpers import Node, identity, nodes, topic, udp_client, until
+from tests.link.helpers import Node, identity, nodes, topic, udp_client
+from tests.waiting import until
 
 PARTY = topic("party")
 

@@ -24,8 +24,9 @@ from hdpd.peers import peers as peers_module
 from hdpd.peers.peers import MAX_SESSIONS_OF_A_PEER
 from hdpd.wire.messages import Announce, Ls, ResetCode
 from hdpd.wire.paths import RemotePath
-from tests.link.helpers import ENGINES, Node, nodes, topic, until
+from tests.link.helpers import ENGINES, Node, nodes, topic
 from tests.peers.helpers import House, connected, houses, quick_master
+from tests.waiting import until
 
 LIST = Ls(RemotePath(b""))
 
@@ -294,7 +295,7 @@ async def test_invites_that_cannot_be_used(tmp_path: Path) -> None:
 async def test_connected_peers_tell_their_addresses(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         for house in (one, other):
-            await house.start_discovery()
+            house.take_records()
         one.sees(other)
         await connected(one, other)
         for house, far in ((one, other), (other, one)):
@@ -310,15 +311,14 @@ async def test_connected_peers_tell_their_addresses(tmp_path: Path) -> None:
 
 async def test_records_that_prove_nothing_are_dropped(tmp_path: Path) -> None:
     async with houses(tmp_path, 2, "party") as (one, other):
-        await one.start_discovery()
-        await other.start_discovery()
+        one.take_records()
+        other.take_records()
         await other.topics.join("elsewhere")
         one.sees(other)
         await connected(one, other)
         session = other.session(one)
-        discovery = other.peers.discovery
+        discovery = other.discovery
         assert session is not None
-        assert discovery is not None
         party, elsewhere = sorted(other.topics.current(), key=lambda each: each.name != "party")
         for_party = discovery.own_record(party)
         hostile = (

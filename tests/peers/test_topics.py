@@ -169,7 +169,7 @@ async def test_topics_are_found_by_their_public_id(tmp_path: Path, derived: Deri
         assert topics.names_of(frozenset({*ids, b"x" * 32})) == ["a", "b"]
         assert {topics.get(each) for each in ids} == set(topics.current())
         assert topics.get(b"x" * 32) is None
-        topics.count_peers = {topics.current()[0].public_id: 3}.get  # type: ignore[assignment]
+        topics.on_count = {topics.current()[0].public_id: 3}.get  # type: ignore[assignment]
         assert [each["peers"] for each in topics.list()] == [3, None]
 
 

@@ -8,35 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from hdpd.discovery.records import Candidate, NatKind, PunchPart
+from hdpd.discovery.records import NatKind, PunchPart
 from hdpd.errors import Busy, HdpdError, NotReachable, ProtocolError
 from hdpd.link.session import Session
-from hdpd.link.sockets import UdpSocket
-from hdpd.nat.report import NatReport
 from hdpd.peers import dialler
 from hdpd.punching.puncher import BOTH_HARD
 from hdpd.wire.messages import Observed, Rendezvous
-from tests.link.helpers import until
 from tests.peers.helpers import House, houses
-
-
-class FakeSurveyor:
-    """A peer that is reached at loopback only, by the socket of a punch."""
-
-    def __init__(self, nat: NatKind = "easy", *, reachable: bool = True) -> None:
-        self.nat = nat
-        self.reachable = reachable
-
-    def report(self) -> NatReport:
-        return NatReport(mapping=self.nat)
-
-    def hops(self) -> int:
-        return 1
-
-    async def candidates_of(self, opened: UdpSocket) -> tuple[Candidate, ...]:
-        if not self.reachable:
-            return ()
-        return (Candidate("127.0.0.1", opened.port, "local"),)
+from tests.waiting import until
 
 
 @contextlib.asynccontextmanager
@@ -47,12 +26,12 @@ async def three(
     async with houses(tmp_path, 3) as made:
         first, middle, last = made
         for house in (first, last):
-            house.candidates = list  # type: ignore[method-assign]  # it tells no address
+            house.nat.told = ()  # it tells no address
         for house in made:
-            await house.start_discovery()
-            house.peers.traversal.start(FakeSurveyor(nat, reachable=reachable))
-            house.handlers["rendezvous"] = house.peers.traversal.answer_rendezvous
-            house.handlers["observed"] = house.peers.answer_observed
+            house.nat.kind, house.nat.reachable = nat, reachable
+            house.take_records()
+            house.handlers.answer(Rendezvous, house.peers.traversal.answer_rendezvous)
+            house.handlers.answer(Observed, house.peers.answer_observed)
         for house in (first, last):
             house.sees(middle)
         await until(lambda: first.session(middle) and last.session(middle), "the first two pairs")
@@ -108,18 +87,15 @@ async def test_what_is_not_carried(tmp_path: Path) -> None:
         session = first.session(middle)
         assert session is not None
         topic = first.topics.current()[0]
-        assert first.peers.discovery is not None
-        assert last.peers.discovery is not None
 
         def request(by: House, to: House) -> bytes:
-            assert by.peers.discovery is not None
             part = PunchPart(to.id, bytes(16), None, "easy")
-            return by.peers.discovery.punch_request(topic, part, ())
+            return by.discovery.punch_request(topic, part, ())
 
         stranger = House(tmp_path / "stranger")
         for blob, refusal in [
             (bytes(640), ProtocolError),
-            (first.peers.discovery.own_record(topic), ProtocolError),
+            (first.discovery.own_record(topic), ProtocolError),
             (request(last, first), ProtocolError),  # of somebody else
             (request(first, stranger), HdpdError),
         ]:
@@ -140,8 +116,6 @@ async def _answer(session: Session, blob: bytes) -> str:
 
 async def test_no_request_without_anybody_to_carry_it(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
-        await one.start_discovery()
-        one.peers.traversal.start(FakeSurveyor())
         one.sees(other, port=1)
         await until(
             lambda: any(each.kind == "request" for each in one.peers._tries.of(other.id)),
@@ -178,7 +152,7 @@ async def test_each_side_learns_how_it_is_seen(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         seen: list[tuple[object, ...]] = []
         for house in (one, other):
-            house.handlers["observed"] = house.peers.answer_observed
+            house.handlers.answer(Observed, house.peers.answer_observed)
         one.peers.on_observed = lambda *claim: seen.append(claim)
         one.sees(other)
         await until(lambda: seen, "what the other one sees")

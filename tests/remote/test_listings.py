@@ -10,30 +10,31 @@ from hdpd.remote.pagecache import CachedPage, PageCache
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Changed, Entry, Ls, Request
 from hdpd.wire.paths import RemotePath
-from tests.control.fakes import FakeSession, FakeStream, entry, peer_id
+from tests.control.fakes import ScriptedSession, entry, peer_id
+from tests.fake_peer import FakeStream, Item
 
 PATH = RemotePath(b"S/a")
 LS = Ls(PATH, limit=500)
 
 
-class Peer(FakeSession):
+class Peer(ScriptedSession):
     """One whose directories all hold `names`, and that knows validators."""
 
     def __init__(self, *names: str) -> None:
         super().__init__(1)
         self.names = names
         self.validator: bytes = b"v1"
-        self.script = self.answer
+        self.script = lambda request: FakeStream(self.answer(request))
 
-    def answer(self, request: Request) -> FakeStream:
+    def answer(self, request: Request) -> list[Item]:
         assert isinstance(request, Ls)
         end: Message = {"end": True, "cursor": None}
         if request.if_none_match is not None:
             end["validator"] = self.validator
         if request.if_none_match == self.validator:
-            return FakeStream([end | {"not_modified": True}])
+            return [end | {"not_modified": True}]
         rows = [entry(name).to_wire() for name in self.names]
-        return FakeStream([{"entries": rows}, end | {"cursor": b"next"}])
+        return [{"entries": rows}, end | {"cursor": b"next"}]
 
     @property
     def known(self) -> list[bytes | None]:
@@ -158,7 +159,7 @@ async def test_a_change_that_overtakes_the_listing_is_heard() -> None:
                 heard.extend(await here.hear(peer, b"S/a"))
             return await super().receive(timeout)
 
-    peer.script = lambda request: Slow(peer.answer(request).answer)
+    peer.script = lambda request: Slow(peer.answer(request))
     assert await here.names(peer) == ["x"]
     assert heard == ["S/a"]
 

@@ -51,7 +51,7 @@ async def read(
         with started.stream:
             data = await started.all()
     finally:
-        assert not session.streams, "the stream was not ended"
+        assert not session.open_streams, "the stream was not ended"
         await asyncio.sleep(0)
     assert counted == len(data)
     return data

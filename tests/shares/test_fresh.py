@@ -41,10 +41,10 @@ async def soon(running: Service, condition: Callable[[], Awaitable[bool]]) -> fl
     started = time.monotonic()
     async with asyncio.timeout(20):
         while True:
-            running._changed.clear()
+            seen = len(running.events)
             if await condition():
                 return time.monotonic() - started
-            await running._changed.wait()
+            await running.until(lambda: len(running.events) > seen)  # noqa: B023
 
 
 async def paths(running: Service) -> set[str]:

@@ -38,6 +38,7 @@ from hdpd.wire.codec import MAX_FRAME_BYTES, encode
 from hdpd.wire.messages import Entry, EntryType, Ls, Search, entries_from_wire
 from hdpd.wire.paths import RemotePath
 from tests.shares.index import Asker
+from tests.waiting import News
 
 Events = list[tuple[str, dict[str, object]]]
 ROOT = RemotePath(b"")
@@ -51,18 +52,15 @@ class Service(Shares):
         self, directory: Path, state: Database, configured: tuple[ShareConfig, ...]
     ) -> None:
         self.events: Events = []
-        self._changed = asyncio.Event()
+        self._news = News()
         super().__init__(directory / "index.db", state, configured, self._note)
 
     def _note(self, kind: str, data: dict[str, object]) -> None:
         self.events.append((kind, data))
-        self._changed.set()
+        self._news.tell()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
+        await self._news.until(condition)
 
     def state_of(self, name: str) -> object:
         return next((row["state"] for row in self.list() if row["name"] == name), None)

@@ -28,7 +28,7 @@ class World:
         self.looks = 0
         self.told: list[tuple[Who, News]] = []
         self.teller = Teller(self._validators)
-        self.teller.tell = self._tell
+        self.teller.on_news = self._tell
         self.answer: Callable[[Who], Awaitable[None]] = _fine
         self.heard = asyncio.Event()
 

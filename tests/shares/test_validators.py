@@ -106,7 +106,7 @@ async def test_every_change_is_told(tmp_path: Path, music: Path) -> None:
                 waiting -= set(paths)
 
     async with service(tmp_path) as running:
-        running.teller.tell = tell
+        running.teller.on_news = tell
         assert await ask(running, Ls(ROOT, if_none_match=b"")) == ([], await end_of(running))
         await running.add(str(music), None)
         entries, end = await ask(running, Ls(ALBUM, if_none_match=b""))
@@ -143,7 +143,7 @@ async def test_clients_here_are_told_as_well(tmp_path: Path, music: Path) -> Non
         told.put_nowait((who, paths))
 
     async with service(tmp_path, ShareConfig("Music", music)) as running:
-        running.teller.tell = tell
+        running.teller.on_news = tell
         await running.until_scanned("Music")
         entries, _ = await running.follow_files(ALBUM, sort="name", limit=9, cursor=None)
         assert len(entries) == 3

@@ -21,7 +21,7 @@ from hdpd.uploads.digests import Digests
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Digest, Digested
 from hdpd.wire.paths import RemotePath
-from tests.downloads.harness import eventually
+from tests.waiting import until
 
 SLICE = hashing.SLICE_BYTES
 
@@ -137,7 +137,7 @@ async def test_signs_of_life_while_it_waits(
     async with world(tmp_path) as w:
         asker = Asker()
         answer = asyncio.create_task(w.ask(asker, "film"))
-        await eventually(lambda: len(asker.messages) >= 3)
+        await until(lambda: len(asker.messages) >= 3)
         answers.set()
         await answer
     assert asker.messages[:3] == [{"digesting": 0}] * 3

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,26 +28,28 @@ from hdpd.rates.throttle import Throttle
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.uploads import lease, source_batch, source_file, uploads
 from hdpd.uploads.privileges import Privileges
+from hdpd.uploads.status import ActiveUpload, UploadsChanged, UploadsStatus, WaitingUpload
 from hdpd.uploads.uploads import Uploads
 from hdpd.wire.codec import FrameReader, frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Batch, Read, ReadStarted, ResetCode, read_ended
 from hdpd.wire.paths import RemotePath
+from tests.fake_peer import FakeSession
+from tests.waiting import News
 
 PIECE = source_file.PIECE_BYTES
 
 
-class FakeSession:
-    def __init__(self, letter: str) -> None:
-        self.peer_id = PeerId(letter.encode() * 32)
-        self.name = f"Fake{letter}"
-        self.on_lan = False
+def session_of(letter: str) -> FakeSession:
+    session = FakeSession(PeerId(letter.encode() * 32))
+    session.name = f"Fake{letter}"
+    return session
 
 
-A, B, C = (FakeSession(letter) for letter in "ABC")
+A, B, C = (session_of(letter) for letter in "ABC")
 
 
-class FakeStream:
+class AnswerStream:
     """Keeps what is sent; `gate` holds the sender, as a reader does that does not read."""
 
     def __init__(self) -> None:
@@ -58,13 +59,13 @@ class FakeStream:
         self.unsent_bytes = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.activity = asyncio.Event()
+        self.activity = News()
 
     async def send(self, data: bytes, *, end: bool = False) -> None:
         assert not self.ended
         if self.reset_code is None:
             self.sent.append(data)
-            self.activity.set()
+            self.activity.tell()
             await self.gate.wait()
         if self.reset_code is not None:
             raise Cancelled
@@ -77,12 +78,10 @@ class FakeStream:
         if self.reset_code is None and not self.ended:
             self.reset_code = code
             self.gate.set()
-            self.activity.set()
+            self.activity.tell()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.activity.clear()
-            await asyncio.wait_for(self.activity.wait(), 10)
+        await self.activity.until(condition)
 
     def messages(self) -> list[Message]:
         """All frames, when nothing else was sent."""
@@ -115,7 +114,7 @@ class World:
     def __init__(self, directory: Path, count: int = 1) -> None:
         self.directory = directory
         self.now = 1000.0
-        self.events: list[dict[str, object]] = []
+        self.events: list[UploadsStatus] = []
         self.opened: list[OpenedFile] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.day = "monday"
@@ -132,9 +131,8 @@ class World:
             privileges=self.privileges,
         )
 
-    def emit(self, kind: str, data: dict[str, object]) -> None:
-        assert kind == "upload.changed"
-        self.events.append(data)
+    def emit(self, event: UploadsChanged) -> None:
+        self.events.append(event.uploads)
 
     def open_file(self, path: RemotePath) -> OpenedFile:
         self.opened.append(open_file(Place(os.fsencode(self.directory)), path.below_share))
@@ -145,14 +143,16 @@ class World:
     ) -> Read:
         return Read(RemotePath(b"share/" + os.fsencode(name)), offset, length, if_match)
 
-    async def read(self, request: Read, session: FakeSession = A) -> FakeStream:
-        stream = FakeStream()
+    async def read(self, request: Read, session: FakeSession = A) -> AnswerStream:
+        stream = AnswerStream()
         await self.uploads.answer_read(session, request, stream)
         return stream
 
-    def begin(self, request: Read, session: FakeSession = A, *, stuck: bool = False) -> FakeStream:
+    def begin(
+        self, request: Read, session: FakeSession = A, *, stuck: bool = False
+    ) -> AnswerStream:
         """A read that goes on in the background; `stuck` when its reader does not read."""
-        stream = FakeStream()
+        stream = AnswerStream()
         if stuck:
             stream.gate.clear()
         answer = self.uploads.answer_read(session, request, stream)
@@ -214,7 +214,7 @@ async def test_a_batch_is_sent_file_by_file_and_shown(tmp_path: Path) -> None:
     paths = [RemotePath(b"share/%d" % number) for number in range(10)]
     for path in paths:
         (tmp_path / path.name.text).write_bytes(path.raw[-1:] * size)
-    stream = FakeStream()
+    stream = AnswerStream()
     request = Batch(tuple((path, size) for path in paths))
     await world.uploads.answer_batch(A, request, stream)
     assert stream.ended
@@ -227,9 +227,8 @@ async def test_a_batch_is_sent_file_by_file_and_shown(tmp_path: Path) -> None:
     assert not len(reader)
     assert len(stream.sent) == 4
     world.uploads._tick()
-    active: Any = world.events[-1]["active"]
-    [shown] = active
-    assert (shown["path"], shown["size"]) == ("share/9", size)
+    [shown] = world.events[-1].active
+    assert (shown.path.text, shown.size) == ("share/9", size)
     await world.finish()
 
 
@@ -238,7 +237,7 @@ async def test_a_batch_waits_in_line_like_a_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(70_000))
     first = world.begin(world.request("file"), A, stuck=True)
     await first.until(lambda: len(first.sent) == 1)
-    stream = FakeStream()
+    stream = AnswerStream()
     request = Batch(((world.request("file").path, 70_000), (world.request("none").path, 1)))
     task = asyncio.create_task(world.uploads.answer_batch(B, request, stream))
     await stream.until(lambda: len(stream.sent) == 1)
@@ -303,7 +302,7 @@ async def test_a_file_written_in_place_is_another_one_though_size_and_time_are_k
 
 async def test_missing_file_is_an_answer(tmp_path: Path) -> None:
     world = World(tmp_path)
-    stream = FakeStream()
+    stream = AnswerStream()
     with pytest.raises(PathNotFound):
         await world.uploads.answer_read(A, world.request("nothing"), stream)
     assert stream.sent == []
@@ -330,14 +329,14 @@ async def test_missing_file_is_an_answer_after_waiting_too(tmp_path: Path) -> No
     await world.finish()
 
 
-async def start_large(world: World) -> FakeStream:
+async def start_large(world: World) -> AnswerStream:
     (world.directory / "file").write_bytes(bytes(6 * PIECE))
     stream = world.begin(world.request("file", length=6 * PIECE), stuck=True)
     await stream.until(lambda: len(stream.sent) == 1)
     return stream
 
 
-async def outcome(world: World, stream: FakeStream) -> type[BaseException]:
+async def outcome(world: World, stream: AnswerStream) -> type[BaseException]:
     stream.gate.set()
     with pytest.raises(HdpdError) as caught:
         await world.tasks.pop()
@@ -398,7 +397,7 @@ async def test_disk_that_does_not_answer(tmp_path: Path) -> None:
         return open_now(path)
 
     world.uploads._open_file = hang
-    task = asyncio.create_task(world.uploads.answer_read(A, world.request("file"), FakeStream()))
+    task = asyncio.create_task(world.uploads.answer_read(A, world.request("file"), AnswerStream()))
     await asyncio.to_thread(entered.wait, 10)
     world.pass_time(uploads.DISK_SECONDS)
     with pytest.raises(FileUnreadable, match="does not answer"):
@@ -415,27 +414,14 @@ async def test_places_are_told(tmp_path: Path) -> None:
     second = world.begin(world.request("file"), B)
     third = world.begin(world.request("file"), C)
     await third.until(lambda: len(third.sent) == 1)
-    assert world.uploads.list() == {
-        "active": [
-            {
-                "peer": A.peer_id.text,
-                "peer_name": "FakeA",
-                "path": "share/file",
-                "offset": 0,
-                "size": 7,
-                "rate": 0,
-            }
-        ],
-        "waiting": [
-            {
-                "peer": session.peer_id.text,
-                "peer_name": session.name,
-                "path": "share/file",
-                "position": position,
-            }
-            for position, session in enumerate((B, C), 1)
-        ],
-    }
+    path = RemotePath.from_text("share/file")
+    assert world.uploads.status() == UploadsStatus(
+        active=(ActiveUpload(A.peer_id, "FakeA", path, offset=0, size=7, rate=0),),
+        waiting=(
+            WaitingUpload(B.peer_id, B.name, path, position=1),
+            WaitingUpload(C.peer_id, C.name, path, position=2),
+        ),
+    )
     first.gate.set()
     await world.tasks[0]
     world.pass_time(lease.IDLE_SECONDS)
@@ -456,7 +442,7 @@ async def test_waiting_peer_that_goes_away_loses_its_place(tmp_path: Path) -> No
     second = world.begin(world.request("file"), B)
     await second.until(lambda: len(second.sent) == 1)
     world.uploads.peer_disconnected(B.peer_id)
-    assert world.uploads.list()["waiting"] == []
+    assert not world.uploads.status().waiting
     await world.tasks[1]
     await world.finish()
 
@@ -529,21 +515,15 @@ async def test_rates_are_measured_and_changes_told(tmp_path: Path) -> None:
     world.pass_time(0.5)
     stream.unsent_bytes -= 100_000
     world.pass_time(0.5)
-    assert [event["active"] for event in world.events][-1] == [
-        {
-            "peer": A.peer_id.text,
-            "peer_name": "FakeA",
-            "path": "share/file",
-            "offset": 100_000,
-            "size": 6 * PIECE,
-            "rate": 200_000,
-        }
-    ]
+    path = RemotePath.from_text("share/file")
+    assert world.events[-1].active == (
+        ActiveUpload(A.peer_id, "FakeA", path, offset=100_000, size=6 * PIECE, rate=200_000),
+    )
     stream.unsent_bytes = 0
     stream.gate.set()
     await world.tasks[0]
     world.pass_time(lease.IDLE_SECONDS)
-    assert world.events[-1] == {"active": [], "waiting": []}
+    assert world.events[-1] == UploadsStatus()
     assert world.uploads._timer is None or not world.uploads._slots.is_used
     await world.finish()
 
@@ -627,7 +607,7 @@ async def test_peer_on_the_local_network_is_not_limited(tmp_path: Path) -> None:
     world = World(tmp_path)
     (tmp_path / "file").write_bytes(bytes(100_000))
     world.throttle.set_rates(10_000, None, lan=False)
-    near = FakeSession("N")
+    near = session_of("N")
     near.on_lan = True
     stream = world.begin(world.request("file", length=100_000), near)
     await world.tasks[0]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.e2e.harness import wait_for
+from tests.waiting import wait_for
 from tests.web.conftest import BIDI, DESKTOP, PHONE, SCRIPT, World
 from tests.web.film import SECONDS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.e2e.harness import wait_for
+from tests.waiting import wait_for
 from tests.web.conftest import World
 
 FILES = 700  # more than the first page that is asked for
