@@ -11,11 +11,16 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from hdpd.config import Config
-from hdpd.config.changes import KEYS, changed_fields
+from hdpd.config.config import changed
+from hdpd.config.setting import Setting
 from hdpd.errors import ConfigError, HdpdError
 from hdpd.log import MessageId, fields
+from hdpd.threads.blocking import BlockingCalls
+
+READ_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +28,8 @@ Apply = Callable[[Config], Awaitable[None]]
 
 
 class Reloader:
-    """Keeps the configuration in force. `appliers` take over a field of `Config` each; a field
-    without one needs a restart.
+    """Keeps the configuration in force. `appliers` take over a field of `Config` each: all that the
+    table of settings calls reloadable. Any other needs a restart.
     """
 
     def __init__(
@@ -38,38 +43,41 @@ class Reloader:
         self._refused: str | None = None
         self._waiting: list[str] = []
         self._one_at_a_time = asyncio.Lock()
+        self._calls = BlockingCalls("configuration")
 
     async def reload(self) -> str:
         """Takes over what can be taken over; returns one line about the outcome."""
         async with self._one_at_a_time:
             try:
-                new = await asyncio.to_thread(self._read)
+                new = await self._calls.run(self._read, READ_SECONDS)
             except ConfigError as error:
                 return self._refuse(error)
+            except TimeoutError:
+                return self._refuse(ConfigError("the disk of its file does not answer"))
             read_at = time.time()
-            changed = changed_fields(self.config, new)
-            done = [field for field in changed if field in self._appliers]
-            for field in done:
-                await self._take_over(field, new)
+            different = changed(self.config, new)
+            done = [setting for setting in different if setting.reloadable]
+            for setting in done:
+                await self._take_over(setting, new)
             files = new.config_files
             self.config = dataclasses.replace(self.config, config_files=files)
             # Told only now, when what can be taken over has been.
             self._read_at, self._refused = read_at, None
-            self._waiting = [KEYS[field] for field in changed if field not in self._appliers]
-            return self._say([KEYS[field] for field in done])
+            self._waiting = [setting.key for setting in different if not setting.reloadable]
+            return self._say([setting.key for setting in done])
 
-    async def _take_over(self, field: str, new: Config) -> None:
+    async def _take_over(self, setting: Setting[Any], new: Config) -> None:
         try:
-            await self._appliers[field](new)
+            await self._appliers[setting.field](new)
         except HdpdError as error:
             log.error(
                 "the new value of %s cannot be used: %s",
-                KEYS[field],
+                setting.key,
                 error.message,
                 extra=fields(message_id=MessageId.CONFIGURATION_REFUSED, error_code=error.code),
             )
         else:
-            values = {field: getattr(new, field)}
+            values = {setting.field: getattr(new, setting.field)}
             self.config = dataclasses.replace(self.config, **values)
 
     def _refuse(self, error: ConfigError) -> str:

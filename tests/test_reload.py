@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from hdpd.app import App
 from hdpd.config import Config, load
-from hdpd.config.changes import KEYS, changed_fields
-from hdpd.errors import LimitReached
+from hdpd.config.config import SETTINGS, changed
+from hdpd.errors import ConfigError, LimitReached
 from hdpd.reload import Reloader
 
 
@@ -85,6 +86,24 @@ async def test_a_mistake_changes_nothing(
     assert setting.reloader.info()["refused"] is None
 
 
+async def test_a_file_whose_disk_hangs_changes_nothing(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdpd.reload.READ_SECONDS", 0.05)
+    answers = threading.Event()
+    reloader = Reloader(setting.reloader.config, lambda: hang(answers), {})
+    try:
+        assert "does not answer" in await reloader.reload()
+        assert reloader.info()["refused"]
+    finally:
+        answers.set()
+
+
+def hang(answers: threading.Event) -> Config:
+    answers.wait(30)
+    raise ConfigError("it came too late")
+
+
 async def test_a_value_that_cannot_be_used_leaves_the_others(
     setting: Setting, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -95,11 +114,11 @@ async def test_a_value_that_cannot_be_used_leaves_the_others(
     assert setting.reloader.config.topics == ()
 
 
-def test_every_field_has_a_key() -> None:
-    names = {field.name for field in dataclasses.fields(Config)}
-    assert set(KEYS) == names - {"config_files"}
+def test_hdpd_takes_over_what_the_table_calls_reloadable() -> None:
+    reloadable = {setting.field for setting in SETTINGS if setting.reloadable}
+    assert set(App.__new__(App)._appliers()) == reloadable
 
 
 def test_equal_configurations_differ_in_nothing() -> None:
     config = load(["--config", os.devnull], {"HOME": "/home/x"})
-    assert changed_fields(config, config) == []
+    assert changed(config, config) == []

@@ -11,9 +11,12 @@ from pathlib import Path
 from hdpctl.cli import cli
 from hdpctl.completion import SHELLS, script
 from hdpd.config.command_line import parser
+from hdpd.config.config import SETTINGS
 
 FILES = {"--config"}
-DIRECTORIES = {"--download-dir", "--state-dir", "--share-dir"}
+DIRECTORIES = {
+    setting.flag.name for setting in SETTINGS if setting.flag and setting.kind.is_directory
+}
 
 
 def _flags() -> list[argparse.Action]:

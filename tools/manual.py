@@ -15,6 +15,7 @@ import click
 
 from hdpctl.cli import cli
 from hdpd.config.command_line import parser
+from hdpd.config.config import SETTINGS
 from tools import roff
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -27,7 +28,9 @@ def hdpd() -> str:
         for action in parser()._actions  # noqa: SLF001 - argparse has no public way to list them
     ]
     synopsis = ".SH SYNOPSIS\n\\fBhdpd\\fP [\\fIOPTION\\fP]..."
-    text = _prose("hdpd.8", {"OPTIONS": "\n".join(options)})
+    reloadable = ", ".join(f"`{setting.key}`" for setting in SETTINGS if setting.reloadable)
+    values = {"OPTIONS": "\n".join(options), "RELOADABLE": f".IP\n{roff.inline(reloadable)}"}
+    text = _prose("hdpd.8", values)
     return roff.page("hdpd", 8, "share files with everyone who knows a topic", [synopsis, text])
 
 
@@ -89,16 +92,23 @@ def hdpd_toml() -> str:
 
 
 def _keys(commented: str) -> Iterator[str]:
-    """Every key of the commented file, with the comment above it."""
+    """Every key of the commented file, with the comment above it, and whether a reload takes over
+    a change of it.
+    """
+    restart = {setting.key for setting in SETTINGS if not setting.reloadable}
     _introduction, *blocks = re.split(r"\n{2,}", commented)
+    table = ""
     for block in blocks:
         lines = block.splitlines()
         if match := re.fullmatch(r"# \[(\w+)\]", lines[0]):
             yield f".SS [{match[1]}]"
+            table = f"{match[1]}."
             lines = lines[1:]
         is_setting = re.compile(r'# (\w+ = .*|\[\[[\w.]+\]\]|\[\w+\."[^"]*"\])')
         text = " ".join(line[2:] for line in lines if not is_setting.fullmatch(line))
         settings = [line[2:] for line in lines if is_setting.fullmatch(line)]
+        if restart & {table + setting.partition(" = ")[0] for setting in settings}:
+            text += " A change waits for a restart."
         terms = "\n.TQ\n".join(f"\\fB{roff.escape(setting)}\\fP" for setting in settings)
         yield f".TP\n{terms}\n{roff.inline(text)}"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn
 
 from hdpd import __version__
-from hdpd.config.file import LogLevel, QuicEngine
+from hdpd.config.config import SETTINGS
+from hdpd.config.setting import GROUPS, Computed, Setting
 from hdpd.errors import ConfigError
 
 Action = Literal["run", "check-config", "print-config"]
@@ -17,23 +18,11 @@ Action = Literal["run", "check-config", "print-config"]
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What the command line said; None is what it left to the file and the defaults."""
+    """What the command line said; what is not in `told` it left to the files and the defaults."""
 
     action: Action
     config: Path | None
-    topic: list[str] | None
-    share_dir: list[str] | None
-    download_dir: str | None
-    state_dir: str | None
-    mqtt_server: list[str] | None
-    stun_server: list[str] | None
-    port_mapping: bool | None
-    mdns: bool | None
-    port: int | None
-    bind: list[str] | None
-    control: list[str] | None
-    quic_engine: QuicEngine | None
-    log_level: LogLevel | None
+    told: Mapping[str, Any]  # by the fields of `Config`, as the kinds of the settings read it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,8 +35,9 @@ def parse(argv: Sequence[str]) -> Arguments:
 
     Raises ConfigError for a flag that does not exist or lacks a value.
     """
-    namespace = parser().parse_args(argv)
-    return Arguments(**{field.name: getattr(namespace, field.name) for field in fields(Arguments)})
+    found = vars(parser().parse_args(argv))
+    action, config = found.pop("action"), found.pop("config")
+    return Arguments(action, config, {k: v for k, v in found.items() if v is not None})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,56 +53,25 @@ def parser() -> argparse.ArgumentParser:
     add = flags.add_argument
     add("--version", action="version", version=f"hdpd {__version__}")
     add("--config", metavar="FILE", type=Path, help="the configuration file, instead of the usual")
+    groups = {title: flags.add_argument_group(title) for title in GROUPS}
+    for setting in SETTINGS:
+        if setting.flag is not None:
+            argument = dict(setting.kind.argument)
+            if setting.flag.value:
+                argument["metavar"] = setting.flag.value
+            groups[setting.flag.group].add_argument(
+                setting.flag.name,
+                dest=setting.field,
+                help=f"{setting.flag.help}{_default(setting)}",
+                **argument,
+            )
+    _add_operation(groups["operation"])
+    return flags
 
-    meet = flags.add_argument_group("what is shared, and with whom")
-    add = meet.add_argument
-    add("--topic", metavar="NAME", action="append", help="meet everyone who uses this name")
-    add(
-        "--share-dir",
-        metavar="[NAME=]DIR",
-        action="append",
-        help="offer this directory, as NAME or under its own name",
-    )
-    add("--download-dir", metavar="DIR", help="where downloads go (~/Downloads)")
-    add("--state-dir", metavar="DIR", help="where hdpd keeps its key, queue and index")
 
-    network = flags.add_argument_group("how peers are found and reached")
-    add = network.add_argument
-    add(
-        "--mqtt-server",
-        metavar="URL|HOST[:PORT]|none",
-        action="append",
-        help="the broker to meet at: mqtt://, mqtts://, ws:// or wss:// (broker.hivemq.com:1883)",
-    )
-    add(
-        "--stun-server",
-        metavar="HOST[:PORT]|none",
-        action="append",
-        help="who tells this machine its public address",
-    )
-    add(
-        "--no-port-mapping",
-        dest="port_mapping",
-        action="store_false",
-        default=None,
-        help="do not ask the router to forward the port (PCP, NAT-PMP, UPnP)",
-    )
-    add("--no-mdns", dest="mdns", action="store_false", default=None, help="no search on the LAN")
-    add("--port", metavar="N", type=int, help="the UDP port for peers, 0 for any (3031)")
-    add("--bind", metavar="ADDR", action="append", help="use this address of the machine (all)")
-    add("--quic-engine", choices=get_args(QuicEngine), help="the QUIC library (qh3)")
-
-    operation = flags.add_argument_group("operation")
-    add = operation.add_argument
-    add(
-        "--control",
-        metavar="[https://]HOST:PORT|unix:PATH",
-        action="append",
-        help="where hdpctl and browsers connect "
-        "(127.0.0.1:3030, [::1]:3030, and hdpd.sock in the runtime directory)",
-    )
-    add("--log-level", choices=get_args(LogLevel), help="how much is logged (info)")
-    add(
+def _add_operation(group: argparse._ArgumentGroup) -> None:
+    """The flags that are no settings."""
+    group.add_argument(
         "-v",
         "--verbose",
         dest="log_level",
@@ -120,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         const="debug",
         help="the same as --log-level debug",
     )
-    add(
+    group.add_argument(
         "--check-config",
         dest="action",
         action="store_const",
@@ -128,11 +87,22 @@ def parser() -> argparse.ArgumentParser:
         default="run",
         help="check the configuration and exit",
     )
-    add(
+    group.add_argument(
         "--print-config",
         dest="action",
         action="store_const",
         const="print-config",
         help="print the configuration in effect as TOML, without secrets, and exit",
     )
-    return flags
+
+
+def _default(setting: Setting[Any]) -> str:
+    """The default in brackets, where there is one to tell."""
+    if isinstance(setting.default, Computed):
+        shown = setting.default.shown
+    else:
+        value = setting.kind.show(setting.default)
+        if isinstance(value, bool) or not value:
+            return ""
+        shown = str(value) if isinstance(value, str | int) else ", ".join(map(str, value))
+    return f" ({shown})" if shown else ""

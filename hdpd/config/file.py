@@ -1,4 +1,4 @@
-"""Reads hdpd.toml into exact types; a mistake is told with file, line and key."""
+"""Reads a file into the values of the settings; a mistake is told with file, line and key."""
 
 from __future__ import annotations
 
@@ -7,115 +7,34 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final
 
 import msgspec
 
+from hdpd.config.config import SETTINGS
+from hdpd.config.kinds import Tables
 from hdpd.errors import ConfigError
 
-QuicEngine = Literal["qh3", "aioquic"]
-LogLevel = Literal["debug", "info", "warning", "error"]
+
+def _known_keys() -> dict[str, list[str]]:
+    known: dict[str, list[str]] = {"": []}
+    for setting in SETTINGS:
+        if setting.table and setting.table not in known:
+            known[""].append(setting.table)
+        known.setdefault(setting.table, []).append(setting.name)
+    for setting in SETTINGS:
+        if isinstance(setting.kind, Tables):
+            for below, table in setting.kind.tables.items():
+                known[setting.key + below] = list(table.__struct_encode_fields__)
+    return known
 
 
-class ShareSettings(msgspec.Struct, frozen=True):
-    """One `[[shares]]` table."""
-
-    path: str
-    name: str | None = None
-    hidden: bool = False
-    ignore: list[str] = []
-    rescan: str = "auto"
+KNOWN: Final = _known_keys()
+"""The keys of each table; the file's own are those of the table without a name."""
 
 
-class NetworkSettings(msgspec.Struct, frozen=True):
-    """The `[network]` table: how peers are found and reached."""
-
-    port: int | None = None
-    bind: list[str] | None = None
-    mdns: bool | None = None
-    mqtt_servers: list[str] | None = None
-    stun_servers: list[str] | None = None
-    port_mapping: bool | None = None
-    quic_engine: QuicEngine | None = None
-
-
-class ControlSettings(msgspec.Struct, frozen=True):
-    """The `[control]` table: where `hdpctl` and browsers connect."""
-
-    listen: list[str] | None = None
-    hostnames: list[str] | None = None
-    certificate: str | None = None
-    key: str | None = None
-
-
-class TransferSettings(msgspec.Struct, frozen=True):
-    """The `[transfers]` table."""
-
-    upload_slots: int | None = None
-    min_free: str | None = None
-    daily_quota: str | None = None
-
-
-class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One `[peers."ID"]` table."""
-
-    favourite: bool = False
-    quota: str | None = None
-
-
-class ScheduleSettings(msgspec.Struct, frozen=True):
-    """One `[[limits.schedule]]` table."""
-
-    days: str = "daily"
-    start: str = msgspec.field(default="00:00", name="from")
-    end: str = msgspec.field(default="24:00", name="to")
-    upload: str | int | None = None
-    download: str | int | None = None
-    upload_per_peer: str | int | None = None
-    download_per_peer: str | int | None = None
-    lan: bool | None = None
-
-
-class LimitSettings(msgspec.Struct, frozen=True):
-    """The `[limits]` table: how fast is sent and received."""
-
-    upload: str | int | None = None
-    download: str | int | None = None
-    upload_per_peer: str | int | None = None
-    download_per_peer: str | int | None = None
-    lan: bool | None = None
-    schedule: list[ScheduleSettings] | None = None
-
-
-class FileSettings(msgspec.Struct, frozen=True):
-    """The whole file; None is what it does not say."""
-
-    topics: list[str] | None = None
-    shares: list[ShareSettings] | None = None
-    ignore: list[str] | None = None
-    download_dir: str | None = None
-    state_dir: str | None = None
-    log_level: LogLevel | None = None
-    network: NetworkSettings = NetworkSettings()
-    control: ControlSettings = ControlSettings()
-    transfers: TransferSettings = TransferSettings()
-    peers: dict[str, PeerSettings] | None = None
-    limits: LimitSettings = LimitSettings()
-
-
-TABLES: dict[str, type[msgspec.Struct]] = {
-    "": FileSettings,
-    "shares": ShareSettings,
-    "network": NetworkSettings,
-    "control": ControlSettings,
-    "transfers": TransferSettings,
-    "limits": LimitSettings,
-    "limits.schedule": ScheduleSettings,
-}
-
-
-def read(path: Path) -> FileSettings:
-    """The settings in the file.
+def read(path: Path) -> dict[str, Any]:
+    """What the file says, by the keys of the settings, each of the type that its kind reads.
 
     Raises ConfigError, naming file, line (where it can be told) and key.
     """
@@ -134,23 +53,35 @@ def read(path: Path) -> FileSettings:
         raise ConfigError(
             f"{path}{f':{line}' if line else ''}: unknown key {key!r}{_suggestion(key)}"
         )
+    values = {}
+    for setting in SETTINGS:
+        inside = content
+        if setting.table:
+            inside = _checked(path, setting.table, content.get(setting.table, {}), dict[str, Any])
+        if setting.name in inside:
+            values[setting.key] = _checked(
+                path, setting.key, inside[setting.name], setting.kind.toml
+            )
+    return values
+
+
+def _checked(path: Path, key: str, value: object, wanted: Any) -> Any:
     try:
-        return msgspec.convert(content, FileSettings, strict=True)
+        return msgspec.convert(value, wanted, strict=True)
     except msgspec.ValidationError as error:
         problem, _at, where = str(error).partition(" - at ")
-        key = where.strip("`").removeprefix("$.")
+        key += where.strip("`").removeprefix("$")
         problem = problem.replace("`", "").replace(" | null", "")
         problem = re.sub("[Oo]bject", "table", problem, count=1)
         raise ConfigError(f"{path}: {key}: {problem[:1].lower()}{problem[1:]}") from None
 
 
 def _unknown_keys(content: dict[str, Any], table: str = "") -> Iterator[str]:
-    known = TABLES[table].__struct_encode_fields__
     for name, value in content.items():
         key = f"{table}.{name}" if table else name
-        if name not in known:
+        if name not in KNOWN[table]:
             yield key
-        elif key in TABLES:
+        elif key in KNOWN:
             for inner in value if isinstance(value, list) else [value]:
                 if isinstance(inner, dict):
                     yield from _unknown_keys(inner, key)
@@ -159,9 +90,7 @@ def _unknown_keys(content: dict[str, Any], table: str = "") -> Iterator[str]:
 def _suggestion(unknown: str) -> str:
     """The nearest known key, also when it was only put into the wrong table."""
     known = [
-        f"{table}.{name}" if table else name
-        for table, settings in TABLES.items()
-        for name in settings.__struct_encode_fields__
+        f"{table}.{name}" if table else name for table, names in KNOWN.items() for name in names
     ]
     wanted = unknown.rpartition(".")[2].replace("-", "_")
     by_name = {name.rpartition(".")[2]: name for name in reversed(known)}

@@ -2,29 +2,28 @@
 
 Read in this order: `hdpd.toml`, then `hdpd.toml.d/*.toml` next to it by name, then the systemd
 credentials whose name ends in `.toml`. A key of a later file replaces that of an earlier one;
-`topics` and `shares` of all files add up.
+topics, shares and peers of all files add up.
 """
 
 from __future__ import annotations
 
-import operator
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hdpd.config import directories, file
 from hdpd.config.directories import Environment
-from hdpd.config.file import FileSettings, PeerSettings, ShareSettings
 from hdpd.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One file and what it says."""
+    """One file, and what it says by the keys of the settings."""
 
     path: Path
-    settings: FileSettings
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +36,9 @@ class Layers:
     def paths(self) -> tuple[Path, ...]:
         return tuple(layer.path for layer in self.files)
 
-    def last(self, key: str) -> tuple[Path, Any] | None:
-        """The value of `key` (such as `network.port`) that counts, and the file it is from."""
-        get = operator.attrgetter(key)
-        values = ((layer.path, get(layer.settings)) for layer in reversed(self.files))
-        return next(((path, value) for path, value in values if value is not None), None)
-
-    def topics(self) -> list[tuple[Path, list[str]]]:
-        """The topics of each file."""
-        return [(layer.path, layer.settings.topics or []) for layer in self.files]
-
-    def peers(self) -> list[tuple[Path, dict[str, PeerSettings]]]:
-        """The tables about peers of each file."""
-        return [(layer.path, layer.settings.peers or {}) for layer in self.files]
-
-    def shares(self) -> list[tuple[Path, ShareSettings]]:
-        """The shares of all files."""
-        return [
-            (layer.path, share) for layer in self.files for share in layer.settings.shares or ()
-        ]
+    def told(self, key: str) -> list[tuple[Path, Any]]:
+        """What the files say of `key` (such as `network.port`), the strongest last."""
+        return [(layer.path, layer.values[key]) for layer in self.files if key in layer.values]
 
 
 def read(config: Path | None, environ: Environment) -> Layers:

@@ -1,12 +1,12 @@
-"""The `[limits]` tables of the files become one `LimitsConfig`."""
+"""The `[limits]` tables of the files become one `LimitsConfig`. Pure."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from hdpd.config.file import ScheduleSettings
-from hdpd.config.layers import Layers
+import msgspec
+
+from hdpd.config.kinds import Given, Tables, Toml
 from hdpd.config.limits import (
     DAY_MINUTES,
     KEYS,
@@ -15,6 +15,9 @@ from hdpd.config.limits import (
     LimitsConfig,
     Span,
     Value,
+    format_days,
+    format_rate,
+    format_time,
     parse_days,
     parse_rate,
     parse_time,
@@ -22,18 +25,62 @@ from hdpd.config.limits import (
 from hdpd.errors import ConfigError
 
 
-def from_files(layers: Layers) -> LimitsConfig:
-    """The limits, each from the last file that has it; raises ConfigError, naming file and key."""
-    base: dict[str, Any] = {}
-    for key in KEYS:
-        if (found := layers.last(f"limits.{key}")) is not None:
-            path, value = found
-            base[key] = _value(f"{path}: limits.{key}", value)
-    path, tables = layers.last("limits.schedule") or (Path(), [])
+class ScheduleSettings(msgspec.Struct, frozen=True):
+    """One `[[limits.schedule]]` table."""
+
+    days: str = "daily"
+    start: str = msgspec.field(default="00:00", name="from")
+    end: str = msgspec.field(default="24:00", name="to")
+    upload: str | int | None = None
+    download: str | int | None = None
+    upload_per_peer: str | int | None = None
+    download_per_peer: str | int | None = None
+    lan: bool | None = None
+
+
+class LimitSettings(msgspec.Struct, frozen=True):
+    """The `[limits]` table: how fast is sent and received."""
+
+    upload: str | int | None = None
+    download: str | int | None = None
+    upload_per_peer: str | int | None = None
+    download_per_peer: str | int | None = None
+    lan: bool | None = None
+    schedule: list[ScheduleSettings] | None = None
+
+
+class LimitTables(Tables[LimitSettings, LimitsConfig]):
+    """The `[limits]` tables: each key, and the whole schedule, is from the last file with it."""
+
+    toml = LimitSettings
+    tables: Mapping[str, type[msgspec.Struct]] = {"": LimitSettings, ".schedule": ScheduleSettings}
+
+    def read(self, given: Sequence[Given[LimitSettings]]) -> LimitsConfig:
+        told: dict[str, tuple[str, str | int | bool]] = {}
+        spans: list[Span] = []
+        for each in given:
+            told |= {key: (each.where, value) for key, value in _told(each.value)}
+        base = {key: _value(f"{where}.{key}", value) for key, (where, value) in told.items()}
+        schedules = [each for each in given if each.value.schedule is not None]
+        for each in schedules[-1:]:
+            spans = _spans(f"{each.where}.schedule", each.value.schedule or [])
+        return LimitsConfig(Limits(**base), tuple(spans))  # type: ignore[arg-type]  # by its keys
+
+    def show_tables(self, value: LimitsConfig) -> Iterator[tuple[str, Mapping[str, Toml]]]:
+        yield "[limits]", {key: _shown(getattr(value.base, key)) for key in KEYS}
+        for span in value.schedule:
+            times = {
+                "days": format_days(span.days),
+                "from": format_time(span.start),
+                "to": format_time(span.end),
+            }
+            yield "[[limits.schedule]]", {**times, **{k: _shown(v) for k, v in span.changes}}
+
+
+def _spans(where: str, tables: list[ScheduleSettings]) -> list[Span]:
     if len(tables) > MAX_SPANS:
-        raise ConfigError(f"{path}: limits.schedule: there are more than {MAX_SPANS} of it")
-    spans = (_span(f"{path}: limits.schedule[{n}]", table) for n, table in enumerate(tables))
-    return LimitsConfig(Limits(**base), tuple(spans))
+        raise ConfigError(f"{where}: there are more than {MAX_SPANS} of it")
+    return [_span(f"{where}[{n}]", table) for n, table in enumerate(tables)]
 
 
 def _span(where: str, table: ScheduleSettings) -> Span:
@@ -53,9 +100,17 @@ def _span(where: str, table: ScheduleSettings) -> Span:
         raise ConfigError(
             f"{where}: it begins and ends at {table.start}; leave both out for all day"
         )
-    told = ((key, getattr(table, key)) for key in KEYS)
-    changes = ((key, _value(f"{where}.{key}", value)) for key, value in told if value is not None)
+    changes = ((key, _value(f"{where}.{key}", value)) for key, value in _told(table))
     return Span(days, start, end, tuple(changes))
+
+
+def _told(
+    table: LimitSettings | ScheduleSettings,
+) -> Iterator[tuple[str, str | int | bool]]:
+    """What the table says, by its keys."""
+    for key in KEYS:
+        if (value := getattr(table, key)) is not None:
+            yield key, value
 
 
 def _value(where: str, value: str | int | bool) -> Value:
@@ -65,3 +120,7 @@ def _value(where: str, value: str | int | bool) -> Value:
         return parse_rate(value)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _shown(value: Value) -> str | bool:
+    return value if isinstance(value, bool) else format_rate(value)

@@ -1,31 +1,37 @@
-"""The `[peers]` tables: what the owner grants to single peers, and the quota of all others."""
+"""The `[peers]` tables: what the owner grants to single peers, and everybody's quota. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from hdpd.config.file import PeerSettings
-from hdpd.config.sizes import parse_size
+import msgspec
+
+from hdpd.config.kinds import Given, Tables, Toml
+from hdpd.config.sizes import exact_size, parse_size
+from hdpd.config.values import HostPort, parse_host_port
 from hdpd.errors import ConfigError
 from hdpd.identity.keys import PEER_ID_CHARACTERS, PeerId
 
 MIN_ID_CHARACTERS: Final = 8
 """Of the beginning of an id; that of a peer that nobody has made up to be taken for another."""
 
+DEFAULT_PORT: Final = 3031
 _ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARACTERS},{PEER_ID_CHARACTERS}}}")
 
 
 @dataclass(frozen=True, slots=True)
 class PeerRule:
-    """What one `[peers."ID"]` table says; `id` is a peer's id or its beginning."""
+    """What one `[peers."ID"]` table says; `id` is a peer's id or its beginning. `address` is where
+    it can always be reached, and the id is complete then.
+    """
 
     id: str
     favourite: bool = False
     quota: str | None = None
+    address: HostPort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +65,59 @@ def parse_quota(text: str) -> int | None:
     return None if text == "none" else parse_size(text)
 
 
-def from_files(found: Iterable[tuple[Path, dict[str, PeerSettings]]]) -> tuple[PeerRule, ...]:
-    """The rules of all files, of two for one id the later one; raises ConfigError."""
-    rules: dict[str, PeerRule] = {}
-    for path, peers in found:
-        for id_, settings in peers.items():
-            if not _ID.fullmatch(id_):
-                raise ConfigError(
-                    f"{path}: peers: {id_!r} is not a peer's id or the first {MIN_ID_CHARACTERS} "
-                    "or more characters of one (names are not unique); `hdpctl peers --json` "
-                    "lists them"
-                )
-            try:
-                parse_quota(settings.quota or "none")
-            except ValueError as error:
-                raise ConfigError(f"{path}: peers.{id_}.quota: {error}") from None
-            rules[id_] = PeerRule(id_, settings.favourite, settings.quota)
-    return tuple(rules.values())
+def format_quota(quota: int | None) -> str:
+    """A text that `parse_quota` reads as exactly this quota."""
+    return "none" if quota is None else exact_size(quota)
+
+
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[peers."ID"]` table."""
+
+    favourite: bool = False
+    quota: str | None = None
+    address: str | None = None
+
+
+class Peers(Tables[dict[str, PeerSettings], tuple[PeerRule, ...]]):
+    """The `[peers]` tables of all files; of two for one id the later one counts."""
+
+    toml = dict[str, PeerSettings]
+    tables: Mapping[str, type[msgspec.Struct]] = {".ID": PeerSettings}
+
+    def read(self, given: Sequence[Given[dict[str, PeerSettings]]]) -> tuple[PeerRule, ...]:
+        rules: dict[str, PeerRule] = {}
+        for each in given:
+            rules |= {id_: _rule(each.where, id_, table) for id_, table in each.value.items()}
+        return tuple(rules.values())
+
+    def show_tables(self, value: tuple[PeerRule, ...]) -> Iterator[tuple[str, Mapping[str, Toml]]]:
+        for rule in value:
+            quota = {} if rule.quota is None else {"quota": rule.quota}
+            address = {} if rule.address is None else {"address": str(rule.address)}
+            yield f'[peers."{rule.id}"]', {"favourite": rule.favourite, **quota, **address}
+
+
+def _rule(where: str, id_: str, table: PeerSettings) -> PeerRule:
+    if not _ID.fullmatch(id_):
+        raise ConfigError(
+            f"{where}: {id_!r} is not a peer's id or the first {MIN_ID_CHARACTERS} or more "
+            "characters of one (names are not unique); `hdpctl peers --json` lists them"
+        )
+    try:
+        parse_quota(table.quota or "none")
+    except ValueError as error:
+        raise ConfigError(f"{where}.{id_}.quota: {error}") from None
+    return PeerRule(id_, table.favourite, table.quota, _address(where, id_, table))
+
+
+def _address(where: str, id_: str, table: PeerSettings) -> HostPort | None:
+    if table.address is None:
+        return None
+    if len(id_) != PEER_ID_CHARACTERS:
+        raise ConfigError(
+            f"{where}.{id_}.address: it goes with the whole id, of {PEER_ID_CHARACTERS} characters"
+        )
+    try:
+        return parse_host_port(table.address, DEFAULT_PORT)
+    except ValueError as error:
+        raise ConfigError(f"{where}.{id_}.address: {error}") from None

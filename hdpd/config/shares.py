@@ -1,51 +1,85 @@
-"""The directories to share, as flags and the file name them."""
+"""The directories to share, as flags and files name them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hdpd.config.directories import Environment, resolve_path
-from hdpd.config.file import ShareSettings
-from hdpd.config.values import ShareConfig, parse_interval, parse_pattern
+import msgspec
+
+from hdpd.config.directories import resolve_path
+from hdpd.config.kinds import Given, Tables, Toml
+from hdpd.config.values import ShareConfig, interval_text, parse_interval, parse_pattern
 from hdpd.errors import ConfigError, PathInvalid
 from hdpd.wire.paths import EntryName, text_from_bytes
 
 
-def from_flags(texts: Iterable[str], environ: Environment) -> tuple[ShareConfig, ...]:
-    """The shares of `--share-dir [NAME=]DIR`; raises ConfigError."""
-    flag = "--share-dir"
-    return _distinct((flag, _from_flag(flag, text, environ)) for text in texts)
+class ShareSettings(msgspec.Struct, frozen=True):
+    """One `[[shares]]` table."""
+
+    path: str
+    name: str | None = None
+    hidden: bool = False
+    ignore: list[str] = []
+    rescan: str = "auto"
 
 
-def from_files(
-    tables: Iterable[tuple[Path, ShareSettings]], environ: Environment
-) -> tuple[ShareConfig, ...]:
-    """The shares of `[[shares]]` tables, each with the file that it is in; raises ConfigError."""
-    found = []
-    for path, share in tables:
-        where = f"{path}: shares"
-        directory = resolve_path(where, share.path, path.parent, environ)
-        checked = _checked(where, share.name, directory)
-        try:
-            ignore = tuple(parse_pattern(line) for line in share.ignore)
-            rescan = parse_interval(share.rescan)
-        except ValueError as error:
-            raise ConfigError(f"{where}: {checked.name}: {error}") from None
-        found.append((where, replace(checked, hidden=share.hidden, ignore=ignore, rescan=rescan)))
-    return _distinct(found)
+class Shares(Tables[list[ShareSettings], tuple[ShareConfig, ...]]):
+    """The `[[shares]]` of all files together, or the flags `[NAME=]DIR`."""
+
+    toml = list[ShareSettings]
+    tables: Mapping[str, type[msgspec.Struct]] = {"": ShareSettings}
+    argument: Mapping[str, str] = {"action": "append"}
+    is_directory = True
+
+    def read(self, given: Sequence[Given[list[ShareSettings]]]) -> tuple[ShareConfig, ...]:
+        return _distinct(
+            (each.where, _from_table(each, table)) for each in given for table in each.value
+        )
+
+    def read_flag(self, given: Given[list[str]]) -> tuple[ShareConfig, ...]:
+        return _distinct((given.where, _from_flag(given, text)) for text in given.value)
+
+    def show_tables(
+        self, value: tuple[ShareConfig, ...]
+    ) -> Iterator[tuple[str, Mapping[str, Toml]]]:
+        for share in value:
+            yield (
+                "[[shares]]",
+                {
+                    "name": share.name,
+                    "path": str(share.path),
+                    "hidden": share.hidden,
+                    "ignore": share.ignore,
+                    "rescan": interval_text(share.rescan),
+                },
+            )
 
 
-def _from_flag(flag: str, text: str, environ: Environment) -> ShareConfig:
-    whole = resolve_path(flag, text, Path.cwd(), environ)
+def _from_table(given: Given[list[ShareSettings]], table: ShareSettings) -> ShareConfig:
+    path = resolve_path(given.where, table.path, given.base, given.environ)
+    share = _checked(given.where, table.name, path)
+    try:
+        return replace(
+            share,
+            hidden=table.hidden,
+            ignore=tuple(parse_pattern(line) for line in table.ignore),
+            rescan=parse_interval(table.rescan),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{given.where}: {share.name}: {error}") from None
+
+
+def _from_flag(given: Given[list[str]], text: str) -> ShareConfig:
+    whole = resolve_path(given.where, text, given.base, given.environ)
     name, equals, directory = text.partition("=")
     # A name holds no slash; and a directory whose path is the whole text is what is meant.
     if not equals or "/" in name or whole.is_dir():
-        return _checked(flag, None, whole)
-    path = resolve_path(flag, directory, Path.cwd(), environ)
-    return _checked(flag, text_from_bytes(os.fsencode(name)), path)
+        return _checked(given.where, None, whole)
+    path = resolve_path(given.where, directory, given.base, given.environ)
+    return _checked(given.where, text_from_bytes(os.fsencode(name)), path)
 
 
 def _checked(where: str, name: str | None, path: Path) -> ShareConfig:

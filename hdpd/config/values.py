@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from hdpd.errors import TopicInvalid
+from hdpd.identity.topics import normalise
 from hdpd.ignore import patterns_of
+
+SECRET: Final = "***"  # noqa: S105 # what stands in the place of a secret
 
 MQTT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 MQTT_WEBSOCKET_PATH: Final = "/mqtt"
@@ -28,6 +32,8 @@ _INTERVALS: Final = {"auto": None, "never": math.inf}
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w-]*\w)?(\.[^\W_]([\w-]*\w)?)*\.?")
+_INTERFACE = re.compile(r"[^\s/:\[\]]{1,15}")  # IFNAMSIZ less one
+_MEANT_AS_IP = re.compile(r"[0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,33 @@ def parse_ip(text: str) -> str:
         raise ValueError(f"{text!r} is not an IP address, such as 192.0.2.1 or ::") from None
 
 
+def parse_bind(text: str) -> str:
+    """An IP literal as `parse_ip`, or the name of an interface, whether there is one or not."""
+    try:
+        return parse_ip(text)
+    except ValueError:
+        if _INTERFACE.fullmatch(text) and not _MEANT_AS_IP.fullmatch(text):
+            return text
+    raise ValueError(
+        f"{text!r} is not an IP address, such as 192.0.2.1 or ::, or an interface, such as eth0"
+    )
+
+
+def parse_excluded(text: str) -> str:
+    """A network such as 10.8.0.0/16, an address, or an interface's name, with `*` and `?`."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        if _INTERFACE.fullmatch(text) and not _MEANT_AS_IP.fullmatch(text):
+            return text
+    raise ValueError(f"{text!r} is not a network, such as 10.8.0.0/16, or an interface, or docker*")
+
+
+def parse_announced(text: str) -> HostPort:
+    """`HOST:PORT`, both of which others can use."""
+    return parse_host_port(text)
+
+
 def parse_host(text: str) -> str:
     """A host name, or an IP literal without brackets."""
     if _HOST_NAME.fullmatch(text):
@@ -164,6 +197,14 @@ def parse_mqtt_server(text: str) -> MqttServer:
     )
 
 
+def shown_mqtt_server(server: MqttServer) -> str:
+    """Its URL, without the credentials."""
+    if server.user is None and server.password is None:
+        return str(server)
+    scheme, separator, location = str(server).partition("://")
+    return f"{scheme}{separator}{SECRET}@{location}"
+
+
 def _without_credentials(url: str) -> str:
     scheme, separator, rest = url.rpartition("://")
     return scheme + separator + rest.rpartition("@")[2]
@@ -185,6 +226,19 @@ def parse_control_address(text: str) -> ControlAddress:
             f"the path of a socket is at most {MAX_UNIX_PATH_BYTES} bytes long, {path} is longer"
         )
     return UnixAddress(path)
+
+
+def parse_topic(text: str) -> str:
+    """The name of a topic in its one spelling."""
+    try:
+        return normalise(text)
+    except TopicInvalid as error:
+        raise ValueError(error.message) from None
+
+
+def shown_topic(_name: str) -> str:
+    """A topic is a secret."""
+    return SECRET
 
 
 def parse_pattern(text: str) -> str:

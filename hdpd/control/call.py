@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hdpd.control.auth import Caller
+from hdpd.control.encoding import Result
 from hdpd.control.events import Events, Subscription
 from hdpd.control.logring import LogRing
 from hdpd.control.parameters import Params
-from hdpd.control.results import Result
 from hdpd.control.rules import Role
 from hdpd.control.searches import Searches
 from hdpd.control.services import Json, Services
@@ -33,7 +33,7 @@ class Context:
 class Client(Protocol):
     """A WebSocket connection, which can be sent more than answers."""
 
-    async def notify(self, method: str, params: Json) -> None:
+    async def notify(self, method: str, params: Result) -> None:
         """Sends a notification, waiting while the client is slow."""
 
     def start(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -73,7 +73,7 @@ class Method:
 
     name: str
     role: Role
-    handler: Callable[[Call, Any], Awaitable[Json]]
+    handler: Callable[[Call, Any], Awaitable[Result]]
     params: type[Params]
     result: type[Result] | tuple[type[Result], ...]
     summary: str

@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hdpd.control import jsonrpc
 from hdpd.control.auth import Caller
 from hdpd.control.call import Call, Context
+from hdpd.control.encoding import Result, encode
 from hdpd.control.events import Subscription
-from hdpd.control.services import Json
 
 MAX_REQUESTS = 16  # of one client at once; what it sends beyond waits in its socket
 # Progress that comes in meanwhile is coalesced: a thousand running downloads are one event each, a
@@ -106,10 +105,8 @@ class Connection:
 
     # What methods may ask for.
 
-    async def notify(self, method: str, params: Json) -> None:
-        await self._send(
-            msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params})
-        )
+    async def notify(self, method: str, params: Result) -> None:
+        await self._send(encode({"jsonrpc": "2.0", "method": method, "params": params}))
 
     def start(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if not self._ended:

@@ -6,8 +6,10 @@ import base64
 import binascii
 from collections.abc import Sequence
 
+from hdpd.control import results as r
+from hdpd.control.encoding import Text
 from hdpd.control.parameters import FilesList
-from hdpd.control.services import Json, Peers, Services, Session
+from hdpd.control.services import Peers, Services, Session
 from hdpd.errors import InvalidParams, PathInvalid, PeerNotConnected
 from hdpd.identity.names import name_of
 from hdpd.wire.messages import MAX_CURSOR_BYTES, Entry, EntryType, Ls
@@ -33,15 +35,21 @@ def connected_session(peers: Peers, text: str) -> Session:
     return session
 
 
-def entry_json(entry: Entry, path: RemotePath) -> Json:
-    """What listings and hits have in common; `path` is the entry's path from the share on."""
-    return {
-        "path": path.text,
-        "type": "directory" if entry.type is EntryType.DIRECTORY else "file",
-        "size": entry.size,
-        "mtime": entry.mtime_ns / 1e9,
-        "files": entry.files,
-    }
+def hit(peer: str, peer_name: str, entry: Entry) -> r.Hit:
+    """What a search found; `peer` is an id or `self`."""
+    return r.Hit(
+        peer=Text(peer),
+        peer_name=peer_name,
+        path=Text(entry.path),
+        type=_type(entry),
+        size=entry.size,
+        mtime=entry.mtime_ns / 1e9,
+        files=entry.files,
+    )
+
+
+def _type(entry: Entry) -> r.FileType:
+    return "directory" if entry.type is EntryType.DIRECTORY else "file"
 
 
 def _decode_cursor(text: str | None) -> bytes | None:
@@ -60,7 +68,7 @@ def _encode_cursor(cursor: bytes | None) -> str | None:
     return None if cursor is None else base64.urlsafe_b64encode(cursor).decode().rstrip("=")
 
 
-async def list_files(services: Services, params: FilesList) -> Json:
+async def list_files(services: Services, params: FilesList) -> r.Files:
     """One page of a directory, here or at a peer. Raises what the other side answered too."""
     path = RemotePath.from_text(params.path)
     cursor = _decode_cursor(params.cursor)
@@ -79,16 +87,22 @@ async def list_files(services: Services, params: FilesList) -> Json:
             path, sort=params.sort, limit=limit, cursor=cursor
         )
     rows = [_list_row(path, entry) for entry in entries]
-    return {
-        "entries": [row for row in rows if row is not None],
-        "next_cursor": _encode_cursor(next_cursor),
-    }
+    return r.Files(
+        entries=[row for row in rows if row is not None], next_cursor=_encode_cursor(next_cursor)
+    )
 
 
-def _list_row(base: RemotePath, entry: Entry) -> Json | None:
+def _list_row(base: RemotePath, entry: Entry) -> r.FileInfo | None:
     """The row of a listing; None when the path as a whole can't be one, which hides just it."""
     try:
         path = RemotePath(base.raw + b"/" + entry.path.raw) if base.raw else entry.path
     except PathInvalid:
         return None
-    return {"name": entry.path.name.text, **entry_json(entry, path)}
+    return r.FileInfo(
+        name=Text(entry.path.name),
+        path=Text(path),
+        type=_type(entry),
+        size=entry.size,
+        mtime=entry.mtime_ns / 1e9,
+        files=entry.files,
+    )

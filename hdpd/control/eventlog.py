@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 
-import msgspec
+from hdpd.control.encoding import encode
 
 # Both together cost at most 4 MiB of text and about 1 MiB around it; at the usual pace of a few
 # events a second that is an hour or more for a client to come back in.
@@ -20,16 +20,8 @@ MAX_BYTES = 4 * 1024 * 1024
 
 LOST = "events.lost"
 
-# In these the data is the thing's whole state, so that only the last one matters.
-_IDENTIFIED_BY = {
-    "download.changed": "id",
-    "verification.changed": "id",
-    "share.changed": "name",
-    "upload.changed": "",
-    "limits.changed": "",
-}
-
-Key = tuple[str, object]
+Key = tuple[str, str]
+"""A type of event, and what one is about: of equal keys only the last one matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +34,15 @@ class Event:
     key: Key | None = None
 
 
-def make_event(seq: int, time: float, type_: str, data: dict[str, object]) -> Event:
+def make_event(seq: int, time: float, type_: str, data: object, key: Key | None = None) -> Event:
     """The event, encoded once for all who get it.
 
     Raises:
         TypeError, ValueError: `data` cannot be written as JSON; a mistake of the caller.
     """
     parameters = {"seq": seq, "time": time, "type": type_, "data": data}
-    text = msgspec.json.encode({"jsonrpc": "2.0", "method": "event", "params": parameters})
-    field = _IDENTIFIED_BY.get(type_)
-    return Event(seq, type_, text, None if field is None else (type_, data.get(field)))
+    text = encode({"jsonrpc": "2.0", "method": "event", "params": parameters})
+    return Event(seq, type_, text, key)
 
 
 class EventLog:
@@ -70,9 +61,9 @@ class EventLog:
         """The oldest number that is held, or the next one to come."""
         return self._events[0].seq if self._events else self.last_seq + 1
 
-    def append(self, time: float, type_: str, data: dict[str, object]) -> Event:
+    def append(self, time: float, type_: str, data: object, key: Key | None = None) -> Event:
         """Adds an event. Raises as `make_event`, and then nothing has changed."""
-        event = make_event(self.last_seq + 1, time, type_, data)
+        event = make_event(self.last_seq + 1, time, type_, data, key)
         self.last_seq = event.seq
         self._events.append(event)
         self._bytes += len(event.text)

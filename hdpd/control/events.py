@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from hdpd.control.eventlog import LOST, Event, EventLog, make_event
+from hdpd.control.eventlog import LOST, Event, EventLog, Key, make_event
+from hdpd.control.eventtypes import EVENTS, News
 from hdpd.database import Database, Transaction
 
 log = logging.getLogger(__name__)
@@ -46,15 +47,29 @@ class Events:
     def last_seq(self) -> int:
         return self._log.last_seq
 
-    def emit(self, type_: str, data: dict[str, object]) -> None:
+    def emit(self, event: News) -> None:
         """Tells everybody who listens; cheap, and never raises at the one who has the news."""
+        kind = EVENTS[type(event)]
         try:
-            self._log.append(self._clock(), type_, data)
+            data = kind.data(event)
+            self.write(kind.name, data, kind.key(data))
         except (TypeError, ValueError):
-            log.exception("an event of type %s cannot be written as JSON", type_)
-            return
+            log.exception("an event of type %s cannot be shown", kind.name)
+
+    def write(self, type_: str, data: object, key: Key | None = None) -> None:
+        """Adds what clients get; a later one with the same key takes its place.
+
+        Raises:
+            TypeError, ValueError: `data` cannot be written as JSON.
+        """
+        self._log.append(self._clock(), type_, data, key)
         for subscription in self._subscriptions:
             subscription.wake_up()
+
+    def emit_json(self, type_: str, data: dict[str, object]) -> None:
+        """For parts that do not emit dataclasses yet."""
+        field = {"download.changed": "id", "verification.changed": "id", "share.changed": "name"}
+        self.write(type_, data, (type_, str(data[field[type_]])) if type_ in field else None)
 
     def subscribe(self, since: int | None, types: frozenset[str] | None) -> Subscription:
         """What comes from now on, or after the event `since`; close it in the end. Subscriptions

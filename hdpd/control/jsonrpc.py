@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from hdpd.control.call import Call, Method
+from hdpd.control.encoding import encode
 from hdpd.control.methods import METHODS
 from hdpd.errors import Forbidden, HdpdError, InvalidParams
 
@@ -91,7 +92,7 @@ async def _run(
     except msgspec.ValidationError as error:
         raise InvalidParams(f"{method.name}: {error}") from None
     # Encoded here, so that a result that cannot be is an error of this method alone.
-    return msgspec.Raw(msgspec.json.encode(await method.handler(call, params)))
+    return msgspec.Raw(encode(await method.handler(call, params)))
 
 
 class _Wrapped(dict[str, Callable[..., Awaitable[Result]]]):

@@ -8,6 +8,7 @@ from hdpd.control import handlers as h
 from hdpd.control import parameters as p
 from hdpd.control import results as r
 from hdpd.control.call import Call, Method
+from hdpd.control.encoding import show
 from hdpd.control.openrpc import discover
 from hdpd.control.rules import Role
 from hdpd.control.services import Json
@@ -119,11 +120,11 @@ _TABLE = (
 
 
 @functools.cache
-def _openrpc() -> Json:
-    return discover(METHODS.values())
+def _openrpc() -> r.OpenRpc:
+    return show(r.OpenRpc, discover(METHODS.values()))
 
 
-async def _discover(_call: Call, _params: p.NoParams) -> Json:
+async def _discover(_call: Call, _params: p.NoParams) -> r.OpenRpc:
     return _openrpc()
 
 

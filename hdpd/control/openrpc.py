@@ -9,6 +9,7 @@ import msgspec
 
 from hdpd import __version__
 from hdpd.control.call import Method
+from hdpd.control.encoding import schema
 from hdpd.control.services import Json
 
 OPENRPC_VERSION = "1.3.2"
@@ -20,7 +21,9 @@ def discover(methods: Iterable[Method]) -> Json:
     """The document that `rpc.discover` answers with."""
     rows = list(methods)
     types = [kind for row in rows for kind in (row.params, *row.results)]
-    _schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    _schemas, components = msgspec.json.schema_components(
+        types, schema_hook=schema, ref_template=_REF
+    )
     return {
         "openrpc": OPENRPC_VERSION,
         "info": {

@@ -1,22 +1,22 @@
-"""The results of the methods, for the OpenRPC document, docs/rpc.md and the tests.
+"""The results of the methods and the data of the events: what clients are promised.
 
-Fields may be added here, none removed or changed in meaning. Sizes are bytes, times seconds since
-the epoch, rates bytes per second, ids opaque text.
+The OpenRPC document and docs/rpc.md are made from it, and `encoding.show` fills it from what the
+parts return. Fields may be added here, none removed or changed in meaning. Sizes are bytes, times
+seconds since the epoch, rates bytes per second, ids opaque text.
+
+It is one file, as it is one list, and some results are parts of several others.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
+from hdpd.control.encoding import Result, Text
 from hdpd.control.parameters import RoleWord, State
 
 FileType = Literal["file", "directory"]
-
-
-class Result(msgspec.Struct, kw_only=True):
-    """Base of all results."""
 
 
 class Nothing(Result):
@@ -50,7 +50,7 @@ class Configuration(Result):
     with a newer one that is not used. restart_needed: changed keys that wait for a restart.
     """
 
-    files: list[str]
+    files: list[Text]
     read: float
     refused: str | None
     restart_needed: list[str]
@@ -62,16 +62,16 @@ class DaemonInfo(Result):
     """
 
     name: str
-    peer_id: str
+    peer_id: Text
     version: str
     api_version: int
     started: float
     udp_ports: list[int]
     controls: list[str]
     tls_fingerprint: str | None
-    addresses: list[str]
+    addresses: list[Text]
     quic_engine: str
-    download_dir: str
+    download_dir: Text
     configuration: Configuration
     discovery: dict[str, Any]
     nat: str
@@ -101,7 +101,7 @@ class PortMappingInfo(Result):
     protocol: Literal["pcp", "nat-pmp", "upnp"]
     ipv6: bool
     state: Literal["asking", "absent", "answers", "mapped", "refused"]
-    external: str | None
+    external: Text | None
     error: str | None
 
 
@@ -109,8 +109,8 @@ class StunInfo(Result):
     """What one STUN server sees. rtt: seconds. error: why there is no answer."""
 
     server: str
-    address: str | None
-    mapped: str | None
+    address: Text | None
+    mapped: Text | None
     rtt: float | None
     error: str | None
 
@@ -130,8 +130,8 @@ class NatReport(Result):
     mapping: Literal["unknown", "none", "easy", "hard"]
     filtering: Literal["unknown", "none", "address", "port"]
     hairpin: bool | None
-    public_ipv4: str | None
-    public_ipv6: str | None
+    public_ipv4: Text | None
+    public_ipv6: Text | None
     behind_carrier: bool | None
     port_mappings: list[PortMappingInfo]
     stun: list[StunInfo]
@@ -140,10 +140,10 @@ class NatReport(Result):
 class PeerInfo(Result):
     """topics: names of the topics in common. rtt: seconds. error: why it is not connected."""
 
-    id: str
+    id: Text
     name: str
     state: Literal["connected", "connecting", "known", "blocked"]
-    address: str | None
+    address: Text | None
     path: Literal["lan", "direct", "punched", "mapped", "ipv6"] | None
     found_by: list[Literal["mqtt", "mdns", "known", "gossip", "invite"]]
     topics: list[str]
@@ -165,7 +165,7 @@ class PeerTry(Result):
     """
 
     kind: Literal["dial", "request", "punch", "birthday"]
-    address: str | None
+    address: Text | None
     time: float
     result: str
     worked: bool
@@ -186,7 +186,7 @@ class PeerExplained(PeerInfo):
 class PeerResult(Result):
     """The id of the peer."""
 
-    peer: str
+    peer: Text
 
 
 class Invite(Result):
@@ -232,7 +232,7 @@ class ShareInfo(Result):
     """
 
     name: str
-    path: str
+    path: Text
     state: Literal["scanning", "ready", "away", "error"]
     searchable: bool
     files: int
@@ -255,8 +255,8 @@ class Shares(Result):
 class FileInfo(Result):
     """path: from the share on. size and files of a directory: of everything below it."""
 
-    name: str
-    path: str
+    name: Text
+    path: Text
     type: FileType
     size: int
     mtime: float
@@ -273,9 +273,9 @@ class Files(Result):
 class Hit(Result):
     """peer: the id of the peer that has it, or `self`."""
 
-    peer: str
+    peer: Text
     peer_name: str
-    path: str
+    path: Text
     type: FileType
     size: int
     mtime: float
@@ -288,7 +288,7 @@ class Hits(Result):
     """
 
     hits: list[Hit]
-    unanswered: list[str]
+    unanswered: list[Text]
     truncated: bool
 
 
@@ -298,6 +298,16 @@ class SearchStarted(Result):
     """
 
     search: str
+
+
+class SearchHits(Result):
+    """hits: some more of them. With the last ones it is done, and the outcome is as in Hits."""
+
+    search: str
+    hits: list[Hit]
+    done: Literal[True] | UnsetType = UNSET
+    unanswered: list[Text] | UnsetType = UNSET
+    truncated: bool | UnsetType = UNSET
 
 
 class DownloadId(Result):
@@ -315,10 +325,10 @@ class DownloadInfo(Result):
     """
 
     id: str
-    peer: str
+    peer: Text
     peer_name: str
-    path: str
-    to: str
+    path: Text
+    to: Text
     type: FileType | None
     state: State
     size: int | None
@@ -348,13 +358,13 @@ class DownloadFile(Result):
     """
 
     number: int
-    path: str
+    path: Text
     type: FileType
     size: int | None
     state: str
     done_bytes: int
     restarts: int
-    saved_as: str | None
+    saved_as: Text | None
     error: Problem | None
 
 
@@ -370,7 +380,7 @@ class VerificationProblem(Result):
     since; different: neither has, and the contents are not the same. message: for people.
     """
 
-    path: str
+    path: Text
     problem: Literal[
         "different", "changed_here", "changed_there", "missing_here", "missing_there", "unreadable"
     ]
@@ -398,9 +408,9 @@ class Verification(Result):
 class ActiveUpload(Result):
     """What is being sent to whom."""
 
-    peer: str
+    peer: Text
     peer_name: str
-    path: str
+    path: Text
     offset: int
     size: int
     rate: float
@@ -409,9 +419,9 @@ class ActiveUpload(Result):
 class WaitingUpload(Result):
     """position: 1 is next."""
 
-    peer: str
+    peer: Text
     peer_name: str
-    path: str
+    path: Text
     position: int
 
 

@@ -7,9 +7,11 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from hdpd.control.entries import SELF, connected_session, entry_json
+from hdpd.control import results as r
+from hdpd.control.encoding import Text, show
+from hdpd.control.entries import SELF, connected_session, hit
 from hdpd.control.parameters import FilesSearch
-from hdpd.control.services import Json, Services, Session
+from hdpd.control.services import Services, Session
 from hdpd.errors import Busy, HdpdError
 from hdpd.remote.pages import ANSWER_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES
 from hdpd.wire.messages import Entry, Search, entries_from_wire, raise_if_error
@@ -31,7 +33,7 @@ class _Findings:
         self.unanswered: list[str] = []
         self.truncated = False
         self._room = limit
-        self._waiting: list[Json] = []
+        self._waiting: list[r.Hit] = []
         self._news = asyncio.Event()
         self._over = False
 
@@ -40,7 +42,7 @@ class _Findings:
         if len(entries) > self._room:
             self.truncated = True
         for entry in entries[: self._room]:
-            self._waiting.append({"peer": peer, "peer_name": name, **entry_json(entry, entry.path)})
+            self._waiting.append(hit(peer, name, entry))
         self._room -= min(len(entries), self._room)
         self._news.set()
         return self._room > 0
@@ -49,7 +51,7 @@ class _Findings:
         self._over = True
         self._news.set()
 
-    async def portions(self) -> AsyncGenerator[list[Json], None]:
+    async def portions(self) -> AsyncGenerator[list[r.Hit], None]:
         """The hits, as they come, in portions."""
         while True:
             await self._news.wait()
@@ -60,9 +62,6 @@ class _Findings:
                 yield portion
             if self._over:
                 return
-
-    def outcome(self) -> Json:
-        return {"unanswered": self.unanswered, "truncated": self.truncated}
 
 
 class Searches:
@@ -87,33 +86,42 @@ class Searches:
             return [connected_session(self._services.peers, params.peer)]
         return list(self._services.peers.connected())
 
-    async def collect(self, params: FilesSearch) -> Json:
+    async def collect(self, params: FilesSearch) -> r.Hits:
         """All hits in one answer. Raises as `targets`."""
-        hits: list[Json] = []
-        result: Json = {"hits": hits}
-        async with aclosing(self._run(params, self.targets(params))) as portions:
-            async for portion, outcome in portions:
+        findings = _Findings(params.limit)
+        hits: list[r.Hit] = []
+        async with aclosing(self._run(params, self.targets(params), findings)) as portions:
+            async for portion in portions:
                 hits += portion
-                result |= outcome or {}
-        return result
+        unanswered = show(list[Text], findings.unanswered)
+        return r.Hits(hits=hits, unanswered=unanswered, truncated=findings.truncated)
 
     async def stream(
         self,
         params: FilesSearch,
         targets: list[Session | None],
-        notify: Callable[[Json], Awaitable[None]],
+        search: str,
+        notify: Callable[[r.SearchHits], Awaitable[None]],
     ) -> None:
         """Notifies of hits as they come, and at last of the outcome."""
-        async with aclosing(self._run(params, targets)) as portions:
-            async for portion, outcome in portions:
-                at_end = {} if outcome is None else {"done": True, **outcome}
-                await notify({"hits": portion, **at_end})
+        findings = _Findings(params.limit)
+        async with aclosing(self._run(params, targets, findings)) as portions:
+            async for portion in portions:
+                await notify(r.SearchHits(search=search, hits=portion))
+        unanswered = show(list[Text], findings.unanswered)
+        end = r.SearchHits(
+            search=search,
+            hits=[],
+            done=True,
+            unanswered=unanswered,
+            truncated=findings.truncated,
+        )
+        await notify(end)
 
     async def _run(
-        self, params: FilesSearch, targets: list[Session | None]
-    ) -> AsyncGenerator[tuple[list[Json], Json | None], None]:
-        """Portions of hits as they come, at last none with `{unanswered, truncated}`."""
-        findings = _Findings(params.limit)
+        self, params: FilesSearch, targets: list[Session | None], findings: _Findings
+    ) -> AsyncGenerator[list[r.Hit], None]:
+        """Portions of hits as they come."""
 
         async def ask_all() -> None:
             async with asyncio.TaskGroup() as group:
@@ -126,8 +134,7 @@ class Searches:
         try:
             async with aclosing(findings.portions()) as portions:
                 async for portion in portions:
-                    yield portion, None
-            yield [], findings.outcome()
+                    yield portion
         finally:
             self._running -= 1
             asking.cancel()

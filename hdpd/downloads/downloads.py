@@ -1,25 +1,28 @@
 """The download service: what the control interface calls.
 
-The commands change the queue and the store; which downloads then run is the conductor's business.
+The commands change the queue and the store; which downloads then run is the scheduler's business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hdpd.config.sizes import Reserve
 from hdpd.database import Database
-from hdpd.downloads.conductor import Conductor, Emit, SessionOf
 from hdpd.downloads.finished import FinishedFiles
-from hdpd.downloads.queue import Place, Wish
-from hdpd.downloads.records import Download, JsonObject
-from hdpd.downloads.store import Store
+from hdpd.downloads.queue import Place
+from hdpd.downloads.records import Download, SessionOf
+from hdpd.downloads.scheduler import STOP_SECONDS, Scheduler
+from hdpd.downloads.states import State
+from hdpd.downloads.status import DownloadInfo, DownloadsPage, Emit, FilesPage, VerificationInfo
+from hdpd.downloads.store import New, Store
 from hdpd.downloads.verify import Verifier
 from hdpd.errors import DownloadNotFound, InvalidParams, PathInvalid
 from hdpd.identity.keys import PeerId
@@ -31,6 +34,8 @@ STATES = frozenset(
 )
 NO_RESERVE = Reserve()
 MAX_PAGE = 1000  # objects of one list; about 500 bytes each
+AT_ONCE = 100  # commands given in one turn of the loop, some milliseconds
+WRITE_SECONDS = 10.0  # a disk that takes longer to write down a command does it behind the answer
 REMOVE_SECONDS = 2.0  # the removal of a directory of a million files goes on behind the answer
 
 _CURSOR = re.compile(r"(-?\d{1,18})\.(\d{1,18})")
@@ -39,9 +44,8 @@ _CURSOR = re.compile(r"(-?\d{1,18})\.(\d{1,18})")
 class Downloads:
     """The persistent download queue.
 
-    `emit` gets `download.added`, `.changed` and `.removed`, for progress at most twice a second
-    for each download. Methods taking ids raise DownloadNotFound for one that is not there, and
-    then do nothing at all.
+    `emit` gets what happens to them, for progress at most twice a second for each. Methods taking
+    ids raise DownloadNotFound for one that is not there, and then do nothing at all.
     """
 
     def __init__(
@@ -56,28 +60,27 @@ class Downloads:
         self.finished = FinishedFiles(database, download_dir)
         self._store = Store(database)
         self._verifier = Verifier(self._store, self.finished, session_of, emit)
-        self._conductor = Conductor(self._store, session_of, download_dir, throttle, emit, reserve)
-        self._emit = emit
+        self._scheduler = Scheduler(self._store, session_of, download_dir, throttle, emit, reserve)
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Takes up what the last process left."""
-        await self._conductor.start()
+        await self._scheduler.start()
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
         await self._verifier.close()
-        await self._conductor.close()
+        await self._scheduler.close()
 
     def set_reserve(self, reserve: Reserve) -> None:
         """From now on so much of each volume is kept free."""
-        self._conductor.room.reserve = reserve
+        self._scheduler.room.reserve = reserve
 
     def peer_connected(self, peer: PeerId) -> None:
-        self._conductor.peer_connected(peer)
+        self._scheduler.peer_connected(peer)
 
     def peer_disconnected(self, peer: PeerId) -> None:
-        self._conductor.peer_disconnected(peer)
+        self._scheduler.peer_disconnected(peer)
 
     # The list
 
@@ -88,22 +91,34 @@ class Downloads:
             PathInvalid: `path` is the list of shares, or `to` leads out of the download directory.
             LimitReached: the list is full.
         """
-        if path.is_root:
+        (id_,) = await self.add_all([(peer, path)], to)
+        return id_
+
+    async def add_all(
+        self, wanted: Sequence[tuple[PeerId, RemotePath]], to: str | None = None
+    ) -> Sequence[str]:
+        """Like `add`, for many at once; all or none."""
+        if any(path.is_root for _, path in wanted):
             raise PathInvalid("name a share, or a file or directory in it")
         into = _relative(to)
         async with self._changing:
-            for download in self._conductor.live.values():
-                if (download.peer, download.path, download.into) == (peer, path, into):
-                    return download.id
-            id_ = base64.b32encode(secrets.token_bytes(5)).decode().lower()
-            download = await self._store.add(id_, peer, path, into, time.time())
-            self._conductor.take_up(download)
-            self._emit("download.added", self._conductor.as_json(download))
-        return id_
+            keys = [(peer, path, into) for peer, path in wanted]
+            new = {key: _new_id() for key in keys if self._scheduler.queue.like(key) is None}
+            now = time.time()
+            rows = [New(id_, *key, now) for key, id_ in new.items()]
+            for number, download in enumerate(await self._store.add(rows) if rows else ()):
+                self._scheduler.take_up(download)
+                self._scheduler.reporter.added(download)
+                await _breathe(number)
+            ids = []
+            for key in keys:
+                known = self._scheduler.queue.like(key)
+                ids.append(known.id if known is not None else new[key])
+        return ids
 
     async def list(
         self, states: Sequence[str] | None = None, limit: int = 100, cursor: str | None = None
-    ) -> JsonObject:
+    ) -> DownloadsPage:
         """Downloads in the order of the queue; `states` are any of the seven words.
 
         Raises:
@@ -117,41 +132,41 @@ class Downloads:
         stored = wanted & {"done", "failed"}
         if wanted - stored:
             stored |= {"queued", "paused"}
-        found: list[JsonObject] = []
+        found: list[DownloadInfo] = []
         while True:
             page = await self._store.page(sorted(stored), limit, after)
             for row in page:
-                shown = self._conductor.as_json(row)
-                if shown["state"] not in wanted:
+                shown = self._scheduler.reporter.info(row)
+                if shown.state not in wanted:
                     continue
                 if len(found) == limit and after is not None:
-                    return {"downloads": found, "next_cursor": f"{after[0]}.{after[1]}"}
+                    return DownloadsPage(found, f"{after[0]}.{after[1]}")
                 found.append(shown)
                 after = (row.position, row.number)
             if len(page) < limit:
-                return {"downloads": found, "next_cursor": None}
+                return DownloadsPage(found, None)
             after = (page[-1].position, page[-1].number)
 
-    async def files(self, id_: str, limit: int = 100, cursor: str | None = None) -> JsonObject:
+    async def files(self, id_: str, limit: int = 100, cursor: str | None = None) -> FilesPage:
         """The files and directories of a download, in the order of the listing."""
         (download,) = await self._find([id_])
         limit = max(1, min(limit, MAX_PAGE))
         if cursor is not None and not re.fullmatch(r"\d{1,18}", cursor):
             raise InvalidParams("that cursor is not one of ours")
         files = await self._store.files_page(download, int(cursor or 0), limit)
-        active = self._conductor.active_files(id_)
-        for file in files:
-            if file["number"] in active and file["state"] == "waiting":
-                file["state"] = "downloading"
-        last = files[-1]["number"] if len(files) == limit else None
-        return {"files": files, "next_cursor": None if last is None else str(last)}
+        last = files[-1].number if len(files) == limit else None
+        active = download.runner.active_files() if download.runner is not None else set()
+        for place, file in enumerate(files):
+            if file.number in active and file.state == "waiting":
+                files[place] = dataclasses.replace(file, state="downloading")
+        return FilesPage(files, None if last is None else str(last))
 
-    async def verify(self, id_: str) -> JsonObject:
+    async def verify(self, id_: str) -> VerificationInfo:
         """Begins to compare the finished files with the peer's; raises as `Verifier.start`."""
         (download,) = await self._find([id_])
         return await self._verifier.start(download)
 
-    async def verification(self, id_: str) -> JsonObject:
+    async def verification(self, id_: str) -> VerificationInfo:
         """How far that is; raises NotFound when it was not begun."""
         await self._find([id_])
         return self._verifier.state(id_)
@@ -160,43 +175,32 @@ class Downloads:
 
     async def pause(self, ids: Sequence[str]) -> None:
         """Stops what is unfinished until `resume`, also over a restart."""
-        async with self._changing:
-            for download in await self._find(ids):
-                await self._conductor.set_wish(download, Wish.PAUSE)
+        changed = await self._each(ids, self._scheduler.pause)
+        await self._scheduler.settled(changed, STOP_SECONDS)
+        self._scheduler.reporter.show_all(changed)
 
     async def resume(self, ids: Sequence[str]) -> None:
         """Lets paused downloads go on, also those that wait for room on the disk."""
-        async with self._changing:
-            for download in await self._find(ids):
-                await self._conductor.set_wish(download, Wish.RUN)
+        self._scheduler.reporter.show_all(await self._each(ids, self._scheduler.resume))
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Takes unfinished and failed downloads out of the list and removes their partial files.
 
         Files that were finished stay.
         """
-        async with self._changing:
-            for download in await self._find(ids):
-                await self._conductor.drop(download)
-                if download.state != "done":
-                    await self._remove(download)
+        await self._remove(ids, lambda download: download.state is not State.DONE)
 
     async def clear(self, ids: Sequence[str]) -> None:
         """Takes finished and failed downloads out of the list."""
-        async with self._changing:
-            for download in await self._find(ids):
-                if download.state in ("done", "failed"):
-                    await self._remove(download)
+        await self._remove(ids, lambda download: download.state in (State.DONE, State.FAILED))
 
     async def retry(self, ids: Sequence[str]) -> None:
         """Queues failed downloads again, for the files that failed or were not tried."""
         async with self._changing:
             for download in await self._find(ids):
-                if download.state == "failed":
+                if download.state is State.FAILED:
                     await self._store.retry(download)
-                    download.state, download.error, download.failed_files = "queued", None, 0
-                    self._conductor.take_up(download)
-                    self._emit("download.changed", self._conductor.as_json(download))
+                    self._scheduler.retry(download)
 
     async def move(self, id_: str, to: str) -> None:
         """Moves an unfinished download in the queue: top, up, down or bottom.
@@ -209,24 +213,55 @@ class Downloads:
         except ValueError:
             raise InvalidParams("a download is moved to: top, up, down or bottom") from None
         async with self._changing:
-            await self._find([id_])
-            moved = self._conductor.move(id_, place)
-            await self._store.save_positions({d.number: d.position for d in moved})
+            (download,) = await self._find([id_])
+            self._scheduler.move(download, place)
+            await self._scheduler.ledger.written(WRITE_SECONDS)
 
     # Details
 
-    async def _find(self, ids: Sequence[str]) -> Iterable[Download]:
-        stored = {d.id: d for d in await self._store.by_ids(ids)} if ids else {}
-        for id_ in ids:
-            if id_ not in stored:
+    async def _find(self, ids: Sequence[str]) -> Sequence[Download]:
+        found = {id_: self._scheduler.queue.get(id_) for id_ in ids}
+        elsewhere = [id_ for id_, download in found.items() if download is None]
+        if elsewhere:
+            found |= {download.id: download for download in await self._store.by_ids(elsewhere)}
+        downloads = []
+        for id_, download in found.items():
+            if download is None or download.state in (State.REMOVING, State.REMOVED):
                 raise DownloadNotFound(f"there is no download {id_!r}")
-        return [self._conductor.live.get(id_, download) for id_, download in stored.items()]
+            # It may have come to the queue, or left it, meanwhile.
+            downloads.append(self._scheduler.queue.get(id_) or download)
+        return downloads
 
-    async def _remove(self, download: Download) -> None:
-        download.state = "removed"
-        await self._store.save(download)
-        self._emit("download.removed", {"id": download.id})
-        await asyncio.wait({self._conductor.purge(download)}, timeout=REMOVE_SECONDS)
+    async def _each(
+        self, ids: Sequence[str], command: Callable[[Download], bool]
+    ) -> Sequence[Download]:
+        """Gives a command to all of them; those that it changed, which are written down."""
+        changed = []
+        async with self._changing:
+            for number, download in enumerate(await self._find(ids)):
+                if command(download):
+                    changed.append(download)
+                await _breathe(number)
+            await self._scheduler.ledger.written(WRITE_SECONDS)
+        return changed
+
+    async def _remove(self, ids: Sequence[str], which: Callable[[Download], bool]) -> None:
+        def remove(download: Download) -> bool:
+            return which(download) and self._scheduler.remove(download)
+
+        removed = await self._each(ids, remove)
+        await self._scheduler.settled(removed, STOP_SECONDS)
+        await self._scheduler.remover.removed(REMOVE_SECONDS)
+
+
+async def _breathe(number: int) -> None:
+    """Lets others have the loop now and then, in a long row of short works."""
+    if number % AT_ONCE == AT_ONCE - 1:
+        await asyncio.sleep(0)
+
+
+def _new_id() -> str:
+    return base64.b32encode(secrets.token_bytes(5)).decode().lower()
 
 
 def _relative(to: str | None) -> RemotePath:

@@ -1,20 +1,32 @@
-"""What a download and its files are in memory, and as clients see them."""
+"""What a download and its files are in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hdpd.downloads.directories import Components
 from hdpd.downloads.finishing import Complete
 from hdpd.downloads.partial import partial_name
+from hdpd.downloads.queue import Item
 from hdpd.downloads.ranges import FILE_COST, FileRanges
+from hdpd.downloads.status import DownloadInfo, Problem
 from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
-from hdpd.identity.names import name_of
+from hdpd.remote.reads import Session
 from hdpd.wire.paths import RemotePath
 
-JsonObject = dict[str, object]
+if TYPE_CHECKING:
+    import asyncio
+
+    from hdpd.downloads.runner import Runner
+    from hdpd.downloads.volumes import Volume
+
+SessionOf = Callable[[PeerId], Session | None]
+
+Key = tuple[PeerId, RemotePath, RemotePath]
+"""Peer, path there, and the directory here."""
 
 RATE_SECONDS = 5.0  # the shown rate is smoothed over about so long
 
@@ -31,18 +43,27 @@ class Kept(NamedTuple):
     validator: bytes
 
 
-@dataclass(slots=True)
-class Download:
-    """One download; unfinished ones live in memory, and their counters here are the true ones."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a HELD download waits for: that its volume has room, or answers."""
+
+    volume: Volume
+    since: float
+    was_free: int | None
+    """What was free when a write failed, for which the file system may have had other reasons."""
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class Download(Item):
+    """One download, and everything that there is of it: what is stored, its place in the queue, and
+    what works for it. One that is not settled lives in the queue, and its counters are the true
+    ones; any other is only a copy of what is stored.
+    """
 
     number: int
-    id: str
-    peer: PeerId
     path: RemotePath
     into: RemotePath
     added: float
-    position: int
-    state: str = "queued"
     type: str | None = None
     listed: bool = False
     cursor: bytes | None = None
@@ -55,11 +76,24 @@ class Download:
     received_bytes: int = 0
 
     # Only while it lives in memory:
+    runner: Runner | None = None
+    task: asyncio.Task[object] | None = None
+    """That of its runner."""
+    waiting: Waiting | None = None
     pending_bytes: int = 0
     """Received and not yet part of `done_bytes`."""
     rate: float = 0.0
+    measured_at: float = 0.0
+    measured_bytes: int = 0
+    """Those received when the rate was last measured."""
+    losses: int = 0
+    """Connections lost in a row without a byte between."""
     queue_position: int | None = None
     queue_eta: int | None = None
+    told_word: str = ""
+    """The state that clients were told last."""
+    told: DownloadInfo | None = None
+    """What they were told last of its progress."""
     kept: dict[int, Kept] = field(default_factory=dict)
     """What came beyond the watermark, by file number; few files are open side by side."""
     base: Components = field(init=False)
@@ -67,6 +101,21 @@ class Download:
 
     def __post_init__(self) -> None:
         self.base = (*components(self.into), self.path.name.raw)
+
+    @property
+    def key(self) -> Key:
+        """What no other unfinished download has."""
+        return self.peer, self.path, self.into
+
+    @property
+    def remote_queued(self) -> bool:
+        """Whether its peer lets it wait in line."""
+        return self.runner is not None and self.runner.remote_queued
+
+    @property
+    def silent(self) -> bool:
+        """Whether the disk that it is written to does not answer."""
+        return self.runner is not None and self.runner.volume.silent
 
     def count_size(self, file: FileRecord) -> None:
         """Counts a size that is about to be stored and is not what was stored before."""
@@ -76,8 +125,14 @@ class Download:
     def fail_with(self, error: HdpdError | None) -> None:
         self.error = None if error is None else (error.code, error.message)
 
-    def measure(self, received: int, elapsed: float) -> None:
-        """`received` more bytes came in the last `elapsed` seconds."""
+    def begin_to_measure(self, now: float) -> None:
+        """What comes from now on counts for `rate`."""
+        self.measured_at, self.measured_bytes = now, self.received_bytes
+
+    def measure(self, now: float) -> None:
+        """Corrects `rate` by what came since it was measured last."""
+        elapsed, received = now - self.measured_at, self.received_bytes - self.measured_bytes
+        self.begin_to_measure(now)
         weight = min(1.0, elapsed / RATE_SECONDS) if self.rate else 1.0
         self.rate += weight * (received / elapsed - self.rate)
 
@@ -92,30 +147,29 @@ class Download:
             return None
         return self.missing / self.rate
 
-    def as_json(self, state: str) -> JsonObject:
-        """The object of `downloads.list` and of the events; `state` is the fine one."""
-        active = state == "downloading"
-        return {
-            "id": self.id,
-            "peer": self.peer.text,
-            "peer_name": name_of(self.peer),
-            "path": self.path.text,
-            "to": self.into.text,
-            "type": self.type,
-            "state": state,
-            "size": self.size,
-            "done_bytes": self.done_bytes + self.pending_bytes,
-            "files": self.files,
-            "done_files": self.done_files,
-            "failed_files": self.failed_files,
-            "rate": round(self.rate) if active else 0,
-            "eta": self.eta() if active else None,
-            "queue_position": self.queue_position if state == "remote_queued" else None,
-            "queue_eta": self.queue_eta if state == "remote_queued" else None,
-            "error": self.error and {"code": self.error[0], "message": self.error[1]},
-            "added": self.added,
-            "received_bytes": self.received_bytes,
-        }
+    def info(self, word: str) -> DownloadInfo:
+        """What clients see; `word` is its state."""
+        active = word == "downloading"
+        return DownloadInfo(
+            id=self.id,
+            peer=self.peer,
+            path=self.path,
+            to=self.into,
+            type=self.type,
+            state=word,
+            size=self.size,
+            done_bytes=self.done_bytes + self.pending_bytes,
+            files=self.files,
+            done_files=self.done_files,
+            failed_files=self.failed_files,
+            rate=round(self.rate) if active else 0,
+            eta=self.eta() if active else None,
+            queue_position=self.queue_position if word == "remote_queued" else None,
+            queue_eta=self.queue_eta if word == "remote_queued" else None,
+            error=Problem.of(self.error),
+            added=self.added,
+            received_bytes=self.received_bytes,
+        )
 
 
 @dataclass(slots=True)

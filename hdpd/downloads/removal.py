@@ -1,28 +1,90 @@
-"""Takes a download away: its partial files, then its rows; done again when interrupted."""
+"""Takes downloads away: their partial files, then their rows; done again until it is done."""
 
 from __future__ import annotations
 
-from hdpd.downloads.disk import Disk
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+
 from hdpd.downloads.partial import remove_partials
 from hdpd.downloads.records import Download
 from hdpd.downloads.store import Store
+from hdpd.downloads.volumes import Volume, Volumes
 
+log = logging.getLogger(__name__)
+
+AT_ONCE = 500  # downloads
 PURGE_FILES = 1000  # partial files looked for in one trip to a thread
+AGAIN_S = 30.0  # between tries
 
 
-async def purge(download: Download, store: Store, disk: Disk) -> None:
-    """Removes what is left of a download that is marked as removed, in steps that hold up nobody.
-
-    Any unfinished file may have a partial one, be it only for a crash in the middle of a batch.
+class Remover:
+    """Removes what is left of downloads that are stored as removed, those of each volume by
+    themselves; `on_removed` is told of each.
     """
-    after = 0
-    while files := await store.waiting_files(download, after, PURGE_FILES, also_failed=True):
-        after = files[-1].number
-        partials = [
-            (file.place(download)[0], file.partial(download))
-            for file in files
-            if not file.directory
-        ]
+
+    def __init__(
+        self, store: Store, volumes: Volumes, on_removed: Callable[[Download], None]
+    ) -> None:
+        self._store = store
+        self._volumes = volumes
+        self._on_removed = on_removed
+        self._waiting: dict[Volume, dict[Download, None]] = {}
+        self._tasks: dict[Volume, asyncio.Task[None]] = {}
+        self._closed = False
+
+    def remove(self, download: Download) -> None:
+        """Lets it be removed, soon."""
+        volume = self._volumes.of(download)
+        self._waiting.setdefault(volume, {})[download] = None
+        self._work(volume)
+
+    async def removed(self, timeout: float) -> None:
+        """Returns when all is removed, or after `timeout` seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout)
+
+    async def close(self) -> None:
+        """Leaves the rest to the next start."""
+        self._closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        await self.removed(1.0)
+
+    def _work(self, volume: Volume) -> None:
+        if volume in self._tasks or self._closed:
+            return
+        task = self._tasks[volume] = asyncio.create_task(self._remove_all(volume))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._tasks[volume]
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("what is left of downloads cannot be removed", exc_info=error)
+                asyncio.get_running_loop().call_later(AGAIN_S, self._work, volume)
+            elif self._waiting.get(volume):
+                self._work(volume)
+
+        task.add_done_callback(ended)
+
+    async def _remove_all(self, volume: Volume) -> None:
+        waiting = self._waiting[volume]
+        while waiting:
+            some = list(itertools.islice(waiting, AT_ONCE))
+            await _purge(some, self._store, volume)
+            for download in some:
+                del waiting[download]
+                self._on_removed(download)
+        del self._waiting[volume]
+
+
+async def _purge(downloads: Sequence[Download], store: Store, volume: Volume) -> None:
+    """Any unfinished file may have a partial one, be it only for a crash in the middle of a
+    batch.
+    """
+    disk = volume.disk
+    async for files in store.unfinished_files(downloads, PURGE_FILES):
+        partials = [(file.place(owner)[0], file.partial(owner)) for owner, file in files]
         await disk.submit(remove_partials, disk.root, partials)
-    while not await store.remove_some(download):
+    while not await store.remove_some(downloads):
         pass

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from hdpd.config.sizes import Reserve
-from hdpd.downloads.records import Download
+from hdpd.downloads.queue import Queue
+from hdpd.downloads.records import Download, Waiting
 from hdpd.downloads.runner import Runner
 from hdpd.downloads.space import NoRoom, Room, first_without_room
 from hdpd.downloads.volumes import Volume, Volumes
@@ -23,18 +23,8 @@ ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another 
 ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A download that goes on when its volume has room, or answers."""
-
-    volume: Volume
-    since: float
-    was_free: int | None
-    """What was free when a write failed, for which the file system may have had other reasons."""
-
-
 class RoomKeeper:
-    """`runners` are the running downloads by id, kept by their owner; `changed` tells it that the
+    """Looks after the started and the held downloads of `queue`; `changed` tells its owner that the
     volume of one has fallen silent, or answers again. `reserve` may be replaced at any time.
     """
 
@@ -42,14 +32,13 @@ class RoomKeeper:
         self,
         volumes: Volumes,
         reserve: Reserve,
-        runners: Mapping[str, Runner],
-        changed: Callable[[Runner], None],
+        queue: Queue[Download],
+        changed: Callable[[Download], None],
     ) -> None:
         self.volumes = volumes
         self.reserve = reserve
-        self._runners = runners
+        self._queue = queue
         self._changed = changed
-        self._waiting: dict[str, _Waiting] = {}
 
     async def make_sure_it_fits(self, runner: Runner) -> None:
         """Raises NoRoom when what is still to come of the download does not fit beside what was
@@ -62,32 +51,20 @@ class RoomKeeper:
         if without is not None and without[0] == id_:
             raise without[1]
 
-    async def wait_for(self, runner: Runner, error: HdpdError) -> None:
-        """Remembers what the download waits for, which `error` stopped."""
+    async def reason_to_wait(self, volume: Volume, error: HdpdError) -> Waiting:
+        """What a download waits for that `error` stopped."""
         since, was_free = time.monotonic(), None
         if not isinstance(error, NoRoom | DiskSilent):
             try:
-                was_free = (await runner.volume.look()).free
+                was_free = (await volume.look()).free
             except HdpdError:
                 was_free = 0
-        self._waiting[runner.download.id] = _Waiting(runner.volume, since, was_free)
+        return Waiting(volume, since, was_free)
 
-    def waits(self, id_: str) -> bool:
-        """Whether `wait_for` was called, and not `forget`."""
-        return id_ in self._waiting
-
-    def forget(self, id_: str) -> None:
-        """It does not wait any more."""
-        self._waiting.pop(id_, None)
-
-    async def look(self, volume: Volume, waiting: Sequence[Download]) -> list[Download]:
-        """Pauses what does not fit any more; those of the waiting ones that may go on."""
-        here = [
-            download
-            for download in waiting
-            if (place := self._waiting.get(download.id)) is not None and place.volume is volume
-        ]
-        if not here and not any(runner.volume is volume for runner in self._runners.values()):
+    async def look(self, volume: Volume) -> list[Download]:
+        """Pauses what does not fit any more; those of the held ones that may go on."""
+        held = [d for d in self._queue.held() if d.waiting and d.waiting.volume is volume]
+        if not held and not self._running(volume):
             return []
         try:
             room = await volume.look()
@@ -99,35 +76,38 @@ class RoomKeeper:
             return []
         self._set_silent(volume, None)
         self._keep_reserve(volume, room)
-        return self._fitting(volume, room, here)
+        return self._fitting(volume, room, held)
+
+    def _running(self, volume: Volume) -> list[tuple[Download, Runner]]:
+        """Those that write to the volume, in the order of the queue."""
+        started = [(d, d.runner) for d in self._queue.started() if d.runner is not None]
+        return [(d, runner) for d, runner in started if runner.volume is volume]
 
     def _set_silent(self, volume: Volume, error: DiskSilent | None) -> None:
         if volume.silent == (error is not None):
             return
         volume.silent = error is not None
-        for runner in self._runners.values():
-            if runner.volume is volume:
-                runner.download.fail_with(error)
-                self._changed(runner)
+        for download, _ in self._running(volume):
+            download.fail_with(error)
+            self._changed(download)
 
     def _needs(self, volume: Volume) -> list[tuple[str, int]]:
-        """What is promised to the running downloads, in the order of the queue."""
-        running = [runner.download for runner in self._runners.values() if runner.volume is volume]
-        return [(d.id, d.missing) for d in sorted(running, key=lambda d: d.position)]
+        """What is promised to the running downloads."""
+        return [(download.id, download.missing) for download, _ in self._running(volume)]
 
     def _keep_reserve(self, volume: Volume, room: Room) -> None:
         """Pauses the first that does not fit any more; what then is left shows at the next look."""
         without = first_without_room(room, self.reserve, self._needs(volume))
-        if without is not None:
-            self._runners[without[0]].give_up(without[1])
+        for download, runner in self._running(volume):
+            if without is not None and without[0] == download.id:
+                runner.give_up(without[1])
 
-    def _fitting(self, volume: Volume, room: Room, here: Sequence[Download]) -> list[Download]:
-        """Those that fit beside what runs, in the order of the queue."""
+    def _fitting(self, volume: Volume, room: Room, held: list[Download]) -> list[Download]:
+        """Those of the held ones that fit beside what runs."""
         needs = self._needs(volume)
         fitting = []
-        for download in here:
-            place = self._waiting.get(download.id)
-            if place is None or not _is_worth_a_try(place, room):
+        for download in held:
+            if download.waiting is None or not _is_worth_a_try(download.waiting, room):
                 continue
             need = (download.id, download.missing + ROOM_BYTES)
             if first_without_room(room, self.reserve, [*needs, need]) is None:
@@ -136,9 +116,9 @@ class RoomKeeper:
         return fitting
 
 
-def _is_worth_a_try(place: _Waiting, room: Room) -> bool:
+def _is_worth_a_try(waiting: Waiting, room: Room) -> bool:
     return (
-        place.was_free is None
-        or room.free >= place.was_free + ROOM_BYTES
-        or time.monotonic() - place.since >= ROOM_ANYWAY_SECONDS
+        waiting.was_free is None
+        or room.free >= waiting.was_free + ROOM_BYTES
+        or time.monotonic() - waiting.since >= ROOM_ANYWAY_SECONDS
     )

@@ -62,6 +62,7 @@ class Runner:
         self._asker = Asker(session, download, disk, throttle, self._wake.set)
         self._tasks = asyncio.TaskGroup()
         self._fetching: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._feed = Feed(download, store, disk, self._wake.set)
         self._large: dict[int, LargeFile] = {}
         self._endings = 0
@@ -88,8 +89,9 @@ class Runner:
         finally:
             # Nothing may be under way any more, even when this task itself was cancelled.
             self._fetching.cancel()
-            await asyncio.wait({self._fetching})
-            await self._leave()
+            self._leaving = asyncio.create_task(self._leave())
+            await _end_of(self._leaving)
+        self._leaving.result()
         if not self._fetching.cancelled():
             self._fetching.result()
 
@@ -103,6 +105,11 @@ class Runner:
         """Lets `run` record how far everything came, and raise `error`."""
         self._unsettled = error
         self._wake.set()
+
+    def abandon(self) -> None:
+        """Lets `run` end without the disk, which hangs, when nothing is to come after it."""
+        if self._leaving is not None:
+            self._leaving.cancel()
 
     async def _fetch(self) -> None:
         await self._look_for_room()
@@ -134,6 +141,8 @@ class Runner:
             self._fitting = size
 
     async def _leave(self) -> None:
+        if self._fetching is not None:
+            await asyncio.wait({self._fetching})
         open_files = [large for large in self._large.values() if not large.ending]
         await asyncio.gather(*(large.suspend() for large in open_files))
         while self._endings:
@@ -302,6 +311,18 @@ class Runner:
 
         self._endings += 1
         self._finisher.submit(Ending(self.download, file, step, pending, settled))
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Waits for the end of `task`, also while the one who waits is cancelled."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def _delay(file: FileRecord, error: HdpdError) -> float | None:

@@ -8,11 +8,13 @@ counters and rows agree.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence, Sized
+from typing import Any, NamedTuple, TypeVar
 
-from hdpd.database import Database, Row, Transaction
-from hdpd.downloads.records import Download, FileRecord, FinishedFile, JsonObject, Outcome
+from hdpd.database import Database, DatabaseError, Row, Transaction
+from hdpd.downloads.records import Download, FileRecord, FinishedFile, Outcome
+from hdpd.downloads.states import STORED, TAKEN_UP
+from hdpd.downloads.status import FileInfo, Problem
 from hdpd.errors import LimitReached
 from hdpd.identity.keys import PeerId
 from hdpd.wire.paths import RemotePath
@@ -28,6 +30,7 @@ _COLUMNS = (
     "number, id, peer, path, into_path, added, position, state, type, listed, cursor, error, "
     "message, size, files, done_bytes, done_files, failed_files, received_bytes"
 )
+_NAMES = tuple(_COLUMNS.split(", "))
 _COUNTERS = (
     "UPDATE download SET size=?, files=?, done_bytes=?, done_files=?, failed_files=?, "
     "received_bytes=? WHERE number=?"
@@ -35,36 +38,17 @@ _COUNTERS = (
 
 
 def _download(row: Row) -> Download:
-    (
-        number,
-        id_,
-        peer,
-        path,
-        into,
-        added,
-        position,
-        state,
-        kind,
-        listed,
-        cursor,
-        error,
-        message,
-    ) = row[:13]
-    return Download(
-        number,
-        id_,
-        PeerId(peer),
-        RemotePath.from_text(path),
-        RemotePath.from_text(into),
-        added,
-        position,
-        state,
-        kind,
-        bool(listed),
-        cursor,
-        None if error is None else (error, message),
-        *row[13:],
-    )
+    fields = dict(zip(_NAMES, row, strict=True))
+    error, message = fields.pop("error"), fields.pop("message")
+    fields |= {
+        "peer": PeerId(fields["peer"]),
+        "path": RemotePath.from_text(fields["path"]),
+        "into": RemotePath.from_text(fields.pop("into_path")),
+        "state": TAKEN_UP[fields["state"]],
+        "listed": bool(fields["listed"]),
+        "error": None if error is None else (error, message),
+    }
+    return Download(**fields)
 
 
 def _counters(download: Download) -> tuple[int, ...]:
@@ -79,12 +63,27 @@ def _counters(download: Download) -> tuple[int, ...]:
     )
 
 
+def _marks(values: Sized) -> str:
+    return ", ".join("?" * len(values))
+
+
+class New(NamedTuple):
+    """A download to be added."""
+
+    id: str
+    peer: PeerId
+    path: RemotePath
+    into: RemotePath
+    added: float
+
+
 class Store:
     """Access to the tables `download` and `download_file`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writing: set[asyncio.Task[Any]] = set()
+        self._count = self._last = 0
 
     async def _write(self, change: Callable[[Transaction], T]) -> T:
         """Writes even when the caller is cancelled, so that memory and tables stay the same."""
@@ -100,30 +99,53 @@ class Store:
 
     # Downloads
 
-    async def add(
-        self, id_: str, peer: PeerId, path: RemotePath, into: RemotePath, added: float
-    ) -> Download:
-        """Puts a new download at the end of the queue.
+    async def start(self) -> None:
+        """Counts what is there; to be called first."""
+        row = await self._database.read(
+            lambda t: t.one("SELECT count(*), coalesce(max(position), 0) FROM download")
+        )
+        self._count, self._last = row or (0, 0)
+
+    async def add(self, wanted: Sequence[New]) -> list[Download]:
+        """Puts new downloads at the end of the queue, in one transaction.
 
         Raises:
             LimitReached: the list is full.
         """
-
-        def insert(transaction: Transaction) -> Download:
-            count, last = transaction.one("SELECT count(*), max(position) FROM download") or (0, 0)
-            if count >= MAX_DOWNLOADS:
-                raise LimitReached(
-                    f"there are {MAX_DOWNLOADS} downloads in the list; clear finished ones first"
-                )
-            position = (last or 0) + 1
-            transaction.execute(
-                "INSERT INTO download (id, peer, path, into_path, added, position) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (id_, peer.raw, path.text, into.text, added, position),
+        if self._count + len(wanted) > MAX_DOWNLOADS:
+            raise LimitReached(
+                f"there are {self._count:,} downloads in the list, and {MAX_DOWNLOADS:,} is the "
+                "most; clear finished ones first"
             )
-            return Download(transaction.last_rowid(), id_, peer, path, into, added, position)
+        first = self._last + 1
+        self._last += len(wanted)
+        self._count += len(wanted)
 
-        return await self._write(insert)
+        def insert(transaction: Transaction) -> list[Download]:
+            added = []
+            for position, (id_, peer, path, into, when) in enumerate(wanted, first):
+                transaction.execute(
+                    "INSERT INTO download (id, peer, path, into_path, added, position) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (id_, peer.raw, path.text, into.text, when, position),
+                )
+                download = Download(
+                    number=transaction.last_rowid(),
+                    id=id_,
+                    peer=peer,
+                    path=path,
+                    into=into,
+                    added=when,
+                    position=position,
+                )
+                added.append(download)
+            return added
+
+        try:
+            return await self._write(insert)
+        except DatabaseError:
+            self._count -= len(wanted)
+            raise
 
     async def unfinished(self) -> list[Download]:
         return await self._select("state IN ('queued', 'paused') ORDER BY position, number")
@@ -136,7 +158,7 @@ class Store:
         self, states: Sequence[str], limit: int, after: tuple[int, int] | None
     ) -> list[Download]:
         """Downloads in one of the stored `states` by (position, number), those beyond `after`."""
-        marks = ", ".join("?" * len(states))
+        marks = _marks(states)
         return await self._select(
             f"state IN ({marks}) AND (position, number) > (?, ?) ORDER BY position, number LIMIT ?",
             (*states, *(after or (-(2**63), 0)), limit),
@@ -144,35 +166,30 @@ class Store:
 
     async def by_ids(self, ids: Sequence[str]) -> list[Download]:
         """Those of `ids` that exist, in any state but `removed`."""
-        marks = ", ".join("?" * len(ids))
+        marks = _marks(ids)
         return await self._select(f"id IN ({marks}) AND state != 'removed'", ids)
 
     async def _select(self, where: str, parameters: Sequence[Any] = ()) -> list[Download]:
         # `where` is one of the literals above, values are bound.
         sql = f"SELECT {_COLUMNS} FROM download WHERE {where}"  # noqa: S608
-        rows = await self._database.read(lambda t: list(t.execute(sql, parameters)))
-        return [_download(row) for row in rows]
+        return await self._database.read(
+            lambda t: [_download(row) for row in t.execute(sql, parameters)]
+        )
 
-    async def save(self, download: Download) -> None:
-        """Writes the state, the error and the counters."""
-        error, message = download.error or (None, None)
-        values = (download.state, error, message, download.number)
-        counters = _counters(download)
+    async def save(self, downloads: Sequence[Download]) -> None:
+        """Writes the state, the error and the counters of each."""
+        states = [
+            (STORED[d.state], *(d.error or (None, None)), d.position, d.number) for d in downloads
+        ]
+        counters = [_counters(download) for download in downloads]
 
         def update(transaction: Transaction) -> None:
-            transaction.execute(
-                "UPDATE download SET state=?, error=?, message=? WHERE number=?", values
+            transaction.executemany(
+                "UPDATE download SET state=?, error=?, message=?, position=? WHERE number=?", states
             )
-            transaction.execute(_COUNTERS, counters)
+            transaction.executemany(_COUNTERS, counters)
 
         await self._write(update)
-
-    async def save_positions(self, positions: dict[int, int]) -> None:
-        """Writes new positions by download number."""
-        rows = [(position, number) for number, position in positions.items()]
-        await self._write(
-            lambda t: t.executemany("UPDATE download SET position=? WHERE number=?", rows)
-        )
 
     async def retry(self, download: Download) -> None:
         """Makes the failed files of a finished download wait again; the download is queued."""
@@ -192,22 +209,27 @@ class Store:
 
         await self._write(update)
 
-    async def remove_some(self, download: Download) -> bool:
-        """Deletes the download, or some of its files when there are many; whether it is gone."""
-        number = download.number
+    async def remove_some(self, downloads: Sequence[Download]) -> bool:
+        """Deletes the downloads, or some of their files when there are many; whether all are
+        gone.
+        """
+        numbers = [download.number for download in downloads]
+        marks = _marks(numbers)
 
         def delete(transaction: Transaction) -> bool:
             transaction.execute(
-                "DELETE FROM download_file WHERE download=? AND number IN "
-                "(SELECT number FROM download_file WHERE download=? LIMIT ?)",
-                (number, number, REMOVE_FILES),
+                "DELETE FROM download_file WHERE (download, number) IN "  # noqa: S608
+                f"(SELECT download, number FROM download_file WHERE download IN ({marks}) LIMIT ?)",
+                (*numbers, REMOVE_FILES),
             )
             if transaction.changes() == REMOVE_FILES:
                 return False
-            transaction.execute("DELETE FROM download WHERE number=?", (number,))
+            transaction.execute(f"DELETE FROM download WHERE number IN ({marks})", numbers)  # noqa: S608
             return True
 
-        return await self._write(delete)
+        if gone := await self._write(delete):
+            self._count -= len(downloads)
+        return gone
 
     # Files
 
@@ -261,6 +283,31 @@ class Store:
             for number, path, directory, *rest in rows
         ]
 
+    async def unfinished_files(
+        self, downloads: Sequence[Download], limit: int
+    ) -> AsyncIterator[list[tuple[Download, FileRecord]]]:
+        """All files of the downloads that are not finished, so many at a time."""
+        by_number = {download.number: download for download in downloads}
+        sql = (
+            "SELECT download, number, path, size, mtime_ns FROM download_file "  # noqa: S608
+            f"WHERE download IN ({_marks(by_number)}) AND (download, number) > (?, ?) "
+            "AND state IN ('waiting', 'failed') AND directory=0 ORDER BY download, number LIMIT ?"
+        )
+        after = (-1, -1)
+        while True:
+            bound = (*by_number, *after, limit)
+            rows = await self._database.read(lambda t, bound=bound: list(t.execute(sql, bound)))  # type: ignore[misc]
+            if not rows:
+                return
+            after = rows[-1][:2]
+            yield [
+                (
+                    by_number[owner],
+                    FileRecord(number, RemotePath.from_text(path), False, size, mtime_ns),
+                )
+                for owner, number, path, size, mtime_ns in rows
+            ]
+
     async def count_finished(self, download: Download) -> tuple[int, int]:
         """How many files are finished, and their bytes."""
         row = await self._database.read(
@@ -303,8 +350,8 @@ class Store:
         )
         return None if row is None else (row[0], row[1], row[2])
 
-    async def files_page(self, download: Download, after: int, limit: int) -> list[JsonObject]:
-        """Files as clients see them, each with its `number`."""
+    async def files_page(self, download: Download, after: int, limit: int) -> list[FileInfo]:
+        """Files as clients see them."""
         sql = (
             "SELECT number, path, directory, size, state, watermark, restarts, saved_as, error, "
             "message FROM download_file WHERE download=? AND number>? ORDER BY number LIMIT ?"
@@ -313,17 +360,17 @@ class Store:
             lambda t: list(t.execute(sql, (download.number, after, limit)))
         )
         return [
-            {
-                "number": number,
-                "path": path,
-                "type": "directory" if directory else "file",
-                "size": size,
-                "state": state,
-                "done_bytes": (size or 0) if state == "done" else watermark,
-                "restarts": restarts,
-                "saved_as": saved_as,
-                "error": error and {"code": error, "message": message},
-            }
+            FileInfo(
+                number=number,
+                path=path,
+                type="directory" if directory else "file",
+                size=size,
+                state=state,
+                done_bytes=(size or 0) if state == "done" else watermark,
+                restarts=restarts,
+                saved_as=saved_as,
+                error=Problem(error, message) if error else None,
+            )
             for (
                 number, path, directory, size, state, watermark, restarts, saved_as, error, message
             ) in rows

@@ -9,11 +9,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hdpd.downloads.finished import FinishedFiles
 from hdpd.downloads.finishing import COARSEST_MTIME_NS
-from hdpd.downloads.records import Download, FinishedFile, JsonObject, components
+from hdpd.downloads.records import Download, FinishedFile, SessionOf, components
+from hdpd.downloads.status import (
+    Emit,
+    FileProblem,
+    Problem,
+    VerificationChanged,
+    VerificationInfo,
+)
 from hdpd.downloads.store import Store
 from hdpd.errors import (
     Busy,
@@ -29,7 +36,6 @@ from hdpd.errors import (
     TimedOut,
     UnknownRequest,
 )
-from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.remote.reads import Session
 from hdpd.shares.hashing import Hashed, Hasher
@@ -53,13 +59,10 @@ ATTEMPTS = 4  # of one file, over 1 + 2 + 4 s
 ENDS_ALL = (PeerNotConnected, NoCommonTopic, UnknownRequest)
 """Errors that are not about one file."""
 
-Emit = Callable[[str, JsonObject], None]
-SessionOf = Callable[[PeerId], Session | None]
-
 
 @dataclass(slots=True)
 class Check:
-    """One check of a download, from its beginning; `as_json` is what clients see."""
+    """One check of a download, from its beginning; `info` is what clients see."""
 
     download: Download
     state: str = "waiting"
@@ -69,7 +72,7 @@ class Check:
     done_bytes: int = 0
     equal: int = 0
     unequal: int = 0
-    problems: list[JsonObject] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
     error: HdpdError | None = None
     told_at: float = 0.0
 
@@ -80,26 +83,27 @@ class Check:
     def problem(self, path: str, kind: str, message: str) -> None:
         self.unequal += 1
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append({"path": path, "problem": kind, "message": message})
+            self.problems.append(FileProblem(path, kind, message))
 
-    def as_json(self) -> JsonObject:
+    def info(self) -> VerificationInfo:
+        """What clients see."""
         error = self.error
-        return {
-            "id": self.download.id,
-            "state": self.state,
-            "files": self.files,
-            "done_files": self.done_files,
-            "size": self.size,
-            "done_bytes": self.done_bytes,
-            "equal": self.equal,
-            "unequal": self.unequal,
-            "problems": list(self.problems),
-            "error": error and {"code": error.code, "message": error.message},
-        }
+        return VerificationInfo(
+            id=self.download.id,
+            state=self.state,
+            files=self.files,
+            done_files=self.done_files,
+            size=self.size,
+            done_bytes=self.done_bytes,
+            equal=self.equal,
+            unequal=self.unequal,
+            problems=tuple(self.problems),
+            error=None if error is None else Problem(error.code, error.message),
+        )
 
 
 class Verifier:
-    """All checks. `emit` gets `verification.changed`, at most twice a second for each."""
+    """All checks. `emit` gets `VerificationChanged`, at most twice a second for each."""
 
     def __init__(
         self, store: Store, finished: FinishedFiles, session_of: SessionOf, emit: Emit
@@ -113,7 +117,7 @@ class Verifier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(MAX_RUNNING)
 
-    async def start(self, download: Download) -> JsonObject:
+    async def start(self, download: Download) -> VerificationInfo:
         """Begins to check the finished files of a download, unless that is under way.
 
         Raises:
@@ -123,7 +127,7 @@ class Verifier:
         """
         known = self._checks.get(download.id)
         if known is not None and not known.ended:
-            return known.as_json()
+            return known.info()
         self._connected(download)
         files, size = await self._store.count_finished(download)
         if not files:
@@ -134,9 +138,9 @@ class Verifier:
         task = asyncio.create_task(self._run(check))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return check.as_json()
+        return check.info()
 
-    def state(self, id_: str) -> JsonObject:
+    def state(self, id_: str) -> VerificationInfo:
         """How far the last check of a download is, or how it ended.
 
         Raises:
@@ -145,7 +149,7 @@ class Verifier:
         check = self._checks.get(id_)
         if check is None:
             raise NotFound(f"there is no check of the download {id_!r}; begin one")
-        return check.as_json()
+        return check.info()
 
     async def close(self) -> None:
         """Gives up what is under way."""
@@ -173,8 +177,8 @@ class Verifier:
         if check.ended or now - check.told_at >= EVENT_SECONDS:
             check.told_at = now
             # Problems come with the end: sent each time, a thousand of them would be much.
-            told = check.as_json()
-            self._emit("verification.changed", told if check.ended else {**told, "problems": []})
+            told = check.info()
+            self._emit(VerificationChanged(told if check.ended else replace(told, problems=())))
 
     async def _run(self, check: Check) -> None:
         try:

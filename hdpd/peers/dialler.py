@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hdpd.errors import HdpdError, NoCommonTopic, TimedOut
 from hdpd.identity.topics import Topic
-from hdpd.link.engine import SAFE_DATAGRAM_BYTES
 from hdpd.link.session import Session, Surroundings, dial_hello
 from hdpd.log import fields
 from hdpd.peers.aim import Aim
@@ -204,11 +203,7 @@ class Dialler:
             self._on_unanswered(peer, topic)
             self._roster.note(peer, Try("dial", None, time.time(), nowhere.message))
             raise
-        near: list[Address] = []
-        far: list[Address] = []
-        for address in addresses:
-            is_near = self._around.endpoint.datagram_bytes_for(address[0]) > SAFE_DATAGRAM_BYTES
-            (near if is_near else far).append(address)
+        near, far = self._around.endpoint.dialable(addresses)
         pending = attempts = {
             asyncio.create_task(self._try(peer, group, topic, delay))
             for group, delay in ((near, 0.0), (far, LAN_HEAD_START_S if near else 0.0))

@@ -284,8 +284,8 @@ class Traversal:
         """Looks whether the peer is on the local network after all."""
         endpoint = self._around.endpoint
         if not endpoint.is_on_link(session.address[0]):
-            known = peer.known.addresses_to_dial()
-            self._probe(peer, session, [each for each in known if endpoint.is_on_link(each[0])])
+            near, _ = endpoint.dialable(peer.known.addresses_to_dial())
+            self._probe(peer, session, near)
 
     def _probe(self, peer: Peer, session: Session, addresses: Sequence[Address]) -> None:
         if addresses and (peer.probing is None or peer.probing.done()):

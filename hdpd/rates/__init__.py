@@ -2,5 +2,6 @@
 
 FACE = (
     "limits.TransferLimits",
+    "status",
     "throttle.Throttle",
 )

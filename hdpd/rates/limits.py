@@ -26,11 +26,12 @@ from hdpd.config.limits import (
 )
 from hdpd.database import Database
 from hdpd.rates.schedule import InForce, in_force, next_change
+from hdpd.rates.status import LimitsChanged, LimitsStatus, SpanStatus
 from hdpd.rates.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-Emit = Callable[[str, dict[str, object]], None]
+Emit = Callable[[LimitsChanged], None]
 
 UPLOAD_SLICE_SECONDS = 0.02
 MIN_UPLOAD_SLICE = 512  # at 10 kB/s four peers with 88 small reads each all hear something in 20 s
@@ -106,21 +107,21 @@ class TransferLimits:
         self._apply()
         self._tell()
 
-    def get(self) -> dict[str, object]:
-        """What `limits.get` answers."""
+    def status(self) -> LimitsStatus:
+        """What holds at the moment, and why."""
         schedule = self._config.schedule
         change = next_change(schedule, self._local_time())
-        return {
-            "in_force": asdict(self._in_force.limits),
-            "reasons": dict(self._in_force.reasons),
-            "set": dict(self._set),
-            "base": asdict(self._config.base),
-            "schedule": [
-                _span_line(span, number == self._in_force.span)
+        return LimitsStatus(
+            in_force=self._in_force.limits,
+            reasons=self._in_force.reasons,
+            set=dict(self._set),
+            base=self._config.base,
+            schedule=tuple(
+                _span_status(span, number == self._in_force.span)
                 for number, span in enumerate(schedule)
-            ],
-            "next_change": change.timestamp() if change else None,
-        }
+            ),
+            next_change=change.timestamp() if change else None,
+        )
 
     def _apply(self) -> None:
         """Lets the limits of this moment hold, until the clock says otherwise."""
@@ -148,17 +149,17 @@ class TransferLimits:
             self._tell()
 
     def _tell(self) -> None:
-        self._emit("limits.changed", self.get())
+        self._emit(LimitsChanged(self.status()))
 
 
-def _span_line(span: Span, holds: bool) -> dict[str, object]:
-    return {
-        "days": format_days(span.days),
-        "begins": format_time(span.start),
-        "ends": format_time(span.end),
-        "limits": dict(span.changes),
-        "holds": holds,
-    }
+def _span_status(span: Span, holds: bool) -> SpanStatus:
+    return SpanStatus(
+        days=format_days(span.days),
+        begins=format_time(span.start),
+        ends=format_time(span.end),
+        limits=dict(span.changes),
+        holds=holds,
+    )
 
 
 def _described(holding: InForce) -> str:

@@ -5,5 +5,6 @@ FACE = (
     "privileges.Privileges",
     "source_file.OpenFile",
     "source_file.SourceFile",
+    "status",
     "uploads.Uploads",
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hdpd.identity.keys import PeerId
+from hdpd.uploads.status import ActiveUpload, WaitingUpload
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import ResetCode
 from hdpd.wire.paths import RemotePath
@@ -115,31 +116,26 @@ class Flows:
             flow.rate += (rate - flow.rate) * (RATE_GAIN if flow.rate else 1.0)
             flow.unmeasured_bytes = 0
 
-    def lines(self, holders: Iterable[PeerId]) -> list[dict[str, object]]:
-        """The `active` part of `uploads.list`."""
-        return [_active_line(self._flows[peer]) for peer in holders if peer in self._flows]
+    def active(self, holders: Iterable[PeerId]) -> tuple[ActiveUpload, ...]:
+        """What the holders of slots are sent."""
+        return tuple(_active(self._flows[peer]) for peer in holders if peer in self._flows)
 
 
-def _active_line(flow: _Flow) -> dict[str, object]:
+def _active(flow: _Flow) -> ActiveUpload:
     upload = flow.upload
-    return {
-        "peer": upload.session.peer_id.text,
-        "peer_name": upload.session.name,
-        "path": upload.path.text,
-        "offset": upload.offset + min(upload.left_bytes, upload.length),
-        "size": upload.size,
-        "rate": round(flow.rate),
-    }
+    return ActiveUpload(
+        upload.session.peer_id,
+        upload.session.name,
+        upload.path,
+        offset=upload.offset + min(upload.left_bytes, upload.length),
+        size=upload.size,
+        rate=round(flow.rate),
+    )
 
 
-def waiting_lines(uploads: Iterable[Upload]) -> list[dict[str, object]]:
-    """The `waiting` part of `uploads.list`, of the oldest read of each peer in line."""
-    return [
-        {
-            "peer": upload.session.peer_id.text,
-            "peer_name": upload.session.name,
-            "path": upload.path.text,
-            "position": position,
-        }
+def waiting(uploads: Iterable[Upload]) -> tuple[WaitingUpload, ...]:
+    """Who is in line; `uploads` are the oldest read of each, the next one first."""
+    return tuple(
+        WaitingUpload(upload.session.peer_id, upload.session.name, upload.path, position)
         for position, upload in enumerate(uploads, 1)
-    ]
+    )

@@ -1,7 +1,7 @@
 """Answers `read` and `batch`: takes an upload slot, then sends the bytes as fast as they may go.
 
 Who may send when is decided in `slots`, how fast in `throttle`; the disk is read in `source_file`,
-`source_batch` and `disk_threads`. Here these meet the peer's stream, the owner (`list`, `cancel`)
+`source_batch` and `disk_threads`. Here these meet the peer's stream, the owner (`status`, `cancel`)
 and the clock.
 """
 
@@ -22,7 +22,8 @@ from hdpd.uploads.privileges import Privileges
 from hdpd.uploads.slots import Decision, Granted, Queued, Slots
 from hdpd.uploads.source_batch import SourceBatch
 from hdpd.uploads.source_file import OpenFile, SourceFile
-from hdpd.uploads.upload import Flows, Upload, UploadSession, UploadStream, waiting_lines
+from hdpd.uploads.status import UploadsChanged, UploadsStatus
+from hdpd.uploads.upload import Flows, Upload, UploadSession, UploadStream, waiting
 from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Batch, Read, ResetCode, error_answer
@@ -40,7 +41,7 @@ FIRST_DRAIN_POLL_SECONDS = 0.002
 MAX_DRAIN_POLL_SECONDS = 0.25
 
 T = TypeVar("T")
-Emit = Callable[[str, dict[str, object]], None]
+Emit = Callable[[UploadsChanged], None]
 
 
 class Uploads:
@@ -67,7 +68,7 @@ class Uploads:
         self._numbers = itertools.count()
         self._uploads: dict[int, Upload] = {}  # as many as sessions serve requests at once
         self._flows = Flows(clock())
-        self._emitted: dict[str, object] = {}
+        self._emitted = UploadsStatus()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -128,12 +129,12 @@ class Uploads:
             if self._closed and not self._uploads:
                 self._threads.close()
 
-    def list(self) -> dict[str, object]:
-        """What `uploads.list` answers: a line for each slot in use and for each waiting peer."""
-        return {
-            "active": self._flows.lines(self._slots.receivers),
-            "waiting": waiting_lines(self._uploads[number] for _, number in self._slots.line),
-        }
+    def status(self) -> UploadsStatus:
+        """What is being sent, and who waits."""
+        return UploadsStatus(
+            self._flows.active(self._slots.receivers),
+            waiting(self._uploads[number] for _, number in self._slots.line),
+        )
 
     def cancel(self, peer: PeerId) -> None:
         """Ends all that is sent to this peer or that it waits for; for a minute it is refused."""
@@ -204,9 +205,9 @@ class Uploads:
                 self._count(upload, upload.passed_bytes - upload.stream.unsent_bytes, now)
         self._apply(self._slots.tick(now))
         self._flows.measure(self._slots.receivers, now)
-        if (state := self.list()) != self._emitted:
-            self._emitted = state
-            self._emit("upload.changed", state)
+        if (status := self.status()) != self._emitted:
+            self._emitted = status
+            self._emit(UploadsChanged(status))
         self._timer = None
         if self._slots.is_used:
             self._keep_ticking()
@@ -220,38 +221,38 @@ class Uploads:
     # Sending.
 
     async def _send(self, upload: Upload, request: Read) -> None:
-        lane = b"" if upload.path.is_root else upload.path.share.raw
+        share = b"" if upload.path.is_root else upload.path.share.raw
         source = SourceFile(self._open_file, request)
         try:
-            started, data = await self._disk(upload, self._threads.run(lane, source.start))
+            started, data = await self._disk(upload, self._threads.run(share, source.start))
             upload.size, upload.length = started.size, started.length
             self._begin(upload)
             before = frame(started.to_wire())
             while not source.is_finished:
                 # The next piece is read while this one is sent.
-                ahead = self._threads.run(lane, source.next_piece)
+                ahead = self._threads.run(share, source.next_piece)
                 ahead.add_done_callback(_retrieve)
                 await self._pass(upload, data, before=before)
                 before = b""
                 data = await self._disk(upload, ahead)
         finally:
             if not source.is_finished:
-                self._threads.run(lane, source.close).add_done_callback(_retrieve)
+                self._threads.run(share, source.close).add_done_callback(_retrieve)
         after = frame({"end": started.validator})
         await self._pass(upload, data, before=before, after=after, end=True)
         await self._finish(upload)
 
     async def _send_batch(self, upload: Upload, request: Batch) -> None:
-        lane = upload.path.share.raw
+        share = upload.path.share.raw
         source = SourceBatch(self._open_file, request)
-        ahead = self._threads.run(lane, source.next_piece)
+        ahead = self._threads.run(share, source.next_piece)
         before = frame({"ok": True})
         while True:
             piece, upload.path, upload.size = await self._disk(upload, ahead)
             self._begin(upload)
             if source.is_finished:
                 break
-            ahead = self._threads.run(lane, source.next_piece)
+            ahead = self._threads.run(share, source.next_piece)
             ahead.add_done_callback(_retrieve)
             await self._pass(upload, piece, before=before)
             before = b""

@@ -19,6 +19,7 @@ from hdpd.control.server import Control
 from hdpd.control.services import Services
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
+from hdpd.downloads.status import DownloadsPage, FilesPage, VerificationInfo
 from hdpd.errors import (
     NotAFile,
     PathNotFound,
@@ -32,6 +33,7 @@ from hdpd.nat.report import NatReport
 from hdpd.rates.limits import TransferLimits
 from hdpd.remote.listings import Listings
 from hdpd.shares.opening import OpenedFile
+from hdpd.uploads.status import UploadsStatus
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     Entry,
@@ -107,10 +109,23 @@ class FakePeers:
     def list(self, all: bool) -> list[Json]:  # noqa: A002
         ids = [*self.sessions, *(self.known if all else ())]
         state = {True: "connected", False: "known"}
-        return [{"id": i.text, "name": name_of(i), "state": state[i in self.sessions]} for i in ids]
+        return [self._row(i, state[i in self.sessions]) for i in ids]
+
+    def _row(self, peer: PeerId, state: str) -> Json:
+        unknown = ("address", "path", "rtt", "connected_since", "last_connected", "error")
+        return {
+            "id": peer,
+            "name": name_of(peer),
+            "state": state,
+            "found_by": [],
+            "topics": [],
+            **dict.fromkeys(unknown),
+        }
 
     def explain(self, peer: PeerId) -> Json:
-        return {"id": peer.text, "name": name_of(peer), "reason": "it is on the same network"}
+        reason = "it is on the same network"
+        nat = {"own_nat": "easy", "peer_nat": None}
+        return {**self._row(peer, "known"), **nat, "reason": reason, "advice": [], "tries": []}
 
     def get(self, peer: PeerId) -> ScriptedSession | None:
         return self.sessions.get(peer)
@@ -140,7 +155,10 @@ class FakeTopics:
         self.names = ["party"]
 
     def list(self) -> list[Json]:
-        return [{"name": name, "peers": 1} for name in self.names]
+        return [
+            {"name": name, "peers": 1, "configured": False, "guessable": True}
+            for name in self.names
+        ]
 
     async def join(self, name: str | None) -> str:
         self.names.append(name or "random")
@@ -170,8 +188,12 @@ class FakeShares:
         raise RuntimeError("secret detail")
 
     def list(self) -> list[Json]:
-        counts = {"files": 1, "bytes": 5}
-        return [{"name": name, "path": path, **counts} for name, path in self.added.items()]
+        counts = {"files": 1, "directories": 0, "bytes": 5, "skipped": 0, "watched": 1}
+        rest: Json = {"scanned_at": None, "error": None, "configured": False, "skipped_first": []}
+        return [
+            {"name": name, "path": path, "state": "ready", "searchable": True, **counts, **rest}
+            for name, path in self.added.items()
+        ]
 
     async def list_files(
         self, path: RemotePath, *, recursive: bool, sort: str, limit: int, cursor: bytes | None
@@ -217,12 +239,12 @@ class FakeDownloads:
         self.calls.append(("add", peer, path.text, to))
         return "d1"
 
-    async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> Json:
+    async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> DownloadsPage:
         self.calls.append(("list", states, limit, cursor))
-        return {"downloads": [], "next_cursor": None}
+        return DownloadsPage([], None)
 
-    async def files(self, id: str, limit: int, cursor: str | None) -> Json:  # noqa: A002
-        return {"files": [], "next_cursor": None}
+    async def files(self, id_: str, limit: int, cursor: str | None) -> FilesPage:
+        return FilesPage([], None)
 
     async def pause(self, ids: Any) -> None:
         self.calls.append(("pause", ids))
@@ -239,24 +261,34 @@ class FakeDownloads:
     async def clear(self, ids: Any) -> None:
         self.calls.append(("clear", ids))
 
-    async def move(self, id: str, to: str) -> None:  # noqa: A002
-        self.calls.append(("move", id, to))
+    async def move(self, id_: str, to: str) -> None:
+        self.calls.append(("move", id_, to))
 
-    async def verify(self, id: str) -> Json:  # noqa: A002
-        self.calls.append(("verify", id))
-        return await self.verification(id)
+    async def verify(self, id_: str) -> VerificationInfo:
+        self.calls.append(("verify", id_))
+        return await self.verification(id_)
 
-    async def verification(self, id: str) -> Json:  # noqa: A002
-        counts = dict.fromkeys(("files", "done_files", "size", "done_bytes", "equal", "unequal"), 0)
-        return {"id": id, "state": "waiting", **counts, "problems": [], "error": None}
+    async def verification(self, id_: str) -> VerificationInfo:
+        return VerificationInfo(
+            id=id_,
+            state="waiting",
+            files=0,
+            done_files=0,
+            size=0,
+            done_bytes=0,
+            equal=0,
+            unequal=0,
+            problems=(),
+            error=None,
+        )
 
 
 class FakeUploads:
     def __init__(self) -> None:
         self.cancelled: list[PeerId] = []
 
-    def list(self) -> Json:
-        return {"active": [], "waiting": []}
+    def status(self) -> UploadsStatus:
+        return UploadsStatus()
 
     def cancel(self, peer: PeerId) -> None:
         self.cancelled.append(peer)
@@ -274,7 +306,22 @@ class FakeApp:
         self.stopped = asyncio.Event()
 
     def info(self) -> Json:
-        return {"name": "MellowChinchilla", "version": "0", "started": 1.0}
+        return {
+            "name": "MellowChinchilla",
+            "peer_id": peer_id(0),
+            "version": "0",
+            "api_version": 1,
+            "started": 1.0,
+            "udp_ports": [3031],
+            "controls": [],
+            "tls_fingerprint": None,
+            "addresses": [],
+            "quic_engine": "qh3",
+            "download_dir": "/",
+            "configuration": {"files": [], "read": 1.0, "refused": None, "restart_needed": []},
+            "discovery": {},
+            "nat": "",
+        }
 
     async def examine(self) -> Json:
         return {"findings": [{"check": "clock", "state": "ok", "text": "set", "advice": None}]}
@@ -383,7 +430,7 @@ async def running(
     app = FakeApp()
     limits = TransferLimits(state, LimitsConfig(), events.emit)
     await limits.start()
-    listings = Listings(events.emit)
+    listings = Listings(events.emit_json)
     services = Services(app, peers, topics, shares, listings, downloads, uploads, limits, FakeNat())
     control = Control(services, events, state, addresses, hostnames, **options)
     daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)

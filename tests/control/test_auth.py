@@ -191,7 +191,7 @@ async def test_revoking_a_token_closes_its_websockets_only(tmp_path: Path) -> No
             await websocket.send(b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe"}')
             await websocket.recv()
             await daemon.call("tokens.revoke", id=new["id"])
-            daemon.events.emit("peer.found", {})
+            daemon.events.write("peer.found", {})
             with pytest.raises(ConnectionClosed) as closed:
                 await websocket.recv()
             assert closed.value.rcvd is not None

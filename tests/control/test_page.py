@@ -217,7 +217,8 @@ async def test_progress_is_coalesced_for_each_client(tmp_path: Path) -> None:
         await client.recv()
         for step in range(100):
             for number in range(10):
-                daemon.events.emit("download.changed", {"id": f"d{number}", "step": step})
+                key = ("download.changed", f"d{number}")
+                daemon.events.write("download.changed", {"step": step}, key)
             await asyncio.sleep(0.005)
         seen: list[dict[str, object]] = []
         while len([data for data in seen if data["step"] == 99]) < 10:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hdpd.control import jsonrpc
 from hdpd.control.auth import OWNER
 from hdpd.control.call import Call, Context, Method
+from hdpd.control.encoding import Result
 from hdpd.control.jsonrpc import answer
 from hdpd.control.methods import METHODS
 from hdpd.control.parameters import NoParams, Params
-from hdpd.control.results import Nothing
+from hdpd.control.results import Name, Nothing
 from hdpd.control.rules import Role
 from hdpd.errors import HdpdError, NoCommonTopic, PeerAmbiguous, PeerNotFound
 
@@ -31,29 +32,35 @@ class Number(Params):
     number: int = 0
 
 
+class Echo(Result):
+    """A number."""
+
+    number: int
+
+
 class Running:
     now = 0
     most = 0
 
 
-async def echo(_call: Call, params: Number) -> dict[str, object]:
+async def echo(_call: Call, params: Number) -> Echo:
     Running.now += 1
     Running.most = max(Running.most, Running.now)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     Running.now -= 1
-    return {"number": params.number}
+    return Echo(number=params.number)
 
 
 def raising(error: Exception) -> Any:
-    async def handler(_call: Call, _params: NoParams) -> dict[str, object]:
+    async def handler(_call: Call, _params: NoParams) -> Nothing:
         raise error
 
     return handler
 
 
-async def not_json(_call: Call, _params: NoParams) -> dict[str, object]:
-    return {"text": "\ud800"}
+async def not_json(_call: Call, _params: NoParams) -> Name:
+    return Name(name="\ud800")
 
 
 HANDLERS: dict[str, tuple[Any, type[Params]]] = {

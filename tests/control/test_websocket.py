@@ -99,10 +99,10 @@ async def test_events_come_after_the_answer_and_are_replayed(tmp_path: Path) -> 
     async with running(tmp_path) as daemon:
         async with client_of(daemon) as client:
             seq = (await client.call("events.subscribe"))["seq"]
-            daemon.events.emit("peer.found", {"id": "a"})
+            daemon.events.write("peer.found", {"id": "a"})
             assert await client.event() == ("peer.found", {"id": "a"})
-        daemon.events.emit("peer.connected", {"id": "a"})
-        daemon.events.emit("topic.joined", {"name": "t"})
+        daemon.events.write("peer.connected", {"id": "a"})
+        daemon.events.write("topic.joined", {"name": "t"})
         async with client_of(daemon) as client:
             await client.call("events.subscribe", since=seq + 1, types=["topic.joined"])
             assert await client.event() == ("topic.joined", {"name": "t"})
@@ -110,7 +110,7 @@ async def test_events_come_after_the_answer_and_are_replayed(tmp_path: Path) -> 
             await client.call("events.subscribe", since=seq)
             types = [(await client.event())[0] for _ in range(3)]
             assert types == ["peer.found", "peer.connected", "topic.joined"]
-            daemon.events.emit("topic.left", {"name": "t"})
+            daemon.events.write("topic.left", {"name": "t"})
             assert await client.event() == ("topic.left", {"name": "t"})
             await client.call("daemon.info")
             assert client.notifications == []
@@ -126,7 +126,7 @@ async def test_a_client_that_lags_gets_the_last_state_and_costs_no_memory(tmp_pa
         await reader.readuntil(b'"id":1}')
         for number in range(200):
             data = {"id": "d", "number": number, "x": "x" * 50_000}
-            daemon.events.emit("download.changed", data)
+            daemon.events.write("download.changed", data, ("download.changed", "d"))
             await asyncio.sleep(0)
         received = bytearray()
         while b'"number":199' not in received:
@@ -227,7 +227,7 @@ async def test_a_client_that_answers_no_ping_is_dropped_even_when_it_reads_nothi
         writer.write(text_frame(b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe"}'))
         await until(lambda: bool(daemon.events._subscriptions))
         for number in range(20):
-            daemon.events.emit("peer.found", {"number": number, "x": "x" * 100_000})
+            daemon.events.write("peer.found", {"number": number, "x": "x" * 100_000})
         await until(lambda: not daemon.events._subscriptions)
         assert not daemon.control._endpoints.connections
         writer.close()
@@ -236,8 +236,8 @@ async def test_a_client_that_answers_no_ping_is_dropped_even_when_it_reads_nothi
 async def test_the_last_events_are_sent_before_hdpd_stops(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, client_of(daemon) as client:
         await client.call("events.subscribe")
-        daemon.events.emit("peer.disconnected", {})
-        daemon.events.emit("daemon.stopping", {})
+        daemon.events.write("peer.disconnected", {})
+        daemon.events.write("daemon.stopping", {})
         await daemon.control.close()
         assert [(await client.event())[0] for _ in range(2)] == [
             "peer.disconnected",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import Any
 
 from hdpd.database import Database
 from hdpd.downloads.downloads import Downloads
+from hdpd.downloads.status import (
+    DownloadAdded,
+    DownloadChanged,
+    DownloadRemoved,
+    News,
+    VerificationChanged,
+)
 from hdpd.identity.keys import PeerId
 from hdpd.rates.limits import DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE
 from hdpd.rates.throttle import Throttle
@@ -19,6 +27,29 @@ from tests.fake_peer import FakePeer, FakeSession
 from tests.waiting import POLL_S, WAIT_S
 
 FINAL = ("done", "failed")
+
+
+KINDS = {
+    DownloadAdded: "download.added",
+    DownloadChanged: "download.changed",
+    DownloadRemoved: "download.removed",
+    VerificationChanged: "verification.changed",
+}
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """The fields of an answer or an event, and of what is in it, with texts for ids and paths."""
+    shown = _plain(value)
+    assert isinstance(shown, dict)
+    return shown
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, PeerId | RemotePath):
+        return value.text
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class Harness:
@@ -37,8 +68,10 @@ class Harness:
         )
         self._changed = asyncio.Event()
 
-    def _emit(self, kind: str, data: dict[str, Any]) -> None:
-        self.events.append((kind, data))
+    def _emit(self, event: News) -> None:
+        data = as_dict(event)
+        kind = KINDS[type(event)]
+        self.events.append((kind, data.get("download") or data.get("verification") or data))
         self._changed.set()
 
     def connect(self) -> None:
@@ -61,12 +94,16 @@ class Harness:
         """Downloads and waits for the end."""
         return await self.wait(await self.add(path, to))
 
+    async def list(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """A page of the list."""
+        return as_dict(await self.downloads.list(*arguments, **named))
+
     async def shown(self, id_: str) -> dict[str, Any]:
-        listed: Any = await self.downloads.list(limit=1000)
+        listed = await self.list(limit=1000)
         return next(item for item in listed["downloads"] if item["id"] == id_)
 
     async def files(self, id_: str) -> dict[str, dict[str, Any]]:
-        listed: Any = await self.downloads.files(id_, limit=1000)
+        listed = as_dict(await self.downloads.files(id_, limit=1000))
         return {item["path"]: item for item in listed["files"]}
 
     async def wait(self, id_: str, *states: str) -> dict[str, Any]:
@@ -118,5 +155,5 @@ async def service(base: Path, *peers: FakePeer, connected: bool = True) -> Async
         async with asyncio.timeout(3.0):
             await harness.downloads.close()
         await harness.database.close()
-    for volume in harness.downloads._conductor.room.volumes.all.values():
+    for volume in harness.downloads._scheduler.room.volumes.all.values():
         assert volume.disk.window.used == 0, "a part of the window was lost"

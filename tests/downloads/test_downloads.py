@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hdpd.downloads import conductor, runner, volumes
+from hdpd.downloads import runner, scheduler, volumes
 from hdpd.downloads.partial import IOV_MAX, PartialFile
 from hdpd.downloads.ranges import MAX_UNRECORDED
 from hdpd.downloads.space import Room
@@ -174,7 +174,7 @@ async def test_to_never_leads_out(tmp_path: Path, to: str) -> None:
     async with service(tmp_path, FakePeer()) as here:
         with pytest.raises(PathInvalid, match="below the download directory"):
             await here.add("s/x", to=to)
-        assert (await here.downloads.list())["downloads"] == []
+        assert (await here.list())["downloads"] == []
 
 
 async def test_a_hostile_listing_harms_nobody(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ async def test_a_lost_connection_costs_nothing_that_has_come(tmp_path: Path) -> 
 async def test_a_connection_that_keeps_breaking_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "FIRST_LOST_DELAY", 0.01)
+    monkeypatch.setattr(scheduler, "FIRST_LOST_DELAY", 0.01)
     peer = FakePeer({"s/f": FakeFile(b"x")})
     losses = 3
 
@@ -317,8 +317,9 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
     bob = FakePeer({"s/g": FakeFile(data)}, peer_id=PeerId(bytes(31) + b"\x02"))
     async with service(tmp_path, ann, bob) as here:
         ids = [await here.add("s/f", peer=ann), await here.add("s/g", peer=bob)]
-        live = here.downloads._conductor.live
-        disk = here.downloads._conductor.room.volumes.of(live[ids[0]]).disk
+        queued = here.downloads._scheduler.queue.get(ids[0])
+        assert queued is not None
+        disk = here.downloads._scheduler.room.volumes.of(queued).disk
         await until(lambda: disk.window.used > MAX_UNRECORDED - 6 * MIB)
         await asyncio.sleep(0.1)
         received = [(await here.shown(id_))["received_bytes"] for id_ in ids]
@@ -338,7 +339,7 @@ async def test_a_stop_costs_no_more_than_what_was_under_way(tmp_path: Path) -> N
     async with service(tmp_path, peer) as here:
         id_ = await here.add("s/f")
         await here.received(id_, 48 * MIB)
-        [volume] = here.downloads._conductor.room.volumes.all.values()
+        [volume] = here.downloads._scheduler.room.volumes.all.values()
         for _ in range(3):  # a slow disk may be far behind, and what is not on it is lost as well
             await volume.disk.submit(int)
     gate.open()
@@ -592,7 +593,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(os, "pwritev", failing_pwritev)
     monkeypatch.setattr(os, "write", failing_write)
-    monkeypatch.setattr(conductor, "ROOM_SECONDS", 0.02)
+    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.02)
     room = {True: Room(10**8, 10**9), False: Room(10**9, 10**9)}
     monkeypatch.setattr(volumes, "free_room", lambda _: room[full[0]])
     return full
@@ -644,7 +645,7 @@ async def test_cancel_removes_partial_files_and_nothing_else(tmp_path: Path) -> 
         assert list(here.root.rglob("*.part"))
         await here.downloads.cancel([id_])
         assert sorted(await here.tree()) == ["d", "d/a"]
-        assert (await here.downloads.list())["downloads"] == []
+        assert (await here.list())["downloads"] == []
         assert here.events[-1] == ("download.removed", {"id": id_})
         with pytest.raises(DownloadNotFound):
             await here.downloads.cancel([id_])
@@ -658,7 +659,7 @@ async def test_clear_takes_only_what_has_ended(tmp_path: Path) -> None:
         waiting = await here.add("s/g")
         await here.downloads.cancel([done["id"]])
         await here.downloads.clear([done["id"], failed["id"], waiting])
-        listed: Any = await here.downloads.list()
+        listed = await here.list()
         assert [item["id"] for item in listed["downloads"]] == [waiting]
         assert (await here.tree()) == {"f": b"x"}
 
@@ -694,7 +695,7 @@ async def test_lists_are_paged_in_the_order_of_the_queue(tmp_path: Path) -> None
         async def pages(states: list[str] | None) -> list[str]:
             found, cursor = [], None
             while True:
-                page: Any = await here.downloads.list(states, limit=2, cursor=cursor)
+                page = await here.list(states, limit=2, cursor=cursor)
                 found += [item["id"] for item in page["downloads"]]
                 cursor = page["next_cursor"]
                 if cursor is None:
@@ -800,7 +801,7 @@ async def test_no_common_topic_waits_for_the_next_connection(tmp_path: Path) -> 
 async def test_a_used_up_quota_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "QUOTA_SECONDS", 0.2)
+    monkeypatch.setattr(scheduler, "QUOTA_SECONDS", 0.2)
     peer = FakePeer({f"s/d/{n}": FakeFile(noise(1000, n)) for n in range(5)})
     midnight = False
 

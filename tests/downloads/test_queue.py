@@ -5,80 +5,105 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hdpd.downloads.queue import MAX_DRAINING, MAX_RUNNING, UNTIL_CONNECTED, Place, Queue, Wish
+from hdpd.downloads.queue import (
+    MAX_DRAINING,
+    MAX_IDLE,
+    MAX_RUNNING,
+    UNTIL_CONNECTED,
+    Item,
+    Place,
+    Queue,
+)
+from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, allows
 from hdpd.identity.keys import PeerId
 
 ANN, BOB = PeerId(bytes(31) + b"\x01"), PeerId(bytes(31) + b"\x02")
 
 
-def queue_of(*downloads: tuple[str, PeerId]) -> Queue:
-    queue = Queue()
-    for position, (download, peer) in enumerate(downloads):
-        queue.add(download, peer, position)
-    return queue
+class Downloads:
+    """A queue whose downloads are called by their ids."""
 
+    def __init__(self, *downloads: tuple[str, PeerId]) -> None:
+        self.queue: Queue[Item] = Queue()
+        for position, (download, peer) in enumerate(downloads):
+            self.queue.add(Item(id=download, peer=peer, position=position))
 
-def commands(queue: Queue, now: float = 0.0) -> tuple[list[str], list[str]]:
-    decision = queue.decide(now)
-    return decision.start, decision.stop
+    def __getitem__(self, download: str) -> Item:
+        item = self.queue.get(download)
+        assert item is not None
+        return item
+
+    def happened(self, download: str, *events: Event, not_before: float = 0.0) -> None:
+        for event in events:
+            self.queue.happened(self[download], event, not_before)
+
+    def move(self, download: str, place: Place) -> dict[str, int]:
+        return {item.id: item.position for item in self.queue.move(self[download], place)}
+
+    def word(self, download: str) -> str:
+        return self.queue.word(self[download])
+
+    def commands(self, now: float = 0.0) -> tuple[list[str], list[str]]:
+        decision = self.queue.decide(now)
+        return [item.id for item in decision.start], [item.id for item in decision.stop]
 
 
 def test_one_download_for_each_connected_peer_in_order() -> None:
-    queue = queue_of(("a1", ANN), ("b1", BOB), ("a2", ANN))
-    assert commands(queue) == ([], [])
-    assert queue.state("a1") == "waiting_for_peer"
-    queue.connected(ANN)
-    assert queue.state("a1") == "queued"
-    assert commands(queue) == (["a1"], [])
-    queue.connected(BOB)
-    assert commands(queue) == (["b1"], [])
-    assert [queue.state(d) for d in queue] == ["downloading", "downloading", "queued"]
+    downloads = Downloads(("a1", ANN), ("b1", BOB), ("a2", ANN))
+    assert downloads.commands() == ([], [])
+    assert downloads.word("a1") == "waiting_for_peer"
+    downloads.queue.connected(ANN)
+    assert downloads.word("a1") == "queued"
+    assert downloads.commands() == (["a1"], [])
+    downloads.queue.connected(BOB)
+    assert downloads.commands() == (["b1"], [])
+    words = [downloads.word(d) for d in downloads.queue]
+    assert words == ["downloading", "downloading", "queued"]
 
-    queue.remove("a1")
-    assert commands(queue) == (["a2"], [])
+    downloads.happened("a1", Event.FINISH)
+    assert downloads.commands() == (["a2"], [])
 
 
 def test_a_draining_download_lets_the_next_one_begin() -> None:
-    queue = queue_of(*((f"a{n}", ANN) for n in range(MAX_DRAINING + 2)))
-    queue.connected(ANN)
+    downloads = Downloads(*((f"a{n}", ANN) for n in range(MAX_DRAINING + 2)))
+    downloads.queue.connected(ANN)
     for number in range(MAX_DRAINING):
-        assert commands(queue) == ([f"a{number}"], [])
-        assert queue.draining(f"a{number}", True)
-        assert not queue.draining(f"a{number}", True)
-    assert commands(queue) == ([], [])
-    queue.remove("a3")
-    assert commands(queue) == ([f"a{MAX_DRAINING}"], [])
+        assert downloads.commands() == ([f"a{number}"], [])
+        downloads[f"a{number}"].draining = True
+    assert downloads.commands() == ([], [])
+    downloads.happened("a3", Event.FINISH)
+    assert downloads.commands() == ([f"a{MAX_DRAINING}"], [])
 
 
 def test_pause_stops_and_resume_starts_again() -> None:
-    queue = queue_of(("a1", ANN), ("a2", ANN))
-    queue.connected(ANN)
-    queue.decide(0)
-    assert queue.wish("a1", Wish.PAUSE)
-    assert not queue.wish("a1", Wish.PAUSE)
-    assert commands(queue) == ([], ["a1"])
-    assert commands(queue) == ([], [])  # commands are given once
-    assert queue.state("a1") == "paused"
-    queue.stopped("a1")
-    assert commands(queue) == (["a2"], [])
+    downloads = Downloads(("a1", ANN), ("a2", ANN))
+    downloads.queue.connected(ANN)
+    downloads.commands()
+    downloads.happened("a1", Event.PAUSE)
+    assert downloads[("a1")].state is State.PAUSING
+    assert downloads.commands() == ([], [])  # its runner has not returned
+    assert downloads.word("a1") == "paused"
+    downloads.happened("a1", Event.RETURN)
+    assert downloads.commands() == (["a2"], [])
 
-    queue.wish("a1", Wish.RUN)
-    assert commands(queue) == ([], ["a2"])
-    queue.stopped("a2")
-    assert commands(queue) == (["a1"], [])
+    downloads.happened("a1", Event.RESUME)
+    assert downloads.commands() == ([], ["a2"])
+    assert downloads.commands() == ([], [])  # commands are given once
+    downloads.happened("a2", Event.RETURN)
+    assert downloads.commands() == (["a1"], [])
 
 
 def test_a_download_moved_to_the_front_replaces_the_running_one() -> None:
-    queue = queue_of(("a1", ANN), ("a2", ANN), ("a3", ANN))
-    queue.connected(ANN)
-    queue.decide(0)
-    assert queue.move("a3", Place.TOP) == {"a3": -1}
-    assert list(queue) == ["a3", "a1", "a2"]
-    assert commands(queue) == ([], ["a1"])
-    queue.stopped("a1")
-    assert commands(queue) == (["a3"], [])
+    downloads = Downloads(("a1", ANN), ("a2", ANN), ("a3", ANN))
+    downloads.queue.connected(ANN)
+    downloads.commands()
+    assert downloads.move("a3", Place.TOP) == {"a3": -1}
+    assert list(downloads.queue) == ["a3", "a1", "a2"]
+    assert downloads.commands() == ([], ["a1"])
+    downloads.happened("a1", Event.RETURN)
+    assert downloads.commands() == (["a3"], [])
 
 
 @pytest.mark.parametrize(
@@ -94,63 +119,85 @@ def test_a_download_moved_to_the_front_replaces_the_running_one() -> None:
     ],
 )
 def test_moves(download: str, place: Place, order: str) -> None:
-    queue = queue_of(("a1", ANN), ("a2", ANN), ("a3", ANN))
-    queue.move(download, place)
-    assert " ".join(queue) == order
+    downloads = Downloads(("a1", ANN), ("a2", ANN), ("a3", ANN))
+    downloads.move(download, place)
+    assert " ".join(downloads.queue) == order
 
 
 def test_what_failed_for_now_lets_others_go_first() -> None:
-    queue = queue_of(("a1", ANN), ("a2", ANN))
-    queue.connected(ANN)
-    queue.decide(0)
-    queue.stopped("a1", not_before=10.0)
-    decision = queue.decide(1.0)
-    assert decision.start == ["a2"]
+    downloads = Downloads(("a1", ANN), ("a2", ANN))
+    downloads.queue.connected(ANN)
+    downloads.commands()
+    downloads.happened("a1", Event.RETURN, not_before=10.0)
+    decision = downloads.queue.decide(1.0)
+    assert [item.id for item in decision.start] == ["a2"]
     assert decision.wake == 10.0
-    assert commands(queue, 10.0) == ([], ["a2"])
+    assert downloads.commands(10.0) == ([], ["a2"])
 
 
-def test_waiting_for_the_next_connection() -> None:
-    queue = queue_of(("a1", ANN))
-    queue.connected(ANN)
-    queue.decide(0)
-    queue.stopped("a1", UNTIL_CONNECTED)
-    assert commands(queue, 1e9) == ([], [])
-    assert queue.state("a1") == "waiting_for_peer"
-    queue.disconnected(ANN)
-    queue.connected(ANN)
-    assert commands(queue) == (["a1"], [])
+@pytest.mark.parametrize("not_before", [UNTIL_CONNECTED, 1e12])
+def test_waiting_for_the_next_connection(not_before: float) -> None:
+    downloads = Downloads(("a1", ANN))
+    downloads.queue.connected(ANN)
+    downloads.commands()
+    downloads.happened("a1", Event.RETURN, not_before=not_before)
+    assert downloads.commands(1e9) == ([], [])
+    assert downloads.word("a1") == (
+        "waiting_for_peer" if not_before == UNTIL_CONNECTED else "queued"
+    )
+    downloads.queue.disconnected(ANN)
+    downloads.queue.connected(ANN)
+    assert downloads.commands() == (["a1"], [])
 
 
 def test_a_lost_peer_stops_its_downloads_even_draining_ones() -> None:
-    queue = queue_of(("a1", ANN))
-    queue.connected(ANN)
-    queue.decide(0)
-    queue.draining("a1", True)
-    queue.disconnected(ANN)
-    assert commands(queue) == ([], ["a1"])
-    assert queue.state("a1") == "waiting_for_peer"
+    downloads = Downloads(("a1", ANN))
+    downloads.queue.connected(ANN)
+    downloads.commands()
+    downloads["a1"].draining = True
+    downloads.queue.disconnected(ANN)
+    assert downloads.commands() == ([], ["a1"])
+    assert downloads.word("a1") == "waiting_for_peer"
 
 
 def test_waiting_for_room_counts_as_paused() -> None:
-    queue = queue_of(("a1", ANN))
-    queue.connected(ANN)
-    queue.wish("a1", Wish.AWAIT_ROOM)
-    assert commands(queue) == ([], [])
-    assert queue.state("a1") == "paused"
-    assert queue.awaiting_room() == ["a1"]
+    downloads = Downloads(("a1", ANN))
+    downloads.queue.connected(ANN)
+    downloads.commands()
+    downloads.happened("a1", Event.HOLD)
+    assert downloads.commands() == ([], [])
+    assert downloads.word("a1") == "paused"
+    assert downloads.queue.held() == [downloads["a1"]]
 
 
 def test_not_too_many_peers_at_once() -> None:
-    queue = Queue()
-    for number in range(MAX_RUNNING + 3):
+    """Those that send nothing are in nobody's way, and yet not without end."""
+    downloads = Downloads()
+    for number in range(MAX_RUNNING + MAX_IDLE + 3):
         peer = PeerId(bytes(31) + bytes([number]))
-        queue.add(f"d{number}", peer, number)
-        queue.connected(peer)
-    assert len(queue.decide(0).start) == MAX_RUNNING
+        downloads.queue.add(Item(id=f"d{number}", peer=peer, position=number))
+        downloads.queue.connected(peer)
+    while started := downloads.commands()[0]:
+        assert len(started) == MAX_RUNNING
+        for download in started:
+            downloads[download].idle = True
+    assert len(downloads.queue.started()) == MAX_RUNNING + MAX_IDLE
+
+
+def test_only_unfinished_ones_are_found_by_their_key() -> None:
+    downloads = Downloads(("a1", ANN))
+    downloads.queue.connected(ANN)
+    downloads.commands()
+    assert downloads.queue.like("a1") is downloads["a1"]
+    downloads.happened("a1", Event.REMOVE)
+    assert downloads.queue.like("a1") is None
+    downloads.happened("a1", Event.RETURN, Event.PURGED)
+    assert "a1" not in downloads.queue
 
 
 PEERS = [PeerId(bytes(31) + bytes([number])) for number in range(3)]
+OWNER = [Event.PAUSE, Event.RESUME, Event.REMOVE, Event.RETRY]
+RUNNER = [Event.RETURN, Event.HOLD, Event.FINISH, Event.FAIL]
 
 
 class Promises(RuleBasedStateMachine):
@@ -158,26 +205,27 @@ class Promises(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Queue()
-        self.peer_of: dict[str, PeerId] = {}
-        self.wishes: dict[str, Wish] = {}
-        self.running: set[str] = set()
-        self.told_to_stop: set[str] = set()
-        self.draining: set[str] = set()
+        self.queue: Queue[Item] = Queue()
+        self.downloads: list[Item] = []
+        self.running: set[Item] = set()
+        self.told_to_stop: set[Item] = set()
         self.connected: set[PeerId] = set()
         self.now = 0.0
         self.added = 0
 
-    def pick(self, data: st.DataObject, of: set[str]) -> str | None:
-        return data.draw(st.sampled_from(sorted(of))) if of else None
+    def pick(self, data: st.DataObject, events: list[Event]) -> tuple[Item, Event] | None:
+        possible = [
+            (d, event) for d in self.downloads for event in events if allows(d.state, event)
+        ]
+        return data.draw(st.sampled_from(possible)) if possible else None
 
     @rule(peer=st.sampled_from(PEERS), paused=st.booleans())
     def add(self, peer: PeerId, paused: bool) -> None:
         self.added += 1
-        wish = Wish.PAUSE if paused else Wish.RUN
-        self.queue.add(f"d{self.added}", peer, self.added, wish)
-        self.peer_of[f"d{self.added}"] = peer
-        self.wishes[f"d{self.added}"] = wish
+        state = State.PAUSED if paused else State.READY
+        item = Item(id=f"d{self.added}", peer=peer, position=self.added, state=state)
+        self.queue.add(item)
+        self.downloads.append(item)
 
     @rule(peer=st.sampled_from(PEERS), up=st.booleans())
     def connection(self, peer: PeerId, up: bool) -> None:
@@ -188,75 +236,85 @@ class Promises(RuleBasedStateMachine):
             self.queue.disconnected(peer)
             self.connected.discard(peer)
 
-    @rule(data=st.data(), wish=st.sampled_from(Wish))
-    def wish(self, data: st.DataObject, wish: Wish) -> None:
-        if download := self.pick(data, set(self.peer_of)):
-            self.queue.wish(download, wish)
-            self.wishes[download] = wish
+    @rule(data=st.data())
+    def command(self, data: st.DataObject) -> None:
+        if picked := self.pick(data, [*OWNER, Event.RELEASE, Event.PURGED]):
+            self.happen(*picked)
 
     @rule(data=st.data(), place=st.sampled_from(Place))
     def move(self, data: st.DataObject, place: Place) -> None:
-        if download := self.pick(data, set(self.peer_of)):
-            self.queue.move(download, place)
+        if unfinished := [d for d in self.downloads if d.state in UNFINISHED]:
+            self.queue.move(data.draw(st.sampled_from(unfinished)), place)
 
-    @rule(data=st.data())
-    def drain(self, data: st.DataObject) -> None:
-        if download := self.pick(data, self.running):
-            self.queue.draining(download, True)
-            self.draining.add(download)
+    @rule(data=st.data(), idle=st.booleans())
+    @precondition(lambda self: self.running)
+    def drain(self, data: st.DataObject, idle: bool) -> None:
+        item = data.draw(st.sampled_from(sorted(self.running, key=lambda d: d.id)))
+        item.draining, item.idle = not idle, idle
 
-    @rule(data=st.data(), later=st.floats(0, 5))
+    @rule(data=st.data(), later=st.floats(0, 5) | st.just(UNTIL_CONNECTED))
     def runner_ends(self, data: st.DataObject, later: float) -> None:
-        if download := self.pick(data, self.running):
-            self.queue.stopped(download, self.now + later)
-            for some in (self.running, self.told_to_stop, self.draining):
-                some.discard(download)
+        if picked := self.pick(data, RUNNER):
+            self.happen(*picked, self.now + later if later else 0.0)
 
-    @rule(data=st.data())
-    def finish(self, data: st.DataObject) -> None:
-        if download := self.pick(data, set(self.peer_of)):
-            self.queue.remove(download)
-            del self.peer_of[download], self.wishes[download]
-            for some in (self.running, self.told_to_stop, self.draining):
-                some.discard(download)
+    def happen(self, item: Item, event: Event, not_before: float = 0.0) -> None:
+        self.queue.happened(item, event, not_before)
+        if event is Event.PURGED:
+            self.downloads.remove(item)
+        if event in RUNNER:
+            self.running.discard(item)
+            self.told_to_stop.discard(item)
+        elif item.state in STARTED:
+            self.told_to_stop.add(item)
 
     @rule(seconds=st.floats(0, 3))
     def decide(self, seconds: float) -> None:
         self.now += seconds
         decision = self.queue.decide(self.now)
-        for download in decision.stop:
-            assert download in self.running - self.told_to_stop
-            self.told_to_stop.add(download)
-        for download in decision.start:
-            assert download not in self.running
-            assert self.wishes[download] is Wish.RUN
-            assert self.peer_of[download] in self.connected
-            self.running.add(download)
-        for download in self.running - self.told_to_stop:
-            assert self.wishes[download] is Wish.RUN
-            assert self.peer_of[download] in self.connected
+        for item in decision.stop:
+            assert item in self.running - self.told_to_stop
+            self.told_to_stop.add(item)
+        for item in decision.start:
+            assert item not in self.running
+            assert item.peer in self.connected
+            self.running.add(item)
+        for item in self.running - self.told_to_stop:
+            assert item.state is State.RUNNING
+            assert item.peer in self.connected
 
     @invariant()
     def one_for_each_peer(self) -> None:
-        asking = [self.peer_of[d] for d in self.running - self.draining]
+        asking = [item.peer for item in self.running if not item.draining]
         assert len(asking) == len(set(asking))
 
     @invariant()
-    def nothing_is_lost(self) -> None:
-        assert set(self.queue) == set(self.peer_of)
+    def each_is_where_its_state_says(self) -> None:
+        unfinished = [d for d in self.downloads if d.state in UNFINISHED]
+        ranks = sorted(d.rank for d in unfinished)
+        assert [id_ for _, id_ in ranks] == list(self.queue)
+        assert {d.id for d in self.downloads} == {d.id for d in self.queue.all()}
+        assert {d for d in self.downloads if d.state in STARTED} == set(self.queue.started())
+        assert {d for d in self.downloads if d.state is State.HELD} == set(self.queue.held())
+        assert all(self.queue.like(d.key) is d for d in unfinished)
+        assert set(self.queue.started()) == self.running
 
     def teardown(self) -> None:
         """When all is well at last, the first download of each peer runs."""
-        for download in list(self.running):
-            self.queue.stopped(download)
+        for item in list(self.running):
+            self.happen(item, Event.RETURN)
         for peer in PEERS:
             self.queue.connected(peer)
-        for download in self.peer_of:
-            self.queue.wish(download, Wish.RUN)
+        for item in self.downloads:
+            for event in (Event.RESUME, Event.RETRY):
+                if allows(item.state, event):
+                    self.queue.happened(item, event)
         firsts: dict[PeerId, str] = {}
         for download in self.queue:
-            firsts.setdefault(self.peer_of[download], download)
-        assert sorted(self.queue.decide(self.now + 100).start) == sorted(firsts.values())
+            item_of = self.queue.get(download)
+            assert item_of is not None
+            firsts.setdefault(item_of.peer, download)
+        started = [item.id for item in self.queue.decide(self.now + 100).start]
+        assert sorted(started) == sorted(firsts.values())
 
 
 TestPromises = Promises.TestCase

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hdpd.config.sizes import Reserve
-from hdpd.downloads import conductor, volumes
+from hdpd.downloads import downloads, scheduler, volumes
 from hdpd.downloads.directories import Directories
 from hdpd.downloads.ranges import MIB
 from hdpd.downloads.space import Room
@@ -28,7 +28,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return Room(free[path.name if path.name.startswith("disk-") else ""], 10**10)
 
     monkeypatch.setattr(volumes, "free_room", free_room)
-    monkeypatch.setattr(conductor, "ROOM_SECONDS", 0.02)
+    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.02)
     return free
 
 
@@ -128,7 +128,7 @@ async def test_a_volume_that_hangs_stops_nothing_but_itself(
     monkeypatch.setattr(Directories, "open", hanging_open)
     monkeypatch.setattr(volumes, "free_room", hanging_look)
     monkeypatch.setattr(volumes, "SILENT_SECONDS", 0.1)
-    monkeypatch.setattr(conductor, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(downloads, "STOP_SECONDS", 0.1)
     room["disk-b"] = 10**9
     peer = FakePeer({f"s/{name}": FakeFile(b"x" * BIG) for name in "abcd"})
     gate = Gate(peer, MIB)

@@ -20,7 +20,7 @@ from hdpd.errors import (
     UnknownRequest,
 )
 from hdpd.wire.messages import Digest
-from tests.downloads.harness import Harness, service
+from tests.downloads.harness import Harness, as_dict, service
 from tests.fake_peer import MTIME_NS, FakeFile, FakePeer
 from tests.waiting import WAIT_S
 
@@ -36,7 +36,7 @@ async def check(here: Harness, id_: str) -> dict[str, Any]:
 async def ended(here: Harness, id_: str) -> dict[str, Any]:
     async with asyncio.timeout(WAIT_S):
         while True:
-            state: dict[str, Any] = await here.downloads.verification(id_)
+            state = as_dict(await here.downloads.verification(id_))
             if state["state"] in ("done", "failed"):
                 return state
             await asyncio.sleep(0.005)
@@ -149,7 +149,7 @@ async def test_a_second_call_joins_the_check_under_way(tmp_path: Path) -> None:
     async with service(tmp_path, peer) as here:
         id_ = (await here.get("s/f"))["id"]
         for _ in range(3):
-            assert (await here.downloads.verify(id_))["state"] in ("waiting", "running")
+            assert (await here.downloads.verify(id_)).state in ("waiting", "running")
         go_on.set()
         assert counts(await ended(here, id_)) == ("done", 1, 1, 1, 0)
         assert len(asked) == 1

@@ -8,15 +8,14 @@ import subprocess
 from pathlib import Path
 
 import click
-import msgspec
 import pytest
 
 from hdpctl.cli import COMMANDS, cli
 from hdpctl.completion import SHELLS, script
 from hdpd.config import load
-from hdpd.config.changes import changed_fields
 from hdpd.config.command_line import parser
-from hdpd.config.file import TABLES, PeerSettings
+from hdpd.config.config import SETTINGS, changed
+from hdpd.config.file import KNOWN
 from tools import completions, manual, roff
 
 CONFIGURATION = (manual.DOCS / "hdpd.toml").read_text()
@@ -33,16 +32,14 @@ SETTING = re.compile(r"^# (\w+ = .*|\[\w+\])$", re.MULTILINE)
 def test_the_file_explains_every_key() -> None:
     header = r'\[+([\w.]+?)(?:\."[^"]*")?\]+'
     shown = re.findall(rf"^# (?:{header}|(\w+) = .*)$", CONFIGURATION, re.MULTILINE)
-    tables: dict[str, type[msgspec.Struct]] = {**TABLES, "peers": PeerSettings}
-    found: dict[str, set[str]] = {table: set() for table in tables}
+    found: dict[str, set[str]] = {table: set() for table in KNOWN}
     current = ""
     for table, key in shown:
-        current = table or current
+        current = {"peers": "peers.ID"}.get(table, table) or current
         found[current].add(key)
-    inner = {table.rpartition(".")[2] for table in tables}
-    for table, settings in tables.items():
-        expected = set(settings.__struct_encode_fields__) - inner
-        assert found[table] - {""} == expected, table
+    for table, keys in KNOWN.items():
+        inner = {key for key in keys if any(f".{key}." in f".{name}." for name in KNOWN)}
+        assert found[table] - {""} == set(keys) - inner, table
 
 
 def test_the_defaults_that_it_shows_are_those_in_force(
@@ -54,7 +51,7 @@ def test_the_defaults_that_it_shows_are_those_in_force(
     empty.touch()
     shown = load(["--config", str(file)], environ)
     default = load(["--config", str(empty)], environ)
-    assert changed_fields(shown, default) == []
+    assert changed(shown, default) == []
 
 
 def test_it_is_a_configuration_to_which_lines_can_be_added(tmp_path: Path) -> None:
@@ -72,9 +69,17 @@ def test_the_manual_has_every_flag_command_and_key() -> None:
     assert [name for name in COMMANDS if f".SS hdpctl {roff.escape(name)}" not in page] == []
     assert "hdpctl queue pause" in page
     page = manual.hdpd_toml()
-    tables: list[type[msgspec.Struct]] = [*TABLES.values(), PeerSettings]
-    keys = [key for table in tables for key in table.__struct_encode_fields__]
-    assert [key for key in keys if key not in page] == []
+    assert [key for keys in KNOWN.values() for key in keys if key not in page] == []
+
+
+def test_the_manual_tells_what_a_reload_takes_over() -> None:
+    [keys] = re.findall(r"wait for a restart\.\n\.IP\n(.*)", manual.hdpd())
+    reloadable = [roff.inline(f"`{setting.key}`") for setting in SETTINGS if setting.reloadable]
+    assert keys.split(", ") == reloadable
+    items = re.split(r"\n(?=\.TP|\.SS|\.SH)", manual.hdpd_toml())
+    waiting = [item for item in items if item.endswith("A change waits for a restart.")]
+    told = {name for item in waiting for name in re.findall(r"\\fB(\w+) = ", item)}
+    assert told == {setting.name for setting in SETTINGS if not setting.reloadable}
 
 
 @pytest.mark.parametrize("name", manual.PAGES)

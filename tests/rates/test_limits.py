@@ -29,6 +29,7 @@ from hdpd.database import Database
 from hdpd.errors import ConfigError
 from hdpd.rates.limits import TransferLimits
 from hdpd.rates.schedule import current_span, in_force, next_change
+from hdpd.rates.status import LimitsChanged, LimitsStatus, SpanStatus
 
 RATES = {
     "2MB/s": 2_000_000,
@@ -264,11 +265,10 @@ class World:
     def __init__(self, database: Database) -> None:
         self.now = moment(1, "12:00").timestamp()
         self.database = database
-        self.events: list[dict[str, Any]] = []
+        self.events: list[LimitsStatus] = []
 
-    def emit(self, kind: str, data: dict[str, Any]) -> None:
-        assert kind == "limits.changed"
-        self.events.append(data)
+    def emit(self, event: LimitsChanged) -> None:
+        self.events.append(event.limits)
 
     @asynccontextmanager
     async def limits(self, config: LimitsConfig) -> AsyncIterator[TransferLimits]:
@@ -303,7 +303,6 @@ class Far(Near):
 
 async def test_what_is_set_holds_over_a_restart_until_it_is_reset(tmp_path: Path) -> None:
     config = LimitsConfig(Limits(upload=20_000))
-    shown: Any
     async with opened(tmp_path) as world:
         async with world.limits(config) as limits:
             assert limits.upload.limits(Far())
@@ -311,15 +310,15 @@ async def test_what_is_set_holds_over_a_restart_until_it_is_reset(tmp_path: Path
             await limits.set({"upload": 30_000, "download": 40_000}, reset=False)
             await limits.set({"lan": True}, reset=False)
         async with world.limits(config) as limits:
-            shown = limits.get()
-            assert shown["set"] == {"upload": 30_000, "download": 40_000, "lan": True}
-            assert shown["in_force"]["upload"] == 30_000
+            shown = limits.status()
+            assert shown.set == {"upload": 30_000, "download": 40_000, "lan": True}
+            assert shown.in_force.upload == 30_000
             assert limits.download.limits(Near())
             assert world.events[-1] == shown
             await limits.set({"download": None}, reset=True)
-            shown = limits.get()
-            assert shown["set"] == {"download": None}
-            assert (shown["in_force"]["upload"], shown["reasons"]["upload"]) == (20_000, "base")
+            shown = limits.status()
+            assert shown.set == {"download": None}
+            assert (shown.in_force.upload, shown.reasons["upload"]) == (20_000, "base")
             assert not limits.download.limits(Far())
 
 
@@ -335,21 +334,22 @@ async def test_the_local_network_is_exempt_by_default(tmp_path: Path) -> None:
 
 async def test_the_schedule_follows_the_clock(tmp_path: Path) -> None:
     async with opened(tmp_path) as world, world.limits(CONFIG) as limits:
-        shown: Any = limits.get()
-        assert shown["in_force"]["upload"] is None
-        assert [span["holds"] for span in shown["schedule"]] == [True, False]
-        assert shown["schedule"][0] == {
-            "days": "mon,tue,wed,thu,fri",
-            "begins": "08:00",
-            "ends": "18:00",
-            "limits": {"upload": None},
-            "holds": True,
-        }
-        assert shown["next_change"] == moment(1, "18:00").timestamp()
-        world.now = shown["next_change"]
+        shown = limits.status()
+        assert shown.in_force.upload is None
+        assert [span.holds for span in shown.schedule] == [True, False]
+        assert shown.schedule[0] == SpanStatus(
+            days="mon,tue,wed,thu,fri",
+            begins="08:00",
+            ends="18:00",
+            limits={"upload": None},
+            holds=True,
+        )
+        assert shown.next_change == moment(1, "18:00").timestamp()
+        assert shown.next_change
+        world.now = shown.next_change
         limits._look_at_clock()
-        shown = limits.get()
-        assert (shown["in_force"]["upload"], shown["reasons"]["upload"]) == (2_000_000, "base")
+        shown = limits.status()
+        assert (shown.in_force.upload, shown.reasons["upload"]) == (2_000_000, "base")
         assert world.events == [shown]
         limits._look_at_clock()
         assert len(world.events) == 1
@@ -363,6 +363,6 @@ async def test_nothing_looks_at_the_clock_without_a_schedule(tmp_path: Path) -> 
         assert limits._timer is None
         await limits.configure(CONFIG)
         assert limits._timer is not None
-        assert limits.get()["base"] == world.events[-1]["base"]
+        assert limits.status().base == world.events[-1].base
         await limits.configure(LimitsConfig())
         assert limits._timer is None

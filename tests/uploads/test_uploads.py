@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,6 +28,7 @@ from hdpd.rates.throttle import Throttle
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.uploads import lease, source_batch, source_file, uploads
 from hdpd.uploads.privileges import Privileges
+from hdpd.uploads.status import ActiveUpload, UploadsChanged, UploadsStatus, WaitingUpload
 from hdpd.uploads.uploads import Uploads
 from hdpd.wire.codec import FrameReader, frame
 from hdpd.wire.fields import Message
@@ -114,7 +114,7 @@ class World:
     def __init__(self, directory: Path, count: int = 1) -> None:
         self.directory = directory
         self.now = 1000.0
-        self.events: list[dict[str, object]] = []
+        self.events: list[UploadsStatus] = []
         self.opened: list[OpenedFile] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.day = "monday"
@@ -131,9 +131,8 @@ class World:
             privileges=self.privileges,
         )
 
-    def emit(self, kind: str, data: dict[str, object]) -> None:
-        assert kind == "upload.changed"
-        self.events.append(data)
+    def emit(self, event: UploadsChanged) -> None:
+        self.events.append(event.uploads)
 
     def open_file(self, path: RemotePath) -> OpenedFile:
         self.opened.append(open_file(Place(os.fsencode(self.directory)), path.below_share))
@@ -228,9 +227,8 @@ async def test_a_batch_is_sent_file_by_file_and_shown(tmp_path: Path) -> None:
     assert not len(reader)
     assert len(stream.sent) == 4
     world.uploads._tick()
-    active: Any = world.events[-1]["active"]
-    [shown] = active
-    assert (shown["path"], shown["size"]) == ("share/9", size)
+    [shown] = world.events[-1].active
+    assert (shown.path.text, shown.size) == ("share/9", size)
     await world.finish()
 
 
@@ -284,6 +282,21 @@ async def test_read_of_what_it_was_before(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"other content")
     with pytest.raises(FileChanged):
         await world.read(again)
+    await world.finish()
+
+
+async def test_a_file_written_in_place_is_another_one_though_size_and_time_are_kept(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    os.utime(path, ns=(10**18, 10**18))
+    _, started, _, _ = (await world.read(world.request("file"))).answer()
+    path.write_bytes(b"CONTENT")
+    os.utime(path, ns=(10**18, 10**18))
+    with pytest.raises(FileChanged):
+        await world.read(world.request("file", if_match=started.validator))
     await world.finish()
 
 
@@ -401,27 +414,14 @@ async def test_places_are_told(tmp_path: Path) -> None:
     second = world.begin(world.request("file"), B)
     third = world.begin(world.request("file"), C)
     await third.until(lambda: len(third.sent) == 1)
-    assert world.uploads.list() == {
-        "active": [
-            {
-                "peer": A.peer_id.text,
-                "peer_name": "FakeA",
-                "path": "share/file",
-                "offset": 0,
-                "size": 7,
-                "rate": 0,
-            }
-        ],
-        "waiting": [
-            {
-                "peer": session.peer_id.text,
-                "peer_name": session.name,
-                "path": "share/file",
-                "position": position,
-            }
-            for position, session in enumerate((B, C), 1)
-        ],
-    }
+    path = RemotePath.from_text("share/file")
+    assert world.uploads.status() == UploadsStatus(
+        active=(ActiveUpload(A.peer_id, "FakeA", path, offset=0, size=7, rate=0),),
+        waiting=(
+            WaitingUpload(B.peer_id, B.name, path, position=1),
+            WaitingUpload(C.peer_id, C.name, path, position=2),
+        ),
+    )
     first.gate.set()
     await world.tasks[0]
     world.pass_time(lease.IDLE_SECONDS)
@@ -442,7 +442,7 @@ async def test_waiting_peer_that_goes_away_loses_its_place(tmp_path: Path) -> No
     second = world.begin(world.request("file"), B)
     await second.until(lambda: len(second.sent) == 1)
     world.uploads.peer_disconnected(B.peer_id)
-    assert world.uploads.list()["waiting"] == []
+    assert not world.uploads.status().waiting
     await world.tasks[1]
     await world.finish()
 
@@ -515,21 +515,15 @@ async def test_rates_are_measured_and_changes_told(tmp_path: Path) -> None:
     world.pass_time(0.5)
     stream.unsent_bytes -= 100_000
     world.pass_time(0.5)
-    assert [event["active"] for event in world.events][-1] == [
-        {
-            "peer": A.peer_id.text,
-            "peer_name": "FakeA",
-            "path": "share/file",
-            "offset": 100_000,
-            "size": 6 * PIECE,
-            "rate": 200_000,
-        }
-    ]
+    path = RemotePath.from_text("share/file")
+    assert world.events[-1].active == (
+        ActiveUpload(A.peer_id, "FakeA", path, offset=100_000, size=6 * PIECE, rate=200_000),
+    )
     stream.unsent_bytes = 0
     stream.gate.set()
     await world.tasks[0]
     world.pass_time(lease.IDLE_SECONDS)
-    assert world.events[-1] == {"active": [], "waiting": []}
+    assert world.events[-1] == UploadsStatus()
     assert world.uploads._timer is None or not world.uploads._slots.is_used
     await world.finish()
 

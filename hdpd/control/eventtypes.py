@@ -1,0 +1,64 @@
+"""The one table of events. What clients get, and docs/rpc.md, are made from it.
+
+A part defines its events as frozen dataclasses, one for each type, and takes a function that takes
+them; what it tells with one is either the event's own fields or, for a thing with a description of
+its own, one field of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hdpd.control import results as r
+from hdpd.control.encoding import Result, show
+from hdpd.control.eventlog import Key
+from hdpd.downloads import status as downloads
+from hdpd.rates.status import LimitsChanged
+from hdpd.uploads.status import UploadsChanged
+
+News = downloads.News | LimitsChanged | UploadsChanged
+"""Everything that may be emitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A row of the table: `about` tells what `data` is, for docs/rpc.md. `field` of the event is
+    shown, or all of it. `identity`: the field that names the thing of which only the last event
+    matters, as its data is the thing's whole state; empty where there is one such thing.
+    """
+
+    name: str
+    event: type[News]
+    result: type[Result]
+    about: str
+    field: str | None = None
+    identity: str | None = None
+
+    def data(self, event: News) -> Result:
+        """What clients get. Raises as `show`."""
+        return show(self.result, event if self.field is None else getattr(event, self.field))
+
+    def key(self, data: Result) -> Key | None:
+        """What a later event of this type replaces."""
+        if self.identity is None:
+            return None
+        return self.name, str(getattr(data, self.identity)) if self.identity else ""
+
+
+# fmt: off
+_TABLE = (
+    EventType("download.added", downloads.DownloadAdded, r.DownloadInfo, "the download",
+              field="download"),
+    EventType("download.changed", downloads.DownloadChanged, r.DownloadInfo, "the download",
+              field="download", identity="id"),
+    EventType("download.removed", downloads.DownloadRemoved, r.DownloadId, "its id"),
+    EventType("verification.changed", downloads.VerificationChanged, r.Verification,
+              "how far a check of a download is", field="verification", identity="id"),
+    EventType("upload.changed", UploadsChanged, r.Uploads, "what is sent and who waits",
+              field="uploads", identity=""),
+    EventType("limits.changed", LimitsChanged, r.Limits, "the limits, as in `limits.get`",
+              field="limits", identity=""),
+)
+# fmt: on
+
+EVENTS: dict[type, EventType] = {row.event: row for row in _TABLE}

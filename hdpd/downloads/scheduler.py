@@ -1,0 +1,389 @@
+"""Runs what the queue decides: starts and stops runners, and settles how downloads end.
+
+Whatever happens to a download goes through `_happen`, which keeps to the table of `states`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdpd.config.sizes import Reserve
+from hdpd.downloads.ledger import Ledger
+from hdpd.downloads.queue import UNTIL_CONNECTED, Place, Queue
+from hdpd.downloads.records import Download, SessionOf, Waiting
+from hdpd.downloads.removal import Remover
+from hdpd.downloads.reporter import Reporter
+from hdpd.downloads.room import RoomKeeper
+from hdpd.downloads.runner import Runner
+from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, WrongTransition, allows
+from hdpd.downloads.status import Emit
+from hdpd.downloads.store import Store
+from hdpd.downloads.volumes import Volume, Volumes
+from hdpd.errors import (
+    DiskFull,
+    DiskSilent,
+    HdpdError,
+    NoCommonTopic,
+    PeerNotConnected,
+    QuotaReached,
+    StorageError,
+)
+from hdpd.identity.keys import PeerId
+from hdpd.rates.throttle import Throttle
+from hdpd.remote.reads import Session
+
+log = logging.getLogger(__name__)
+
+ROOM_SECONDS = 5.0  # between looks at a volume that is written to or waited for
+FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
+MAX_LOST_DELAY = 30.0
+QUOTA_SECONDS = 600.0  # between questions whether a new day has begun where the peer is
+STOP_SECONDS = 2.0  # a download that a hanging disk holds stops when the disk answers
+CLOSE_SECONDS = 2.4  # to record how far everything came
+LAST_SECONDS = 0.4  # for what had to be cancelled after that
+
+STRICT = False
+"""Whether a transition that the table does not have raises; in service it is logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a runner ended. `not_before`: when it may begin again."""
+
+    event: Event
+    error: tuple[str, str] | None = None
+    not_before: float = 0.0
+    lost: bool = False
+    """Its connection was lost."""
+    waiting: Waiting | None = None
+
+
+class Scheduler:
+    """The downloads that are not settled, and the runners of those that run."""
+
+    def __init__(
+        self,
+        store: Store,
+        session_of: SessionOf,
+        download_dir: Path,
+        throttle: Throttle,
+        emit: Emit,
+        reserve: Reserve,
+    ) -> None:
+        self.queue: Queue[Download] = Queue()
+        self.reporter = Reporter(self.queue, emit)
+        self.ledger = Ledger(store, self._written)
+        self._store = store
+        self._session_of = session_of
+        self._throttle = throttle
+        volumes = Volumes(download_dir, store, self._serve_volume)
+        self.room = RoomKeeper(volumes, reserve, self.queue, self._runner_changed)
+        self.remover = Remover(store, volumes, self._removed)
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deciding = False
+        self._closing = False
+
+    async def start(self) -> None:
+        """Takes up what the last process left."""
+        await self._store.start()
+        await self.room.volumes.start()
+        for download in await self._store.removed():
+            self.queue.add(download)
+            self.remover.remove(download)
+        for download in await self._store.unfinished():
+            self.take_up(download)
+        for peer in {download.peer for download in self.queue.all()}:
+            if self._session_of(peer) is not None:
+                self.queue.connected(peer)
+        self._spawn(self.reporter.run())
+
+    async def close(self) -> None:
+        """Stops everything and records how far it came, within 3 seconds."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        running = set()
+        for download in self.queue.started():
+            if download.runner is not None and download.task is not None:
+                download.runner.stop()
+                running.add(download.task)
+        if running:
+            await asyncio.wait(running, timeout=CLOSE_SECONDS)
+            await self.ledger.written(LAST_SECONDS)
+        rest = set(self._tasks)
+        for download in self.queue.started():
+            if download.runner is not None and download.task is not None:
+                download.runner.abandon()
+                rest.add(download.task)
+        for task in rest:
+            task.cancel()
+        # A disk that hangs is not waited for: what is not recorded is fetched again.
+        for ending in (self._store.flush(), self.ledger.close(), self.remover.close()):
+            rest.add(asyncio.create_task(ending))
+        await asyncio.wait(rest, timeout=LAST_SECONDS)
+        self.room.volumes.close()
+
+    # Events
+
+    def peer_connected(self, peer: PeerId) -> None:
+        self.queue.connected(peer)
+        self._peer_changed(peer)
+
+    def peer_disconnected(self, peer: PeerId) -> None:
+        self.queue.disconnected(peer)
+        self._peer_changed(peer)
+
+    def _peer_changed(self, peer: PeerId) -> None:
+        downloads = self.queue.of(peer)
+        for download in downloads:
+            download.losses = 0
+        self.reporter.show_soon(downloads)
+        self._decide_soon()
+
+    def take_up(self, download: Download) -> None:
+        """Puts a download into the queue."""
+        if self._session_of(download.peer) is not None:
+            self.queue.connected(download.peer)
+        self.queue.add(download)
+        self.reporter.taken_up(download)
+        self._decide_soon()
+
+    # Commands: each tells whether it had to do anything.
+
+    def pause(self, download: Download) -> bool:
+        """Stops it until `resume`, also over a restart."""
+        return self._command(download, Event.PAUSE)
+
+    def resume(self, download: Download) -> bool:
+        """Lets it go on, also if it waits for room on the disk."""
+        return self._command(download, Event.RESUME)
+
+    def retry(self, download: Download) -> bool:
+        """Lets one that failed, and that the store knows to be queued again, begin."""
+        if download.state is not State.FAILED:
+            return False
+        if download.id not in self.queue:
+            self.queue.add(download)
+        download.failed_files = 0
+        return self._command(download, Event.RETRY)
+
+    def remove(self, download: Download) -> bool:
+        """Takes it out of the list, and what is left of it from the disk."""
+        if not allows(download.state, Event.REMOVE):
+            return False
+        if download.id not in self.queue:
+            self.queue.add(download)
+        self._command(download, Event.REMOVE)
+        self.reporter.removed(download)
+        if download.state is State.REMOVED:
+            self.remover.remove(download)
+        return True
+
+    def _command(self, download: Download, event: Event) -> bool:
+        if not allows(download.state, event):
+            return False
+        download.error = None
+        self._happen(download, event)
+        if download.runner is not None and download.state in (State.PAUSING, State.REMOVING):
+            download.runner.stop()
+        self.ledger.note(download)
+        return True
+
+    async def settled(self, downloads: Iterable[Download], timeout: float) -> None:
+        """Waits until no task works for any of them, for so long at most."""
+        tasks = {download.task for download in downloads if download.task is not None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+
+    def move(self, download: Download, place: Place) -> None:
+        """Moves an unfinished download in the queue."""
+        if download.state not in UNFINISHED:
+            return
+        for moved in self.queue.move(download, place):
+            self.ledger.note(moved)
+        self._decide_soon()
+
+    # Transitions
+
+    def _happen(self, download: Download, event: Event, not_before: float = 0.0) -> None:
+        try:
+            self.queue.happened(download, event, not_before)
+        except WrongTransition as error:
+            if STRICT:
+                raise
+            log.error("%s", error, extra={"download": download.id})
+            return
+        if download.state is not State.HELD:
+            download.waiting = None
+        self._decide_soon()
+
+    def _decide_soon(self) -> None:
+        # Once for all events of one turn of the loop.
+        if not self._deciding and not self._closing:
+            self._deciding = True
+            asyncio.get_running_loop().call_soon(self._decide)
+
+    def _decide(self) -> None:
+        self._deciding = False
+        if self._closing:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = time.monotonic()
+        decision = self.queue.decide(now)
+        for download in decision.stop:
+            if download.runner is not None:
+                download.runner.stop()
+            self.reporter.show(download)
+        for download in decision.start:
+            self._start(download)
+        if decision.wake is not None:
+            delay = max(0.0, decision.wake - now)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._decide)
+
+    # Runners
+
+    def _start(self, download: Download) -> None:
+        session = self._session_of(download.peer)
+        if session is None or session.closed:
+            self._happen(download, Event.RETURN, time.monotonic() + FIRST_LOST_DELAY)
+            return
+        runner = Runner(
+            download,
+            session,
+            self.room.volumes.of(download),
+            self._store,
+            self._throttle,
+            lambda: self.room.make_sure_it_fits(runner),
+            lambda: self._runner_changed(download),
+        )
+        download.error = None
+        download.runner = runner
+        received = download.received_bytes
+        task = asyncio.create_task(self._run(download, runner, session))
+        download.task = task
+        task.add_done_callback(lambda task: self._returned(download, task, received))
+        self.reporter.started(download)
+
+    def _runner_changed(self, download: Download) -> None:
+        if download.state not in STARTED or download.runner is None:
+            return
+        if download.state is not State.REMOVING:
+            self.reporter.show(download)
+        # One that waits for a disk needs nothing of its peer, which can serve another.
+        draining = download.runner.draining or download.silent
+        if (draining, download.remote_queued) != (download.draining, download.idle):
+            download.draining, download.idle = draining, download.remote_queued
+            self._decide_soon()
+
+    async def _run(self, download: Download, runner: Runner, session: Session) -> End:
+        try:
+            await runner.run()
+        except (DiskFull, DiskSilent) as error:
+            waiting = await self.room.reason_to_wait(runner.volume, error)
+            return End(Event.HOLD, _pair(error), waiting=waiting)
+        except HdpdError as error:
+            return self._interrupted(download, error, session)
+        if runner.stopped:
+            return End(Event.RETURN)
+        return await self._complete(download)
+
+    async def _complete(self, download: Download) -> End:
+        failure = await self._store.first_failure(download) if download.failed_files else None
+        if failure is None:
+            return End(Event.FINISH)
+        path, code, message = failure
+        if download.type == "directory":
+            message = (
+                f"{download.failed_files:,} of {download.files:,} files failed; "
+                f"the first: {path!r}: {message}"
+            )
+        return End(Event.FAIL, (code, message))
+
+    def _interrupted(self, download: Download, error: HdpdError, session: Session) -> End:
+        """What becomes of a download whose runner ended early."""
+        now = time.monotonic()
+        if isinstance(error, PeerNotConnected):
+            return End(Event.RETURN, lost=True)
+        if isinstance(error, NoCommonTopic):
+            same = self._session_of(download.peer) in (session, None)
+            not_before = UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY
+            return End(Event.RETURN, _pair(error), not_before)
+        if isinstance(error, QuotaReached):
+            return End(Event.RETURN, _pair(error), now + QUOTA_SECONDS)
+        return End(Event.FAIL, _pair(error))
+
+    def _returned(self, download: Download, task: asyncio.Task[End], received: int) -> None:
+        """Its runner has ended, in whatever way."""
+        download.runner = download.task = None
+        download.rate, download.queue_position, download.queue_eta = 0.0, None, None
+        end = self._end_of(download, task)
+        if download.state is not State.PAUSING:  # the owner's own pause has no reason
+            download.error = end.error
+        if download.received_bytes > received:
+            download.losses = 0
+        not_before = end.not_before
+        if end.lost:
+            delay = min(MAX_LOST_DELAY, FIRST_LOST_DELAY * 2 ** min(download.losses, 16))
+            not_before = time.monotonic() + delay
+            download.losses += 1
+        download.waiting = end.waiting
+        self._happen(download, end.event, not_before)
+        if download.state is State.REMOVED:
+            self.remover.remove(download)
+        elif download.state not in (State.DONE, State.FAILED):  # told once it is written
+            self.reporter.show(download)
+        self.ledger.note(download)
+
+    def _end_of(self, download: Download, task: asyncio.Task[End]) -> End:
+        if task.cancelled():
+            return End(Event.RETURN)
+        error = task.exception()
+        if error is None:
+            return task.result()
+        log.error("the download %s stopped", download.id, exc_info=error)
+        mistake = StorageError("the download stopped over a mistake in hdpd; see its log")
+        return End(Event.FAIL, _pair(mistake))
+
+    def _written(self, download: Download) -> None:
+        if download.state in (State.DONE, State.FAILED):
+            self.reporter.tell(download)
+            self.queue.forget(download)
+
+    # Volumes
+
+    def _serve_volume(self, volume: Volume) -> None:
+        self._spawn(volume.finisher.run())
+        self._spawn(self._watch(volume))
+
+    async def _watch(self, volume: Volume) -> None:
+        while True:
+            await asyncio.sleep(ROOM_SECONDS)
+            for download in await self.room.look(volume):
+                if download.state is State.HELD:
+                    self._command(download, Event.RELEASE)
+                    self.reporter.show(download)
+
+    def _removed(self, download: Download) -> None:
+        self._happen(download, Event.PURGED)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the downloads failed", exc_info=error)
+
+
+def _pair(error: HdpdError) -> tuple[str, str]:
+    return error.code, error.message

@@ -1,0 +1,141 @@
+"""What clients are told about downloads: answers and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from hdpd.identity.keys import PeerId
+from hdpd.identity.names import name_of
+from hdpd.wire.paths import RemotePath
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something failed or waits: a stable word, and a text for people."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: tuple[str, str] | None) -> Self | None:
+        return None if error is None else cls(*error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadInfo:
+    """One download, as it is at this moment; see docs/rpc.md."""
+
+    id: str
+    peer: PeerId
+    path: RemotePath
+    to: RemotePath
+    type: str | None
+    state: str
+    size: int
+    done_bytes: int
+    files: int
+    done_files: int
+    failed_files: int
+    rate: int
+    eta: float | None
+    queue_position: int | None
+    queue_eta: int | None
+    error: Problem | None
+    added: float
+    received_bytes: int
+
+    @property
+    def peer_name(self) -> str:
+        return name_of(self.peer)
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadsPage:
+    """Some downloads in the order of the queue, and the cursor of those behind them."""
+
+    downloads: list[DownloadInfo]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileInfo:
+    """A file or directory of a download."""
+
+    number: int
+    path: str
+    type: str
+    size: int | None
+    state: str
+    done_bytes: int
+    restarts: int
+    saved_as: str | None
+    error: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class FilesPage:
+    """Some files of a download in the order of its listing."""
+
+    files: list[FileInfo]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem:
+    """What is the matter with a file that was compared with the peer's."""
+
+    path: str
+    problem: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationInfo:
+    """How far a check of a download is, or how it ended."""
+
+    id: str
+    state: str
+    files: int
+    done_files: int
+    size: int
+    done_bytes: int
+    equal: int
+    unequal: int
+    problems: tuple[FileProblem, ...]
+    error: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadAdded:
+    """It was put into the list."""
+
+    download: DownloadInfo
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadChanged:
+    """Its state, or how far it is."""
+
+    download: DownloadInfo
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRemoved:
+    """It is no longer in the list."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationChanged:
+    """How far a check is; problems come with its end."""
+
+    verification: VerificationInfo
+
+
+News = DownloadAdded | DownloadChanged | DownloadRemoved | VerificationChanged
+"""Every event of this package."""
+
+Emit = Callable[[News], None]

@@ -1,0 +1,41 @@
+"""What the owner is shown of the limits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hdpd.config.limits import Limits, Value
+from hdpd.rates.schedule import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class SpanStatus:
+    """A time of the week, in words, the limits that are others then, and whether it is now."""
+
+    days: str
+    begins: str
+    ends: str
+    limits: Mapping[str, Value]
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsStatus:
+    """The limits that hold, each with its reason, and where they come from. `next_change`: when the
+    schedule changes something next, in seconds since the epoch.
+    """
+
+    in_force: Limits
+    reasons: Mapping[str, Reason]
+    set: Mapping[str, Value]
+    base: Limits
+    schedule: tuple[SpanStatus, ...]
+    next_change: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsChanged:
+    """Other limits hold, or were set."""
+
+    limits: LimitsStatus

@@ -1,0 +1,47 @@
+"""What the owner is shown of the uploads. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hdpd.identity.keys import PeerId
+from hdpd.wire.paths import RemotePath
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveUpload:
+    """What the holder of a slot is being sent: how far that file is, its size, and bytes per second
+    of all that this peer reads.
+    """
+
+    peer: PeerId
+    peer_name: str
+    path: RemotePath
+    offset: int
+    size: int
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingUpload:
+    """The oldest read of a peer in line; position 1 is next."""
+
+    peer: PeerId
+    peer_name: str
+    path: RemotePath
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsStatus:
+    """A line for each slot in use and for each waiting peer."""
+
+    active: tuple[ActiveUpload, ...] = ()
+    waiting: tuple[WaitingUpload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsChanged:
+    """Somebody is sent something else, or waits at another place."""
+
+    uploads: UploadsStatus
