@@ -12,12 +12,12 @@ import msgspec
 from hdpd.config.kinds import Given, Tables, Toml
 from hdpd.config.sizes import exact_size, parse_size
 from hdpd.errors import ConfigError
-from hdpd.identity.keys import PEER_ID_CHARACTERS, PeerId
+from hdpd.identity.keys import PEER_ID_CHARS, PeerId
 
-MIN_ID_CHARACTERS: Final = 8
+MIN_ID_CHARS: Final = 8
 """Of the beginning of an id; that of a peer that nobody has made up to be taken for another."""
 
-_ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARACTERS},{PEER_ID_CHARACTERS}}}")
+_ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARS},{PEER_ID_CHARS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Peers(Tables[dict[str, PeerSettings], tuple[PeerRule, ...]]):
 def _rule(where: str, id_: str, table: PeerSettings) -> PeerRule:
     if not _ID.fullmatch(id_):
         raise ConfigError(
-            f"{where}: {id_!r} is not a peer's id or the first {MIN_ID_CHARACTERS} or more "
+            f"{where}: {id_!r} is not a peer's id or the first {MIN_ID_CHARS} or more "
             "characters of one (names are not unique); `hdpctl peers --json` lists them"
         )
     try:

@@ -27,7 +27,7 @@ STUN_PORT: Final = 3478
 # sockaddr_un has room for 108 bytes with the closing NUL.
 MAX_UNIX_PATH_BYTES: Final = 107
 
-MIN_INTERVAL: Final = 60.0
+MIN_INTERVAL_S: Final = 60.0
 _INTERVALS: Final = {"auto": None, "never": math.inf}
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -223,7 +223,7 @@ def parse_interval(text: str) -> float | None:
     if text in _INTERVALS:
         return _INTERVALS[text]
     match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
-    if match is None or (seconds := int(match[1]) * _UNITS[match[2]]) < MIN_INTERVAL:
+    if match is None or (seconds := int(match[1]) * _UNITS[match[2]]) < MIN_INTERVAL_S:
         raise ValueError(
             f"{text!r} is not an interval; write auto, never, or a time of at least a minute, "
             "such as 15m, 1h or 7d"

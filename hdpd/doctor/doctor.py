@@ -20,7 +20,7 @@ from hdpd.doctor.findings import Finding
 from hdpd.errors import HdpdError
 from hdpd.shares.inotify import max_watches
 
-LOOK_SECONDS: Final = 10.0
+LOOK_S: Final = 10.0
 BUFFER_BYTES: Final = 8 << 20  # what the endpoint asks for
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Doctor:
     async def _share(self, row: Json) -> Finding:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(LOOK_S):
                 await self._subject.list_share(row["name"])
         except (HdpdError, TimeoutError):
             return findings.share(row, None)
@@ -78,14 +78,14 @@ class Doctor:
 async def _in_thread(look: Callable[[], T], otherwise: T) -> T:
     """A look that may block, as a dead mount does; its thread is then left alone."""
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(LOOK_S):
             return await asyncio.to_thread(look)
     except TimeoutError:
         return otherwise
 
 
 def _stuck(what: str) -> Finding:
-    text = f"no answer in {LOOK_SECONDS:g} s"
+    text = f"no answer in {LOOK_S:g} s"
     return Finding(what, "failed", text, "does its disk or mount answer?")
 
 

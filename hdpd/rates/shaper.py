@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from hdpd.identity.keys import PeerId
 
-BURST_SECONDS = 0.1
+BURST_S = 0.1
 """What may be made up for when the clock comes late, or after a silence: never more than that."""
 
-FORGET_SECONDS = 5.0
+FORGET_S = 5.0
 """A peer that wanted nothing for so long owes nothing, and is as good as a new one."""
 
 
@@ -34,7 +34,7 @@ class _Bucket:
     def take(self, size: int, now: float) -> None:
         """A negative size gives back."""
         if self.rate is not None:
-            self.free_at = max(self.free_at, now - BURST_SECONDS) + size / self.rate
+            self.free_at = max(self.free_at, now - BURST_S) + size / self.rate
 
     def ready_at(self) -> float:
         return self.free_at if self.rate is not None else 0.0
@@ -145,5 +145,5 @@ class Shaper:
         self._peers = {
             peer_id: peer
             for peer_id, peer in self._peers.items()
-            if peer.wants or now - peer.seen_at < FORGET_SECONDS or peer.bucket.ready_at() > now
+            if peer.wants or now - peer.seen_at < FORGET_S or peer.bucket.ready_at() > now
         }
