@@ -45,6 +45,7 @@ from hdpd.reload import Apply, Reloader
 from hdpd.remote.listings import Listings
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
+from hdpd.threads.blocking import BlockingCalls
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
 from hdpd.uploads.uploads import Uploads
@@ -105,6 +106,7 @@ class App:
         self._directory = directory
         self._started = time.time()
         self._notifier = Notifier()
+        self._doctor_calls = BlockingCalls("doctor")
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -125,8 +127,9 @@ class App:
             self._identity,
             self.nat.candidates,
             self._record_numbers.take,
-            config.mqtt_servers,
+            () if config.lan_only else config.mqtt_servers,
             mdns=config.mdns,
+            addresses=self.nat.addresses,
         )
         self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
@@ -152,7 +155,7 @@ class App:
             self._lanes.get,
             config.download_dir,
             self.limits.download,
-            emit,
+            told,
             config.min_free,
         )
         self._control = self._make_control()
@@ -202,6 +205,7 @@ class App:
         self._discovery.on_punch = peers.traversal.requested
         self.nat.on_candidates_changed = peers.candidates_changed
         self.nat.on_network_changed = peers.network_changed
+        self.nat.on_inside_changed = self._discovery.inside_changed
         self.topics.on_changed = peers.topics_changed
         self.topics.on_count = peers.peers_at
         peers.on_connected = self._peer_connected
@@ -282,7 +286,7 @@ class App:
 
         self._open_endpoint()
         self.nat.look()
-        await self._discovery.start(self._endpoint.ports[0])
+        await self._discovery.start(self._endpoint.port)
         closing.push_async_callback(self._discovery.close)
         self._discovery.set_topics(self.topics.current())
         await self._control.start()  # after all that it may be asked about
@@ -291,16 +295,20 @@ class App:
         await self.nat.start()
         closing.push_async_callback(self.nat.close)
 
+    def _open_ports(self, port: int) -> None:
+        config = self._config
+        self._endpoint.open(config.bind, port, config.exclude, lan_only=config.lan_only)
+
     def _open_endpoint(self) -> None:
         config = self._config
         last = self._directory.last_port() if config.port == 0 else None
         try:
-            self._endpoint.open(config.bind, last or config.port)
+            self._open_ports(last or config.port)
         except StartError:
             if last is None:
                 raise
-            self._endpoint.open(config.bind, 0)
-        self._directory.remember_port(self._endpoint.ports[0])
+            self._open_ports(0)
+        self._directory.remember_port(self._endpoint.port)
         self._endpoint.gate.set_topics(self.topics.current())
 
     def _show_login_link(self) -> None:
@@ -385,7 +393,7 @@ class App:
         connected = len(self.peers.connected())
         shares = len(self.shares.list())
         peers = "1 peer" if connected == 1 else f"{connected} peers"
-        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.ports[0]}"
+        return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
 
     async def examine(self) -> dict[str, object]:
         """What `daemon.doctor` answers."""
@@ -405,7 +413,7 @@ class App:
             discovery=self._discovery.status,
             nat=self.nat.report().to_json,
         )
-        return await Doctor(subject).examine()
+        return await Doctor(subject, self._doctor_calls).examine()
 
     def info(self) -> dict[str, object]:
         """What `daemon.info` answers."""

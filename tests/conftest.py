@@ -110,8 +110,9 @@ class StolenTime:
     """For how long others had the processors that this process was ready to use.
 
     Each thread counts, because the one that holds the interpreter's lock keeps the others waiting
-    while it waits itself; and so does what a hypervisor took. Where Linux does not tell, it is
-    always 0, and a loaded machine may fail a good test.
+    while it waits itself; and so does what a hypervisor took. What a thread waited stays counted
+    when it has ended. Where Linux does not tell, it is always 0, and a loaded machine may fail a
+    good test.
     """
 
     SAMPLE_SECONDS = 0.02
@@ -119,6 +120,8 @@ class StolenTime:
     def __init__(self) -> None:
         self._sampled_at = 0.0
         self._sample = 0.0
+        self._waited_ns = 0
+        self._known: dict[str, int] = {}
 
     def recent(self, now: float) -> float:
         """Like `seconds`, at most SAMPLE_SECONDS ago, so that it costs next to nothing."""
@@ -130,13 +133,22 @@ class StolenTime:
         """The total until now."""
         return self._waited_for_a_processor() + self._taken_by_the_hypervisor()
 
+    def _waited_for_a_processor(self) -> float:
+        waits = self._waits_ns()
+        self._waited_ns += sum(
+            max(0, waited - self._known.get(thread, 0)) for thread, waited in waits.items()
+        )
+        self._known = waits
+        return self._waited_ns / 1e9
+
     @staticmethod
-    def _waited_for_a_processor() -> float:
-        waited = 0
+    def _waits_ns() -> dict[str, int]:
+        """How long each thread that runs has waited."""
+        waits = {}
         for statistics in Path("/proc/self/task").glob("*/schedstat"):
             with suppress(OSError):  # the thread has ended
-                waited += int(statistics.read_text().split()[1])
-        return waited / 1e9
+                waits[statistics.parent.name] = int(statistics.read_text().split()[1])
+        return waits
 
     @staticmethod
     def _taken_by_the_hypervisor() -> float:

@@ -24,8 +24,9 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.state_directory import StateDirectory
 from hdpd.wire.messages import Ls
 from hdpd.wire.paths import RemotePath
-from tests.link.helpers import Node, nodes, until
+from tests.link.helpers import Node, nodes
 from tests.peers.helpers import quick_master
+from tests.waiting import until
 
 R = TypeVar("R")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import StolenTime
+
 MISBEHAVING = """
 import asyncio, socket, threading, time
 import pytest
@@ -61,3 +63,13 @@ def test_misbehaving_tests_fail(pytester: pytest.Pytester, monkeypatch: pytest.M
         result.stdout.re_match_lines(f".*test_{name} (ERROR|FAILED)")
     result.stdout.fnmatch_lines(["*event loop was blocked*", "*unhandled in the loop*lost*"])
     result.stdout.fnmatch_lines("*thread still alive*")
+
+
+def test_what_a_thread_waited_stays_counted_when_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples = [{"1": 100, "2": 5_000}, {"1": 300}, {"1": 400, "3": 50}]
+    monkeypatch.setattr(StolenTime, "_waits_ns", lambda _: samples.pop(0))
+    monkeypatch.setattr(StolenTime, "_taken_by_the_hypervisor", lambda _: 0.0)
+    stolen = StolenTime()
+    assert [round(stolen.seconds() * 1e9) for _ in range(3)] == [5_100, 5_300, 5_450]

@@ -125,11 +125,26 @@ class Config:
         default=3031,
         flag=Flag("--port", "N", NETWORK, "the UDP port for peers, 0 for any"),
     )
-    bind: tuple[str, ...] = setting(  # IP literals; empty is every address of the machine
+    bind: tuple[str, ...] = setting(  # IP literals and names of interfaces; empty is all
         "network.bind",
-        Items(values.parse_ip),
+        Items(values.parse_bind),
         default=(),
-        flag=Flag("--bind", "ADDR", NETWORK, "use this address of the machine, instead of all"),
+        flag=Flag("--bind", "ADDR", NETWORK, "use this address or interface, instead of all"),
+    )
+    exclude: tuple[str, ...] = setting(  # interfaces and networks
+        "network.exclude",
+        Items(values.parse_excluded),
+        default=(),
+    )
+    lan_only: bool = setting(  # no brokers, no STUN, no port mapping, nobody behind a router
+        "network.lan_only",
+        Switch(),
+        default=False,
+    )
+    announce: tuple[HostPort, ...] = setting(  # where somebody forwards to this peer by hand
+        "network.announce",
+        Items(values.parse_announced),
+        default=(),
     )
     mdns: bool = setting(
         "network.mdns",

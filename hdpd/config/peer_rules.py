@@ -11,22 +11,27 @@ import msgspec
 
 from hdpd.config.kinds import Given, Tables, Toml
 from hdpd.config.sizes import exact_size, parse_size
+from hdpd.config.values import HostPort, parse_host_port
 from hdpd.errors import ConfigError
 from hdpd.identity.keys import PEER_ID_CHARS, PeerId
 
 MIN_ID_CHARS: Final = 8
 """Of the beginning of an id; that of a peer that nobody has made up to be taken for another."""
 
+DEFAULT_PORT: Final = 3031
 _ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARS},{PEER_ID_CHARS}}}")
 
 
 @dataclass(frozen=True, slots=True)
 class PeerRule:
-    """What one `[peers."ID"]` table says; `id` is a peer's id or its beginning."""
+    """What one `[peers."ID"]` table says; `id` is a peer's id or its beginning. `address` is where
+    it can always be reached, and the id is complete then.
+    """
 
     id: str
     favourite: bool = False
     quota: str | None = None
+    address: HostPort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     favourite: bool = False
     quota: str | None = None
+    address: str | None = None
 
 
 class Peers(Tables[dict[str, PeerSettings], tuple[PeerRule, ...]]):
@@ -87,7 +93,8 @@ class Peers(Tables[dict[str, PeerSettings], tuple[PeerRule, ...]]):
     def show_tables(self, value: tuple[PeerRule, ...]) -> Iterator[tuple[str, Mapping[str, Toml]]]:
         for rule in value:
             quota = {} if rule.quota is None else {"quota": rule.quota}
-            yield f'[peers."{rule.id}"]', {"favourite": rule.favourite, **quota}
+            address = {} if rule.address is None else {"address": str(rule.address)}
+            yield f'[peers."{rule.id}"]', {"favourite": rule.favourite, **quota, **address}
 
 
 def _rule(where: str, id_: str, table: PeerSettings) -> PeerRule:
@@ -100,4 +107,17 @@ def _rule(where: str, id_: str, table: PeerSettings) -> PeerRule:
         parse_quota(table.quota or "none")
     except ValueError as error:
         raise ConfigError(f"{where}.{id_}.quota: {error}") from None
-    return PeerRule(id_, table.favourite, table.quota)
+    return PeerRule(id_, table.favourite, table.quota, _address(where, id_, table))
+
+
+def _address(where: str, id_: str, table: PeerSettings) -> HostPort | None:
+    if table.address is None:
+        return None
+    if len(id_) != PEER_ID_CHARS:
+        raise ConfigError(
+            f"{where}.{id_}.address: it goes with the whole id, of {PEER_ID_CHARS} characters"
+        )
+    try:
+        return parse_host_port(table.address, DEFAULT_PORT)
+    except ValueError as error:
+        raise ConfigError(f"{where}.{id_}.address: {error}") from None

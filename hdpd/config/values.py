@@ -32,6 +32,8 @@ _INTERVALS: Final = {"auto": None, "never": math.inf}
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w-]*\w)?(\.[^\W_]([\w-]*\w)?)*\.?")
+_INTERFACE = re.compile(r"[^\s/:\[\]]{1,15}")  # IFNAMSIZ less one
+_MEANT_AS_IP = re.compile(r"[0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,33 @@ def parse_ip(text: str) -> str:
         return str(ipaddress.ip_address(bare))
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address, such as 192.0.2.1 or ::") from None
+
+
+def parse_bind(text: str) -> str:
+    """An IP literal as `parse_ip`, or the name of an interface, whether there is one or not."""
+    try:
+        return parse_ip(text)
+    except ValueError:
+        if _INTERFACE.fullmatch(text) and not _MEANT_AS_IP.fullmatch(text):
+            return text
+    raise ValueError(
+        f"{text!r} is not an IP address, such as 192.0.2.1 or ::, or an interface, such as eth0"
+    )
+
+
+def parse_excluded(text: str) -> str:
+    """A network such as 10.8.0.0/16, an address, or an interface's name, with `*` and `?`."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        if _INTERFACE.fullmatch(text) and not _MEANT_AS_IP.fullmatch(text):
+            return text
+    raise ValueError(f"{text!r} is not a network, such as 10.8.0.0/16, or an interface, or docker*")
+
+
+def parse_announced(text: str) -> HostPort:
+    """`HOST:PORT`, both of which others can use."""
+    return parse_host_port(text)
 
 
 def parse_host(text: str) -> str:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from hdpd.control import results as r
 from hdpd.control.encoding import Result, show
 from hdpd.control.eventlog import Key
+from hdpd.downloads import status as downloads
 from hdpd.rates.status import LimitsChanged
 from hdpd.uploads.status import UploadsChanged
 
-News = LimitsChanged | UploadsChanged
+News = downloads.News | LimitsChanged | UploadsChanged
 """Everything that may be emitted."""
 
 
@@ -46,6 +47,13 @@ class EventType:
 
 # fmt: off
 _TABLE = (
+    EventType("download.added", downloads.DownloadAdded, r.DownloadInfo, "the download",
+              field="download"),
+    EventType("download.changed", downloads.DownloadChanged, r.DownloadInfo, "the download",
+              field="download", identity="id"),
+    EventType("download.removed", downloads.DownloadRemoved, r.DownloadId, "its id"),
+    EventType("verification.changed", downloads.VerificationChanged, r.Verification,
+              "how far a check of a download is", field="verification", identity="id"),
     EventType("upload.changed", UploadsChanged, r.Uploads, "what is sent and who waits",
               field="uploads", identity=""),
     EventType("limits.changed", LimitsChanged, r.Limits, "the limits, as in `limits.get`",

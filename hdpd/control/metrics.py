@@ -10,6 +10,7 @@ from prometheus_client import Counter as Total
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from hdpd.control.services import Json, Services
+from hdpd.downloads.status import DownloadInfo
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PEER_STATES = ("connected", "connecting", "known", "blocked")
@@ -29,7 +30,13 @@ async def metrics(services: Services) -> bytes:
     _set(registry, "hdpd_start_time_seconds", "When hdpd was started.", info["started"])
 
     peers = services.peers.list(all=True)
-    _count(registry, "hdpd_peers", "Known peers by state.", PEER_STATES, peers)
+    _count(
+        registry,
+        "hdpd_peers",
+        "Known peers by state.",
+        PEER_STATES,
+        [str(each["state"]) for each in peers],
+    )
 
     shares = services.shares.list()
     _set(registry, "hdpd_shared_files", "Files in all shares.", _sum(shares, "files"))
@@ -42,8 +49,9 @@ async def metrics(services: Services) -> bytes:
     listings.labels(answer="not_modified").inc(same)
 
     downloads = await _open_downloads(services)
-    _count(registry, "hdpd_downloads", "Unfinished downloads by state.", OPEN_STATES, downloads)
-    rate = _sum(downloads, "rate")
+    states = [each.state for each in downloads]
+    _count(registry, "hdpd_downloads", "Unfinished downloads by state.", OPEN_STATES, states)
+    rate = sum(each.rate for each in downloads)
     _set(registry, "hdpd_download_bytes_per_second", "What downloads receive.", rate)
 
     uploads = services.uploads.status()
@@ -58,20 +66,15 @@ async def metrics(services: Services) -> bytes:
     return generate_latest(registry)
 
 
-async def _open_downloads(services: Services) -> list[Json]:
-    found: list[Json] = []
+async def _open_downloads(services: Services) -> list[DownloadInfo]:
+    found: list[DownloadInfo] = []
     cursor = None
     while True:
         page = await services.downloads.list(list(OPEN_STATES), _PAGE, cursor)
-        found += _rows(page["downloads"])
-        if page["next_cursor"] is None:
+        found += page.downloads
+        if page.next_cursor is None:
             return found
-        cursor = str(page["next_cursor"])
-
-
-def _rows(value: object) -> list[Json]:
-    assert isinstance(value, list)
-    return value
+        cursor = page.next_cursor
 
 
 def _sum(rows: Iterable[Json], key: str) -> float:
@@ -84,9 +87,9 @@ def _set(registry: CollectorRegistry, name: str, help_: str, value: object) -> N
 
 
 def _count(
-    registry: CollectorRegistry, name: str, help_: str, states: Iterable[str], rows: Iterable[Json]
+    registry: CollectorRegistry, name: str, help_: str, states: Iterable[str], those: Iterable[str]
 ) -> None:
     gauge = Gauge(name, help_, ["state"], registry=registry)
-    counts = Counter(str(row["state"]) for row in rows)
+    counts = Counter(those)
     for state in states:
         gauge.labels(state=state).set(counts[state])

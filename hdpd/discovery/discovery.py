@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from hdpd.bucket import Bucket
 from hdpd.config import MqttServer
 from hdpd.discovery.mqtt import Mqtt
-from hdpd.discovery.rates import AnnouncementSchedule, MessageLimiter
+from hdpd.discovery.rates import AnnouncementSchedule
 from hdpd.discovery.records import (
     MAX_CANDIDATES,
     MAX_PUNCH_CANDIDATES,
@@ -29,6 +30,7 @@ from hdpd.discovery.records import (
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 
 if TYPE_CHECKING:
     from hdpd.discovery.mdns import Mdns, MdnsSighting
@@ -37,6 +39,9 @@ FoundBy = Literal["mqtt", "mdns", "gossip", "known"]
 
 # A schedule that cannot be met now is looked at again no sooner than this.
 _MIN_WAIT_SECONDS: Final = 0.01
+
+# From one topic at one server; the others are dropped before they are decrypted.
+MAX_MESSAGES_PER_SECOND: Final = 50.0
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +73,9 @@ class Discovery:
         servers: Sequence[MqttServer],
         *,
         mdns: bool,
+        addresses: Callable[[], Sequence[InterfaceAddress]] = interface_addresses,
     ) -> None:
-        """Starts nothing yet.
+        """Starts nothing yet. `addresses` are those of this machine that mDNS uses.
 
         `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
         higher than any before, over restarts too. `on_found` is called in the event loop, once for
@@ -82,14 +88,14 @@ class Discovery:
         self._candidates = candidates
         self._next_seq = next_seq
         self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
-        self._mdns = _mdns(identity.peer_id, self._mdns_seen) if mdns else None
+        self._mdns = _mdns(identity.peer_id, self._mdns_seen, addresses) if mdns else None
         self._topics: dict[bytes, Topic] = {}
         self._schedules: dict[bytes, AnnouncementSchedule] = {}
         self._latest = LatestRecords()
         self._latest_punches = LatestRecords()
         # One for each joined topic and configured server, so that a flood at one broker does not
         # silence the others.
-        self._limiters: dict[tuple[bytes, str], MessageLimiter] = {}
+        self._heard: dict[tuple[bytes, str], Bucket] = {}  # by topic and server
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, port: int) -> None:
@@ -120,6 +126,11 @@ class Discovery:
         self._mqtt.retry_now()
         if self._mdns is not None:
             await self._mdns.network_changed()
+
+    def inside_changed(self) -> None:
+        """Follows networks of containers, of which others see nothing."""
+        if self._mdns is not None:
+            self._mdns.inside_changed()
 
     def own_record(self, topic: Topic, *, wants_answer: bool = False) -> bytes:
         """A new sealed record of this peer for the topic."""
@@ -214,8 +225,8 @@ class Discovery:
     def _leave(self, topic: Topic) -> None:
         del self._topics[topic.public_id]
         del self._schedules[topic.public_id]
-        for key in [key for key in self._limiters if key[0] == topic.public_id]:
-            del self._limiters[key]
+        for key in [key for key in self._heard if key[0] == topic.public_id]:
+            del self._heard[key]
         self._latest.forget_topic(topic.public_id)
         self._latest_punches.forget_topic(topic.public_id)
         self._mqtt.unsubscribe(topic)
@@ -253,8 +264,11 @@ class Discovery:
         if topic is None:
             return
         now = _now()
-        limiter = self._limiters.setdefault((topic_id, server), MessageLimiter(now))
-        if not limiter.allow(now):
+        heard = self._heard.get((topic_id, server))
+        if heard is None:
+            heard = Bucket(MAX_MESSAGES_PER_SECOND, MAX_MESSAGES_PER_SECOND)
+            self._heard[topic_id, server] = heard
+        if not heard.allow(now):
             return
         try:
             record = open_record(payload, topic, time.time())
@@ -300,8 +314,12 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _mdns(peer_id: PeerId, on_seen: Callable[[MdnsSighting], None]) -> Mdns:
+def _mdns(
+    peer_id: PeerId,
+    on_seen: Callable[[MdnsSighting], None],
+    addresses: Callable[[], Sequence[InterfaceAddress]],
+) -> Mdns:
     # Its library takes three megabytes, wanted or not.
     from hdpd.discovery.mdns import Mdns  # noqa: PLC0415
 
-    return Mdns(peer_id, on_seen)
+    return Mdns(peer_id, on_seen, addresses=addresses)

@@ -1,7 +1,7 @@
 """mDNS (RFC 6762) and DNS-SD (RFC 6763) on the local network; the only file that knows zeroconf.
 
 The advert is `RANDOM._hdp._udp.local.` on the host `RANDOM.local.`, with this machine's addresses,
-the UDP port and the slots of `slots.py`. Its labels are random and new at each start and each
+the UDP port and the slots of `advert.py`. Its labels are random and new at each start and each
 change of the network, so they need no probing (RFC 6762, 8.1 lets one skip it where uniqueness is
 otherwise certain): an advert is out within milliseconds and complete in its first packet.
 """
@@ -13,15 +13,13 @@ import ipaddress
 import itertools
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import ifaddr
 from zeroconf import (
-    InterfaceChoice,
     IPVersion,
     NonUniqueNameException,
     ServiceStateChange,
@@ -34,6 +32,8 @@ from hdpd.discovery.records import Candidate
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
+from hdpd.recent import Recent
 
 SERVICE_TYPE: Final = "_hdp._udp.local."
 
@@ -48,6 +48,8 @@ GOODBYE_SECONDS: Final = 1.0
 MAX_ADVERTS: Final = 1024
 MAX_RESOLVING: Final = 32
 MAX_ADDRESSES: Final = 12
+# The kernel lets a socket hear 20 groups (igmp_max_memberships); the best places come first.
+MAX_PLACES: Final = 20
 
 _LABEL_BYTES: Final = 8
 
@@ -71,18 +73,23 @@ class Mdns:
         peer_id: PeerId,
         on_seen: Callable[[MdnsSighting], None],
         random_bytes: Callable[[int], bytes] = os.urandom,
+        addresses: Callable[[], Sequence[InterfaceAddress]] = interface_addresses,
     ) -> None:
+        """`addresses` gives those of this machine to be found at, the best first; nothing is sent
+        or heard elsewhere.
+        """
         self._peer_id = peer_id
         self._on_seen = on_seen
         self._random_bytes = random_bytes
+        self._interface_addresses = addresses
         self._topics: tuple[Topic, ...] = ()
         self._port = 0
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
         self._advert: AsyncServiceInfo | None = None
-        self._addresses: tuple[str, ...] = ()
+        self._addresses: tuple[InterfaceAddress, ...] = ()
         self._rotation = 0
-        self._adverts: OrderedDict[str, AsyncServiceInfo] = OrderedDict()
+        self._adverts = Recent[str, AsyncServiceInfo](MAX_ADVERTS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolving = 0
         self._lock = asyncio.Lock()
@@ -107,12 +114,24 @@ class Mdns:
 
     async def network_changed(self) -> None:
         """Follows the interfaces as they are now, under new labels. Never raises."""
+        await self._follow(afresh=True)
+
+    def inside_changed(self) -> None:
+        """Follows containers' networks that came or went; for all others nothing has changed."""
+        if self._own_addresses() != self._addresses:
+            self._spawn(self._follow(afresh=self._moved()))
+
+    async def _follow(self, *, afresh: bool) -> None:
         async with self._lock:
-            self._addresses = _own_addresses()
+            self._addresses = self._own_addresses()
             try:
-                await self._withdraw()
-                await self._listen()
-                await self._advertise()
+                if afresh or self._advert is None:
+                    await self._withdraw()
+                    await self._listen()
+                    await self._advertise()
+                else:
+                    await self._listen()
+                    await self._update_advert()
                 self._error = None
             # zeroconf raises RuntimeError when the last interface vanishes at the wrong moment.
             except (OSError, RuntimeError, NonUniqueNameException) as error:
@@ -153,14 +172,30 @@ class Mdns:
         if not self._addresses:
             raise OSError("there is no network interface with an address")
         if self._zeroconf is None:
-            zeroconf = AsyncZeroconf(interfaces=InterfaceChoice.All, ip_version=IPVersion.All)
+            zeroconf = AsyncZeroconf(interfaces=self._places(), ip_version=IPVersion.All)
             await zeroconf.zeroconf.async_wait_for_start()
             self._zeroconf = zeroconf
             self._browser = AsyncServiceBrowser(
                 zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._changed]
             )
         else:
-            await self._zeroconf.async_update_interfaces(InterfaceChoice.All)
+            await self._zeroconf.async_update_interfaces(self._places())
+
+    def _places(self) -> list[str | int | tuple[tuple[str, int, int], int]]:
+        """As zeroconf wants them: an IPv4 address, or the number of an interface for IPv6."""
+        places: dict[str | int | tuple[tuple[str, int, int], int], None] = {}
+        for each in self._addresses:
+            if each.ip.version == 4:
+                places[each.host] = None
+            else:
+                with suppress(OSError):  # it has just gone
+                    places[socket.if_nametoindex(each.interface)] = None
+        return list(places)[:MAX_PLACES]
+
+    def _own_addresses(self) -> tuple[InterfaceAddress, ...]:
+        """Loopback ones only where there are no others."""
+        addresses = tuple(self._interface_addresses())
+        return tuple(each for each in addresses if not each.ip.is_loopback) or addresses
 
     async def _advertise(self) -> None:
         if self._zeroconf is None:
@@ -175,10 +210,13 @@ class Mdns:
     async def _readvertise(self) -> None:
         """The same advert with new slots."""
         async with self._lock:
-            if self._zeroconf is None or self._advert is None or self._advert.server is None:
-                return
-            self._advert = self._new_advert(self._advert.name, self._advert.server)
-            self._repeat(await self._zeroconf.async_update_service(self._advert))
+            await self._update_advert()
+
+    async def _update_advert(self) -> None:
+        if self._zeroconf is None or self._advert is None or self._advert.server is None:
+            return
+        self._advert = self._new_advert(self._advert.name, self._advert.server)
+        self._repeat(await self._zeroconf.async_update_service(self._advert))
 
     async def _withdraw(self) -> None:
         if self._zeroconf is None or self._advert is None:
@@ -206,7 +244,7 @@ class Mdns:
             port=self._port,
             properties=seal_slots(self._peer_id, shown, self._random_bytes),
             server=host,
-            parsed_addresses=list(self._addresses),
+            parsed_addresses=list(dict.fromkeys(a.host for a in self._addresses))[:MAX_ADDRESSES],
         )
 
     async def _rotate(self) -> None:
@@ -219,8 +257,13 @@ class Mdns:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if self._error is not None or _own_addresses() != self._addresses:
-                await self.network_changed()
+            if self._error is not None or self._own_addresses() != self._addresses:
+                await self._follow(afresh=self._error is not None or self._moved())
+
+    def _moved(self) -> bool:
+        """Whether more than containers' networks came or went."""
+        before, now = self._addresses, self._own_addresses()
+        return {a for a in before if not a.of_guests} != {a for a in now if not a.of_guests}
 
     # Seeing others
 
@@ -234,7 +277,7 @@ class Mdns:
         if self._advert is not None and name == self._advert.name:
             return
         if state_change is ServiceStateChange.Removed:
-            self._adverts.pop(name, None)
+            self._adverts.pop(name)
             return
         advert = AsyncServiceInfo(service_type, name)
         if advert.load_from_cache(zeroconf):
@@ -252,10 +295,7 @@ class Mdns:
             self._resolving -= 1
 
     def _remember(self, name: str, advert: AsyncServiceInfo) -> None:
-        self._adverts[name] = advert
-        self._adverts.move_to_end(name)
-        if len(self._adverts) > MAX_ADVERTS:
-            self._adverts.popitem(last=False)
+        self._adverts.put(name, advert)
         self._look(name)
 
     def _look(self, name: str) -> None:
@@ -283,13 +323,3 @@ def _candidates(advert: AsyncServiceInfo) -> tuple[Candidate, ...]:
 
 def _is_loopback(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
-
-
-def _own_addresses() -> tuple[str, ...]:
-    """The addresses of this machine, sorted; loopback ones only where there are no others."""
-    addresses = set()
-    for adapter in ifaddr.get_adapters():
-        for each in adapter.ips:
-            addresses.add(str(each.ip[0] if isinstance(each.ip, tuple) else each.ip))
-    remote = {address for address in addresses if not _is_loopback(address)}
-    return tuple(sorted(remote or addresses)[:MAX_ADDRESSES])

@@ -3,4 +3,5 @@
 FACE = (
     "downloads.Downloads",
     "lanes.LanesOfPeers",
+    "status",
 )

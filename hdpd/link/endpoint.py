@@ -30,10 +30,12 @@ from hdpd.link.interfaces import (
     InterfaceAddress,
     interface_addresses,
     is_own,
+    link_to,
     on_link_payload_bytes,
 )
 from hdpd.link.knock import NONCE_BYTES, KnockGate, make_knock
 from hdpd.link.paths import probe_tag
+from hdpd.link.selection import Address, Binding, Selection
 from hdpd.link.sockets import Received, SocketAddress, UdpSocket, plain_host
 from hdpd.wire.messages import ResetCode
 
@@ -45,6 +47,7 @@ HANDSHAKE_TIMEOUT_S = 10.0
 MAX_HANDSHAKES = 64  # each costs an engine of about 50 KB and 1 ms of CPU
 MAX_HANDSHAKES_PER_ADDRESS = 8
 MAX_CONNECTIONS = 512  # about 1 MB each when busy
+_NOT_THERE_YET = {errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO}
 
 
 class Endpoint:
@@ -64,7 +67,9 @@ class Endpoint:
         self.engines = EngineFactory(engine, identity.certificate())
         self.gate = KnockGate(identity.peer_id)
         self.unknown_datagrams = 0
-        self._sockets: list[UdpSocket] = []
+        self.selection = Selection()
+        self.port = 0  # the one for peers; 0 while no socket could choose one
+        self._bound: dict[Binding, UdpSocket] = {}
         self._extra = ExtraSockets(
             self._readable,
             lambda opened: any(each.path.socket is opened for each in self._connections),
@@ -80,31 +85,109 @@ class Endpoint:
 
     # Sockets.
 
-    def open(self, hosts: Sequence[str], port: int) -> None:
-        """Binds one socket for each of `hosts`, or one for all addresses when there is none.
+    def open(
+        self,
+        hosts: Sequence[str],
+        port: int,
+        exclude: Sequence[str] = (),
+        *,
+        lan_only: bool = False,
+    ) -> None:
+        """Binds one socket for each of `hosts`, addresses or names of interfaces, or one for all
+        addresses when there is none. What this machine does not have yet is bound when it comes:
+        see `interfaces_changed`. `exclude` and `lan_only` are those of `Selection`.
 
         Raises:
-            StartError: the port is taken or the address is not one of this machine.
+            StartError: the port is taken.
         """
-        for host in hosts or (None,):
+        self.selection = Selection(tuple(hosts), tuple(exclude), lan_only)
+        self.port = port
+        self._interfaces = interface_addresses()
+        try:
+            for binding in self.selection.bindings(self._interfaces):
+                self._bind(binding)
+        except StartError:
+            self.close_sockets()
+            raise
+        if not self.port:
+            # Nothing is there to bind yet; what is told of us shall hold all the same.
+            free = UdpSocket(None, 0)
+            self.port = free.port
+            free.close()
+
+    def _bind(self, binding: Binding) -> None:
+        """Raises StartError for what does not come by waiting."""
+        host = binding.host
+        # What is bound to an address follows it by itself when another interface gets it.
+        if any(bound.host == host for bound in self._bound):
+            return
+        try:
+            opened = UdpSocket(host, self.port, binding.interface)
+        except OSError as error:
+            if error.errno in _NOT_THERE_YET:
+                log.info("waiting for the address %s, which this machine does not have now", host)
+                return
+            where = f"{host} port {self.port}" if host else f"port {self.port}"
+            hint = (
+                "another program (another hdpd?) has it; choose one with --port"
+                if error.errno == errno.EADDRINUSE
+                else error.strerror or str(error)
+            )
+            raise StartError(f"cannot use UDP {where}: {hint}") from None
+        self.port = opened.port
+        self._bound[binding] = opened
+        self._loop.add_reader(opened.fileno(), self._readable, opened)
+
+    def interfaces_changed(self) -> None:
+        """Follows the addresses of this machine: binds those that came, and leaves those of a bound
+        interface that are gone; connections go on from what is there.
+        """
+        self._interfaces = interface_addresses()
+        wanted = self.selection.bindings(self._interfaces)
+        for binding in [each for each in self._bound if each.interface and each not in wanted]:
+            self._unbind(binding)
+        for binding in wanted:
             try:
-                opened = UdpSocket(host, port)
-            except OSError as error:
-                self.close_sockets()
-                where = f"{host} port {port}" if host else f"port {port}"
-                hint = (
-                    "another program (another hdpd?) has it; choose one with --port"
-                    if error.errno == errno.EADDRINUSE
-                    else error.strerror or str(error)
-                )
-                raise StartError(f"cannot use UDP {where}: {hint}") from None
-            self._sockets.append(opened)
-            self._loop.add_reader(opened.fileno(), self._readable, opened)
-        self.network_changed()
+                self._bind(binding)
+            except StartError as error:
+                log.warning("%s", error)
+        self._rehome()
+
+    def _unbind(self, binding: Binding) -> None:
+        opened = self._bound.pop(binding)
+        self._writing.discard(opened)
+        self._loop.remove_reader(opened.fileno())
+        self._loop.remove_writer(opened.fileno())
+        opened.close()
+
+    def _rehome(self) -> None:
+        """Connections whose socket is closed go on from another one to the same place."""
+        for connection in list(self._connections):
+            path = connection.path
+            if path.socket in self._sockets or path.socket in self._extra:
+                continue
+            other = self.path_to(path.host, path.port)
+            if other is not None:
+                connection.move(other, self._loop.time())
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What of the addresses and interfaces to bind this machine does not have now."""
+        return self.selection.missing(self._interfaces)
+
+    @property
+    def interfaces(self) -> tuple[InterfaceAddress, ...]:
+        """The addresses of this machine, used or not."""
+        return self._interfaces
+
+    @property
+    def _sockets(self) -> list[UdpSocket]:
+        return list(self._bound.values())
 
     @property
     def ports(self) -> list[int]:
-        return [opened.port for opened in self._sockets]
+        """The UDP port of each socket; that which is to come where there is none yet."""
+        return [opened.port for opened in self._sockets] or [self.port]
 
     @property
     def bound_hosts(self) -> tuple[str, ...]:
@@ -112,11 +195,8 @@ class Endpoint:
         return tuple(opened.host for opened in self._sockets if opened.host is not None)
 
     def close_sockets(self) -> None:
-        for opened in self._sockets:
-            self._loop.remove_reader(opened.fileno())
-            self._loop.remove_writer(opened.fileno())
-            opened.close()
-        self._sockets.clear()
+        for binding in list(self._bound):
+            self._unbind(binding)
         self._extra.close()
 
     def open_extra(self) -> UdpSocket | None:
@@ -125,7 +205,8 @@ class Endpoint:
         It is read like the others until `release_extra`, and then as long as it is a connection's
         path.
         """
-        return self._extra.open(self._sockets[0].host if self._sockets else None)
+        binding = next(iter(self._bound), None)
+        return None if binding is None else self._extra.open(*binding)
 
     def release_extra(self, opened: UdpSocket) -> None:
         self._extra.release(opened)
@@ -135,7 +216,11 @@ class Endpoint:
         return opened in self._extra
 
     def path_to(self, host: str, port: int, through: UdpSocket | None = None) -> Path | None:
-        """The path to an IP literal from `through` or from a main socket; None if there is none."""
+        """The path to an IP literal from `through` or from a main socket; None if there is none, or
+        the owner does not want it.
+        """
+        if not self.selection.may_reach(host, self._interfaces):
+            return None
         for opened in (through,) if through else self._sockets:
             address = opened.address_for(host, port)
             if address is not None:
@@ -150,7 +235,7 @@ class Endpoint:
 
     def network_changed(self) -> None:
         """Looks at the interfaces again and lets every connection prove its path anew."""
-        self._interfaces = interface_addresses()
+        self.interfaces_changed()
         now = self._loop.time()
         for connection in list(self._connections):
             connection.probe(connection.path, now)
@@ -177,7 +262,13 @@ class Endpoint:
 
     def is_on_link(self, host: str) -> bool:
         """Whether `host` is reached without a router."""
-        return on_link_payload_bytes(host, self._interfaces) is not None
+        return link_to(host, self._interfaces) is not None
+
+    def dialable(self, told: Iterable[Address]) -> tuple[list[Address], list[Address]]:
+        """Of the addresses that a peer told, those to dial on our links, and those behind
+        routers.
+        """
+        return self.selection.dialable(told, self._interfaces)
 
     # Out.
 
@@ -191,6 +282,7 @@ class Endpoint:
         paths = tuple(
             Path(opened, address)
             for host, port in hosts
+            if self.selection.may_reach(host, self._interfaces)
             for opened in self._sockets
             if (address := opened.address_for(host, port)) is not None
         )
@@ -261,7 +353,8 @@ class Endpoint:
         if not datagram:
             return None
         if datagram[0] == demux.KNOCK:
-            self.gate.receive(datagram, path, now)
+            if self.selection.may_reach(path.host, self._interfaces):
+                self.gate.receive(datagram, path, now)
             return None
         other = self._others.get(datagram[0])
         if other is not None:

@@ -33,12 +33,12 @@ class ExtraSockets:
     def __contains__(self, opened: UdpSocket) -> bool:
         return opened in self._held or opened in self._released
 
-    def open(self, host: str | None) -> UdpSocket | None:
+    def open(self, host: str | None, interface: str | None = None) -> UdpSocket | None:
         """A socket on a port that the system chooses, or None when there are too many files."""
         if len(self._held) + len(self._released) >= MAX_SOCKETS:
             return None
         try:
-            opened = UdpSocket(host, 0)
+            opened = UdpSocket(host, 0, interface)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS):
                 log.debug("opening a socket: %s", error)

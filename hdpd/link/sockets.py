@@ -24,6 +24,7 @@ _SOL_UDP = 17
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE = 10, 23, 3
+_IP_UNICAST_IF, _IPV6_UNICAST_IF = 50, 76
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 
 # Enough for 20 ms at 400 MB/s; the kernel clips it to net.core.rmem_max without CAP_NET_ADMIN.
@@ -54,16 +55,31 @@ def plain_host(host: str) -> str:
 
 
 class UdpSocket:
-    """A non-blocking UDP socket bound to `host` (`None`: every address of both families)."""
+    """A non-blocking UDP socket bound to `host` (`None`: every address of both families). With an
+    `interface`, all that it sends leaves there, whatever the routes say.
+    """
 
-    def __init__(self, host: str | None, port: int) -> None:
+    def __init__(self, host: str | None, port: int, interface: str | None = None) -> None:
         self._socket = _bound_socket(host, port)
+        if interface is not None:
+            self._leave_by(interface)
         self.family = self._socket.family
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         self._segmentation = True
         self._unsent: deque[tuple[Sequence[bytes], SocketAddress]] = deque()
         self.dropped = 0
+
+    def _leave_by(self, interface: str) -> None:
+        try:
+            index = struct.pack("!I", socket.if_nametoindex(interface))
+            if self._socket.family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_UNICAST_IF, index)
+            else:
+                self._socket.setsockopt(socket.IPPROTO_IP, _IP_UNICAST_IF, index)
+        except OSError:
+            self._socket.close()
+            raise
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -7,38 +7,42 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from hdpd.config import HostPort
 from hdpd.discovery.records import MAX_CANDIDATES, Candidate, CandidateKind
 from hdpd.errors import ProtocolError
 from hdpd.link.interfaces import InterfaceAddress
+from hdpd.link.selection import ALL_V4, ALL_V6, told_first
 
 # Privacy addresses (RFC 8981) pile up on an interface; the first ones say enough.
 MAX_PER_INTERFACE_AND_FAMILY = 3
-
-
-def _rank(address: InterfaceAddress) -> tuple[int, int]:
-    """Ordinary addresses before loopback; IPv4 first, since every peer has it."""
-    ip = address.ip
-    return (int(ip.is_loopback), ip.version)
+_ALL = (None, ALL_V4, ALL_V6)
 
 
 def local_candidates(
-    addresses: Iterable[InterfaceAddress], bound: Sequence[tuple[str | None, int]]
+    addresses: Iterable[InterfaceAddress],
+    bound: Sequence[tuple[str | None, int]],
+    ways_out: Collection[str] = (),
 ) -> tuple[Candidate, ...]:
     """At most 12 candidates for the sockets in `bound`: (host or None for all addresses, port).
+    `ways_out` are the interfaces with a default route, the best first.
 
     Loopback is told only when there is nothing else or a socket is bound to it: then the other
-    peer can only be on this machine. Link-local addresses need a zone and are left to mDNS.
+    peer can only be on this machine. So are the addresses of containers' networks: they are the
+    same on many machines, and mDNS tells them where they lead. Link-local addresses need a zone and
+    are left to mDNS.
     """
     found: dict[tuple[str, int], Candidate] = {}
     counts: dict[tuple[str, int], int] = {}
-    usable = sorted((each for each in addresses if not each.ip.is_link_local), key=_rank)
+    ranked = told_first((each for each in addresses if not each.ip.is_link_local), ways_out)
+    usable = [each for each in ranked if not each.of_guests or each.interface in ways_out]
+    if all(each.ip.is_loopback for each in usable):
+        usable = ranked
     only_loopback = all(each.ip.is_loopback for each in usable)
     for host, port in bound:
-        for address in usable:
-            if host in (None, "0.0.0.0", "::"):  # noqa: S104 (compared)
+        for address in ranked if host not in _ALL else usable:
+            if host in _ALL:
                 if address.ip.is_loopback and not only_loopback:
                     continue
                 if host is not None and ("." in host) != (address.ip.version == 4):

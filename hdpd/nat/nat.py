@@ -16,6 +16,8 @@ from hdpd.discovery.records import Candidate
 from hdpd.identity.contexts import PCP_NONCE
 from hdpd.identity.keys import PeerId, derive_key
 from hdpd.link.endpoint import Endpoint
+from hdpd.link.interfaces import InterfaceAddress
+from hdpd.link.selection import told_first
 from hdpd.link.sockets import UdpSocket
 from hdpd.nat.candidates import best_first, local_candidates
 from hdpd.nat.classify import Observation, mapping_of
@@ -25,7 +27,7 @@ from hdpd.nat.port_mapper import PortMapper
 from hdpd.nat.report import Mapping, NatReport
 from hdpd.nat.scopes import is_public
 from hdpd.nat.stun_watch import StunWatch
-from hdpd.nat.watch import NetworkWatch
+from hdpd.nat.watch import Network, NetworkWatch
 
 Emit = Callable[[str, dict[str, object]], None]
 
@@ -36,21 +38,25 @@ FIRST_REPORT_S = 1.5
 
 class Nat:
     """`on_candidates_changed` is called when what others should be told has changed,
-    `on_network_changed` when addresses or routes of this machine did.
+    `on_network_changed` when addresses or routes of this machine did, `on_inside_changed` also
+    when only its containers' did.
     """
 
     def __init__(self, endpoint: Endpoint, config: Config, emit: Emit) -> None:
         self.on_candidates_changed: Callable[[], None] = lambda: None
         self.on_network_changed: Callable[[], None] = lambda: None
+        self.on_inside_changed: Callable[[], None] = lambda: None
         self._endpoint = endpoint
         self._config = config
         self._emit = emit
         self._observed = ObservedAddresses()
-        self._watch = NetworkWatch(self._network_changed)
-        self._stun = StunWatch(endpoint, config.stun_servers, self._update)
+        self._stun_servers = () if config.lan_only else config.stun_servers
+        self._watch = NetworkWatch(self._network_changed, self._inside_changed)
+        self._stun = StunWatch(endpoint, self._stun_servers, self._update)
+        maps = config.port_mapping and not config.lan_only
         # The same after a restart, so that a router knows us again; tells nothing of the key.
         nonce = derive_key(endpoint.identity.seed, PCP_NONCE, NONCE_BYTES)
-        self._mapper = PortMapper(nonce, self._update) if config.port_mapping else None
+        self._mapper = PortMapper(nonce, self._update) if maps else None
         self._loop = asyncio.get_running_loop()
         self._report = NatReport()
         self._reported = asyncio.Event()  # what can be known at once is known
@@ -116,6 +122,21 @@ class Nat:
         self._observed.forget_all()
         self._begin()
 
+    @property
+    def network(self) -> Network:
+        """Those of this machine's addresses and ways out that are used."""
+        return self._watch.network.within(self._endpoint.selection)
+
+    def addresses(self) -> tuple[InterfaceAddress, ...]:
+        """Those of this machine that others can use, link-local ones too, the best first."""
+        network = self.network
+        return tuple(told_first(network.addresses, network.ways_out))
+
+    def _inside_changed(self) -> None:
+        """Something came or went, perhaps among containers only."""
+        self._endpoint.interfaces_changed()
+        self.on_inside_changed()
+
     def _network_changed(self) -> None:
         log.info("the network changed")
         self.network_changed()
@@ -129,7 +150,7 @@ class Nat:
     def _map_port(self) -> None:
         if self._mapper is not None:
             hosts = [each.host for each in self._local_candidates()]
-            self._mapper.map(self._watch.network, hosts, self._endpoint.ports[0])
+            self._mapper.map(self.network, hosts, self._endpoint.port)
 
     # Putting it together.
 
@@ -137,9 +158,11 @@ class Nat:
         return [HostPort(each.host, each.port) for each in self._local_candidates()]
 
     def _local_candidates(self) -> tuple[Candidate, ...]:
-        hosts = self._endpoint.bound_hosts or (None,)
-        bound = list(zip(hosts, self._endpoint.ports, strict=True))
-        return local_candidates(self._watch.network.addresses, bound)
+        is_bound = bool(self._endpoint.selection.bind)
+        hosts = self._endpoint.bound_hosts if is_bound else (None,)
+        bound = [(host, self._endpoint.port) for host in hosts]
+        network = self.network
+        return local_candidates(network.addresses, bound, network.ways_out)
 
     def _update(self) -> None:
         """Something was found out: tells whom it concerns when it makes a difference."""
@@ -166,9 +189,9 @@ class Nat:
         public = next(iter(seen[4]), None)
         self._candidates = best_first(self._local_candidates(), stun, observed, mapped)
         self._report = NatReport(
-            port=self._endpoint.ports[0],
-            online=bool(self._watch.network.routes or findings.observations),
-            stun_asked=self._stun.asked if self._config.stun_servers else None,
+            port=self._endpoint.port,
+            online=bool(self.network.routes or findings.observations),
+            stun_asked=self._stun.asked if self._stun_servers else None,
             udp_works=self._udp_works(),
             mapping=self._mapping(),
             filtering=findings.filtering,
@@ -179,7 +202,7 @@ class Nat:
             port_mappings=mappings,
             stun=tuple(findings.answers),
         )
-        if self._report.mapping != "unknown" or self._stun.asked or not self._config.stun_servers:
+        if self._report.mapping != "unknown" or self._stun.asked or not self._stun_servers:
             self._reported.set()
 
     def _udp_works(self) -> bool | None:

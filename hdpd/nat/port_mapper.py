@@ -68,8 +68,8 @@ class PortMapper:
         wanted: list[tuple[str, DefaultRoute]] = []
         route = network.route(4)
         if route is not None and route.gateway is not None:
-            own = _source_towards(route.gateway)
-            if own in hosts and not is_public(own):
+            own = next((h for h in hosts if h == _source_towards(route.gateway)), "")
+            if own and not is_public(own):
                 wanted.append((own, route))
         route = network.route(6)
         if route is not None and route.gateway is not None:

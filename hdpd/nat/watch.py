@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
+from hdpd.link.selection import Selection
 from hdpd.nat.routes import DefaultRoute, default_routes
 
 log = logging.getLogger(__name__)
@@ -41,12 +42,32 @@ class Network:
         """The best default route of a family."""
         return next((each for each in self.routes if each.version == version), None)
 
+    @property
+    def ways_out(self) -> tuple[str, ...]:
+        """The interfaces with a default route, the best first."""
+        return tuple(dict.fromkeys(each.interface for each in self.routes))
+
+    def within(self, selection: Selection) -> Network:
+        """What of it is used: without what is not bound, or excluded."""
+        addresses = selection.usable(self.addresses)
+        names = {each.interface for each in addresses}
+        return Network(addresses, tuple(each for each in self.routes if each.interface in names))
+
+    @property
+    def outside(self) -> Network:
+        """What of it others see: containers and virtual machines that come and go are no change."""
+        addresses = tuple(each for each in self.addresses if not each.of_guests)
+        return Network(addresses, self.routes)
+
 
 class NetworkWatch:
-    """Calls `on_change` after each change, with `network` brought up to date before."""
+    """Calls `on_change` after each change that others see, and `on_inside` before it and after each
+    other one, with `network` brought up to date before.
+    """
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], on_inside: Callable[[], None]) -> None:
         self.network = Network((), ())
+        self._on_inside = on_inside
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -96,7 +117,8 @@ class NetworkWatch:
     def _look(self) -> None:
         pause = LOOK_S if self._socket is not None else LOOK_WITHOUT_NETLINK_S
         self._look_at(self._loop.time() + pause)
-        now = Network.now()
-        if now != self.network:
-            self.network = now
+        before, self.network = self.network, Network.now()
+        if self.network != before:
+            self._on_inside()
+        if self.network.outside != before.outside:
             self._on_change()

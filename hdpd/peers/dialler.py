@@ -18,7 +18,6 @@ from hdpd.errors import HdpdError, NoCommonTopic, TimedOut
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic
-from hdpd.link.engine import SAFE_DATAGRAM_BYTES
 from hdpd.link.session import Session, Surroundings, dial_hello
 from hdpd.peers.aim import Aim
 from hdpd.peers.backoff import Backoff
@@ -199,11 +198,7 @@ class Dialler:
             self.on_unanswered(peer.peer_id, topic)
             self.on_tried(peer.peer_id, Try("dial", None, time.time(), nowhere.message))
             raise
-        near: list[Address] = []
-        far: list[Address] = []
-        for address in addresses:
-            is_near = self._around.endpoint.datagram_bytes_for(address[0]) > SAFE_DATAGRAM_BYTES
-            (near if is_near else far).append(address)
+        near, far = self._around.endpoint.dialable(addresses)
         pending = attempts = {
             asyncio.create_task(self._try(peer.peer_id, group, topic, delay))
             for group, delay in ((near, 0.0), (far, LAN_HEAD_START_S if near else 0.0))

@@ -341,7 +341,7 @@ class Traversal:
         peer = self._book.get(session.peer_id)
         endpoint = self._around.endpoint
         if peer is not None and not endpoint.is_on_link(session.address[0]):
-            near = [each for each in peer.addresses_to_dial() if endpoint.is_on_link(each[0])]
+            near, _ = endpoint.dialable(peer.addresses_to_dial())
             self._probe(session, near)
 
     def _probe(self, session: Session, addresses: Iterable[tuple[str, int]]) -> None:

@@ -19,6 +19,7 @@ from hdpd.control.server import Control
 from hdpd.control.services import Services
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
+from hdpd.downloads.status import DownloadsPage, FilesPage, VerificationInfo
 from hdpd.errors import (
     NotAFile,
     PathNotFound,
@@ -238,12 +239,12 @@ class FakeDownloads:
         self.calls.append(("add", peer, path.text, to))
         return "d1"
 
-    async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> Json:
+    async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> DownloadsPage:
         self.calls.append(("list", states, limit, cursor))
-        return {"downloads": [], "next_cursor": None}
+        return DownloadsPage([], None)
 
-    async def files(self, id: str, limit: int, cursor: str | None) -> Json:  # noqa: A002
-        return {"files": [], "next_cursor": None}
+    async def files(self, id_: str, limit: int, cursor: str | None) -> FilesPage:
+        return FilesPage([], None)
 
     async def pause(self, ids: Any) -> None:
         self.calls.append(("pause", ids))
@@ -260,16 +261,26 @@ class FakeDownloads:
     async def clear(self, ids: Any) -> None:
         self.calls.append(("clear", ids))
 
-    async def move(self, id: str, to: str) -> None:  # noqa: A002
-        self.calls.append(("move", id, to))
+    async def move(self, id_: str, to: str) -> None:
+        self.calls.append(("move", id_, to))
 
-    async def verify(self, id: str) -> Json:  # noqa: A002
-        self.calls.append(("verify", id))
-        return await self.verification(id)
+    async def verify(self, id_: str) -> VerificationInfo:
+        self.calls.append(("verify", id_))
+        return await self.verification(id_)
 
-    async def verification(self, id: str) -> Json:  # noqa: A002
-        counts = dict.fromkeys(("files", "done_files", "size", "done_bytes", "equal", "unequal"), 0)
-        return {"id": id, "state": "waiting", **counts, "problems": [], "error": None}
+    async def verification(self, id_: str) -> VerificationInfo:
+        return VerificationInfo(
+            id=id_,
+            state="waiting",
+            files=0,
+            done_files=0,
+            size=0,
+            done_bytes=0,
+            equal=0,
+            unequal=0,
+            problems=(),
+            error=None,
+        )
 
 
 class FakeUploads:
