@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from hdpd.errors import ShareAway
 from hdpd.log import MessageId, fields
+from hdpd.shares.calls import ShareCalls
 from hdpd.shares.jobs import Job, Reach, Report, ShareJob
 from hdpd.shares.mounts import mounts_around
 from hdpd.shares.opening import Place
@@ -23,14 +24,13 @@ from hdpd.shares.scan_times import Schedule
 from hdpd.shares.scanning import run_scanner
 from hdpd.shares.status import ShareChanged, ShareState, ShareStatus
 from hdpd.shares.watching import Watching
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.paths import text_from_bytes
 
 LOG = logging.getLogger(__name__)
 
 # Between looks whether the directory is there, where nobody tells.
-LOOK_SECONDS = 15.0
-ANSWER_SECONDS = 10.0  # a file system that takes longer for one look is away
+LOOK_S = 15.0
+ANSWER_S = 10.0  # a file system that takes longer for one look is away
 
 
 class Indexed(NamedTuple):
@@ -90,7 +90,7 @@ class Share:
         self.name = name
         self.place = place
         self.configured = configured
-        self.calls = BlockingCalls(name)
+        self.calls = ShareCalls(name)
         self.state: ShareState = "scanning" if indexed.scanned_at is None else "ready"
         self.root = indexed.root
         """The id of its directory in the index, 0 until the first scan has begun."""
@@ -187,7 +187,7 @@ class Share:
     async def _sleep(self) -> None:
         seconds = self._schedule.wait(time.monotonic())
         if self._should_look():
-            seconds = min(seconds, LOOK_SECONDS) if self.state != "away" else LOOK_SECONDS
+            seconds = min(seconds, LOOK_S) if self.state != "away" else LOOK_S
         try:
             async with asyncio.timeout(seconds if seconds < math.inf else None):
                 await self._woken.wait()
@@ -220,7 +220,7 @@ class Share:
                     was_mount_point=counts.mount_point,
                     held_files_on=(counts.file_system or None) if counts.files else None,
                 ),
-                ANSWER_SECONDS,
+                ANSWER_S,
             )
         except ShareAway as error:
             self._go_away(error.message)

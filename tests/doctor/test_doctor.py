@@ -15,6 +15,7 @@ from hdpd.errors import ShareAway
 from hdpd.nat.report import NatReport, PortMapping, StunAnswer
 from hdpd.reload import ConfigurationStatus
 from hdpd.shares.status import ShareStatus
+from hdpd.threads.blocking import BlockingCalls
 
 MIB, GIB = findings.MIB, findings.GIB
 SHARE = ShareStatus(
@@ -131,7 +132,7 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
         discovery=lambda: DiscoveryStatus((), None),
         nat=NatReport,
     )
-    found = {each.check: each for each in await Doctor(subject).examine()}
+    found = {each.check: each for each in await Doctor(subject, BlockingCalls("x")).examine()}
     assert found["configuration"].state == "warning"
     assert found["state directory"].state == "ok"
     assert found["download directory"].state == "failed"

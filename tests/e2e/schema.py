@@ -9,7 +9,7 @@ from typing import Any
 
 Json = Any
 
-_TYPES: dict[str, tuple[type, ...]] = {
+_TYPES: dict[str, Any] = {
     "string": (str,),
     "integer": (int,),
     "number": (int, float),

@@ -54,7 +54,7 @@ class Watcher:
         number = len(self.answers) + 1
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         self._socket.send(json.dumps(request))
-        answer = wait_for(f"an answer to {method}", lambda: self.answers.get(number))
+        answer: Any = wait_for(f"an answer to {method}", lambda: self.answers.get(number))
         assert "result" in answer, (method, answer)
         return answer["result"]
 

@@ -29,11 +29,11 @@ from hdpd.errors import (
 from hdpd.identity.keys import PeerId
 from hdpd.shares import listing, naming, share
 from hdpd.shares.answers import FRAME_BYTES
+from hdpd.shares.cursors import Step, TreeCursor
 from hdpd.shares.presence import look_at
 from hdpd.shares.search import Search as SearchRun
 from hdpd.shares.shares import Shares
 from hdpd.shares.status import ShareChanged, ShareStatus
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.codec import MAX_FRAME_BYTES, encode
 from hdpd.wire.messages import Entry, EntryType, Ls, Search, entries_from_wire
 from hdpd.wire.paths import RemotePath
@@ -329,7 +329,7 @@ async def test_a_name_that_is_not_utf8_is_served_everywhere(tmp_path: Path) -> N
 async def test_a_share_that_vanishes_is_away_and_comes_back(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(share, "LOOK_S", 0.02)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
         music.rename(tmp_path / "unplugged")
@@ -359,8 +359,8 @@ async def test_a_dead_mount_stops_nobody_else(
         return look_at(place, **options)
 
     monkeypatch.setattr(share, "look_at", look)
-    monkeypatch.setattr(share, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(share, "ANSWER_S", 0.05)
+    monkeypatch.setattr(share, "LOOK_S", 0.01)
     (tmp_path / "dead").mkdir()
     configured = ShareConfig("dead", tmp_path / "dead"), ShareConfig("M", music)
     try:
@@ -385,13 +385,6 @@ async def test_a_dead_mount_stops_nobody_else(
         assert time.monotonic() - started < 5
     finally:
         hang.set()
-
-
-async def test_a_blocking_call_gives_its_result_or_its_error() -> None:
-    calls = BlockingCalls("x")
-    assert await calls.run(lambda: 5, 1) == 5
-    with pytest.raises(KeyError):
-        await calls.run(lambda: dict[str, str]()["x"], 1)
 
 
 async def test_a_scanner_that_dies_leaves_an_error_and_a_rescan_mends_it(
@@ -424,10 +417,14 @@ async def test_closing_ends_a_running_scan_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.parametrize("is_former", [False, True])
 async def test_a_tree_that_is_half_scanned_is_listed_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_former: bool
 ) -> None:
-    """What the index does not know yet comes from the file system, page by page."""
+    """What the index does not know yet comes from the file system, page by page; a listing that was
+    begun before there was a natural order goes on in the former one.
+    """
+    first = TreeCursor(Step.FILE, RemotePath(b"!"), is_former=True).encode() if is_former else None
     share_path = tmp_path / "S"
     expected = []
     for outer in "abc":
@@ -436,7 +433,7 @@ async def test_a_tree_that_is_half_scanned_is_listed_whole(
         for inner in "xyz":
             (share_path / outer / inner).mkdir()
             expected.append(f"{outer}/{inner}")
-            for number in range(3):
+            for number in (1, 10, 2) if is_former else (1, 2, 10):
                 (share_path / outer / inner / str(number)).touch()
                 expected.append(f"{outer}/{inner}/{number}")
     async with service(tmp_path, ShareConfig("S", share_path)) as running:
@@ -466,7 +463,7 @@ async def test_a_tree_that_is_half_scanned_is_listed_whole(
         for limit, live in ((1, 1), (2, 3), (5, 2), (100, 4), (100, 100)):
             monkeypatch.setattr(listing, "LIVE_ENTRIES", live)
             for top, prefix in ((b"S", ""), (b"", "S/")):
-                seen, cursor = [], None
+                seen, cursor = [], first
                 while True:
                     page, cursor = await running.list_files(
                         RemotePath(top), recursive=True, sort="name", limit=limit, cursor=cursor
