@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hdpd.control.results import TokenInfo
 from hdpd.control.rules import Role
 from hdpd.database import Database, Transaction
 from hdpd.errors import LimitReached, TokenNotFound, Unauthorized
+from hdpd.recent import Recent
 
 TOKEN_PREFIX = "hdp_"  # lets people and secret scanners see what it is  # noqa: S105
 TOKEN_BYTES = 20
@@ -40,14 +42,6 @@ class Token:
     created: float
     last_used: float | None
 
-    def to_json(self) -> dict[str, object]:
-        return {
-            "id": self.id,
-            "role": self.role.word,
-            "created": self.created,
-            "last_used": self.last_used,
-        }
-
 
 def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode(errors="replace")).digest()
@@ -65,7 +59,7 @@ class Tokens:
         self._state = state
         self._clock = clock
         self._tokens: dict[str, Token] = {}
-        self._codes: dict[bytes, float] = {}  # hash of the code to its expiry, oldest first
+        self._codes = Recent[bytes, float](MAX_CODES)  # hash of the code to its expiry
         self._on_revoke: list[Callable[[str], None]] = []
 
     async def load(self) -> None:
@@ -115,8 +109,17 @@ class Tokens:
             if is_session(token.id) and (token.last_used or token.created) < oldest:
                 await self.revoke(token.id)
 
-    def list(self) -> list[dict[str, object]]:
-        return [token.to_json() for token in sorted(self._tokens.values(), key=lambda t: t.created)]
+    def list(self) -> list[TokenInfo]:
+        """The oldest first."""
+        return [
+            TokenInfo(
+                id=token.id,
+                role=token.role.word,
+                created=token.created,
+                last_used=token.last_used,
+            )
+            for token in sorted(self._tokens.values(), key=lambda token: token.created)
+        ]
 
     async def revoke(self, id_: str) -> None:
         """Ends a token; it is refused from this moment on.
@@ -156,9 +159,7 @@ class Tokens:
         """A login code and when it expires (seconds since the epoch)."""
         code = secrets.token_urlsafe(CODE_BYTES)
         expires = self._clock() + CODE_SECONDS
-        self._codes[_hash(code)] = expires
-        if len(self._codes) > MAX_CODES:
-            del self._codes[next(iter(self._codes))]
+        self._codes.put(_hash(code), expires)
         return code, expires
 
     async def use_code(self, code: str) -> str:

@@ -22,10 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion
 
+from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
 from hdpd.discovery import mqtt
 from hdpd.discovery.mqtt import SUBTOPIC_PREFIX, Mqtt
 from hdpd.discovery.records import RECORD_BYTES
+from hdpd.discovery.status import BrokerStatus
 from hdpd.identity.topics import Topic
 from tests.mosquitto import Mosquitto, broker, free_port, needs_mosquitto
 from tests.waiting import WAIT_S, News, until
@@ -42,8 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MIN_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(mqtt, "MAX_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(mqtt, "RETRY", Backoff(first=0.05, longest=0.2))
 
 
 class Client:
@@ -73,7 +74,7 @@ class Client:
         return self._error()
 
     def _error(self) -> str:
-        return str(self.mqtt.status()[0]["error"])
+        return str(self.mqtt.status()[0].error)
 
 
 @asynccontextmanager
@@ -129,15 +130,13 @@ async def test_a_broker_that_restarts_is_found_again(broker: Mosquitto) -> None:
         client.mqtt.subscribe(PARTY)
         await asyncio.to_thread(broker.stop)
         await client.until_status("lost")
-        assert client.mqtt.status()[0]["connected"] is False
+        assert client.mqtt.status()[0].connected is False
         client.mqtt.publish(PARTY, HELLO)
         await asyncio.to_thread(broker.start)
         await client.until(lambda: client.connections == 2)
         client.mqtt.publish(PARTY, HELLO)
         await client.until(lambda: client.received)
-        assert client.mqtt.status() == [
-            {"server": str(broker.server), "connected": True, "error": None}
-        ]
+        assert client.mqtt.status() == (BrokerStatus(str(broker.server), True, None),)
     assert len(client.received) == 1
 
 
@@ -192,7 +191,7 @@ async def test_user_and_password_count(tmp_path: Path, password: str) -> None:
         await client.until(lambda: client.connections)
     else:
         assert "refused" in await client.until_status("uthori")
-        assert client.mqtt.status()[0]["connected"] is False
+        assert client.mqtt.status()[0].connected is False
         assert "wrong" not in str(client.mqtt.status())
     await client.mqtt.close()
     locked.stop()
@@ -419,8 +418,7 @@ async def test_names_that_do_not_resolve_are_named() -> None:
 
 
 async def test_a_changed_network_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MIN_RETRY_SECONDS", 1000.0)
-    monkeypatch.setattr(mqtt, "MAX_RETRY_SECONDS", 1000.0)
+    monkeypatch.setattr(mqtt, "RETRY", Backoff(first=1000.0, longest=1000.0))
     port = free_port()
     client = Client(MqttServer("mqtt", "127.0.0.1", port))
     await client.mqtt.start()
