@@ -271,7 +271,7 @@ class DiskReadOnly(DiskUnavailable):
 class StateUnavailable(DiskUnavailable):
     """The disk of the state directory takes nothing."""
 
-    code = "state_disk_full"
+    code = "state_unavailable"
 
 
 class StorageError(HdpdError):

@@ -13,6 +13,7 @@ from hdpd.downloads.ranges import FILE_COST, FileRanges
 from hdpd.downloads.site import Components
 from hdpd.downloads.space import Claim
 from hdpd.downloads.status import DownloadInfo, Problem
+from hdpd.downloads.waits import waiting_for
 from hdpd.errors import HdpdError, ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.portable import POSIX, NameRules, stored_name
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 SessionOf = Callable[[PeerId], Session | None]
 
-Key = tuple[PeerId, RemotePath, RemotePath]
-"""Peer, path there, and the directory here."""
+Key = tuple[PeerId, RemotePath, RemotePath, str | None]
+"""Peer, path there, and the directory here with its root."""
 
 ENTRY_COST = 4096  # bytes: a block, which the smallest file takes, or a directory
 MAX_BYTES = 2**60
@@ -139,7 +140,7 @@ class Download(Item):
     @property
     def key(self) -> Key:
         """What no other unfinished download has."""
-        return self.peer, self.path, self.into
+        return self.peer, self.path, self.into, self.root
 
     @property
     def remote_queued(self) -> bool:
@@ -225,6 +226,7 @@ class Download(Item):
             added=self.added,
             received_bytes=self.received_bytes,
             place=self.place,
+            waiting_for=waiting_for(word, self.error),
         )
 
 

@@ -64,7 +64,7 @@ class Runner:
         self._make_sure_it_fits = make_sure_it_fits
         self._fitting = -1
         """What the download still needs of the disk, which was found to fit."""
-        self._prepared = False
+        self._prepared = self._preparing = False
         self._comparing = 0
         self._passing: HdpdError | None = None
         """The last trouble of a file that has had it often."""
@@ -103,6 +103,8 @@ class Runner:
             self._fetching.cancel()
             self._leaving = asyncio.create_task(self._leave())
             await _end_of(self._leaving)
+            if not self._fetching.cancelled():
+                self._fetching.exception()  # seen, whether or not it is raised below
         self._leaving.result()
         if not self._fetching.cancelled():
             self._fetching.result()
@@ -153,13 +155,18 @@ class Runner:
 
     async def _look_for_room(self) -> None:
         need = self.download.need
-        if need > self._fitting or not self._prepared:
+        if need > self._fitting:
             await self._make_sure_it_fits()
-            if not self._prepared:
-                await self.volume.prepare()
-                self._prepared = True
         # What is settled leaves as much room as it took before.
         self._fitting = need
+
+    async def _get_ready(self) -> None:
+        """To be called before anything is written."""
+        await self._look_for_room()
+        if not self._prepared:
+            await self.volume.prepare()
+            self._prepared = True
+            self._wake.set()
 
     def _only_waits(self, now: float) -> bool:
         """Whether all that is left is to be tried again later."""
@@ -221,7 +228,16 @@ class Runner:
             self._spawn(self._fetch_range(large, request, asked, large.ranges))
             return True
         file = self._feed.first(now)
-        return file is not None and self._ask_for_next_file(file, length)
+        if file is None or not self._is_ready_for(file):
+            return False
+        return self._ask_for_next_file(file, length)
+
+    def _is_ready_for(self, file: FileRecord) -> bool:
+        """Whether the disk is prepared, unless that waits for the size of the file."""
+        if not (self._prepared or self._preparing) and (file.directory or file.size is not None):
+            self._preparing = True
+            self._spawn(self._get_ready())
+        return self._prepared or (file.size is None and not file.directory)
 
     def _ask_for_next_file(self, file: FileRecord, range_length: int) -> bool:
         if file.directory:
@@ -249,7 +265,7 @@ class Runner:
             self._disk,
             self._store,
             self._sameness,
-            self._look_for_room,
+            self._get_ready,
             self._wake.set,
         )
         self._large[file.number] = large

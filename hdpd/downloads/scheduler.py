@@ -81,6 +81,7 @@ class Scheduler:
         throttle: Throttle,
         emit: Emit,
         reserve: Reserve,
+        destinations: Iterable[Path] = (),
     ) -> None:
         self.queue: Queue[Download] = Queue()
         self.reporter = Reporter(self.queue, emit)
@@ -90,7 +91,7 @@ class Scheduler:
         self._throttle = throttle
         self._sameness = Sameness(store)
         self._state_disk = StateDisk(store.directory)
-        volumes = Volumes(download_dir, store, self._serve_volume)
+        volumes = Volumes(download_dir, store, self._serve_volume, destinations)
         self.room = RoomKeeper(volumes, reserve, self.queue, self._runner_changed)
         self.remover = Remover(store, volumes, self._removed)
         self._tasks: set[asyncio.Task[object]] = set()
@@ -267,10 +268,11 @@ class Scheduler:
         if session is None or session.closed:
             self._happen(download, Event.RETURN, time.monotonic() + FIRST_LOST_DELAY)
             return
+        volume = self.room.volumes.of(download)
         runner = Runner(
             download,
             session,
-            self.room.volumes.of(download),
+            volume,
             self._store,
             self._throttle,
             self._sameness,
@@ -278,7 +280,7 @@ class Scheduler:
             lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(download),
         )
-        download.error = None
+        download.fail_with(volume.trouble)
         download.runner = runner
         download.began_at = time.monotonic()
         received = download.received_bytes

@@ -92,8 +92,8 @@ class New(NamedTuple):
     peer: PeerId
     path: RemotePath
     into: RemotePath
-    added: float
     root: str
+    added: float
 
 
 class Store:
@@ -153,7 +153,7 @@ class Store:
 
         def insert(transaction: Transaction) -> list[Download]:
             added = []
-            for position, (id_, peer, path, into, when, root) in enumerate(wanted, first):
+            for position, (id_, peer, path, into, root, when) in enumerate(wanted, first):
                 transaction.execute(
                     "INSERT INTO download (id, peer, path, into_path, added, position, root) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -194,6 +194,12 @@ class Store:
             f"state IN ({marks}) AND (position, number) > (?, ?) ORDER BY position, number LIMIT ?",
             (*states, *(after or (-(2**63), 0)), limit),
         )
+
+    async def done_before(self, when: float, limit: int) -> list[str]:
+        """Ids of downloads that were done before `when`, the oldest first."""
+        sql = "SELECT id FROM download WHERE state='done' AND ended<? ORDER BY ended LIMIT ?"
+        rows = await self._database.read(lambda t: list(t.execute(sql, (when, limit))))
+        return [row[0] for row in rows]
 
     async def by_ids(self, ids: Sequence[str]) -> list[Download]:
         """Those of `ids` that exist, in any state but `removed`."""

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hdpd.downloads.disk import Disk
@@ -106,7 +106,14 @@ class Volumes:
     many as the owner mounts there. `on_new` is told of each.
     """
 
-    def __init__(self, root: Path, store: Store, on_new: Callable[[Volume], None]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        on_new: Callable[[Volume], None],
+        others: Iterable[Path] = (),
+    ) -> None:
+        self._roots = {root, *others}
         self.all: dict[tuple[Path, Components], Volume] = {}
         self._root = root
         self._real: dict[Path, Path] = {}
@@ -119,7 +126,7 @@ class Volumes:
     async def start(self) -> None:
         """Finds out where the directories really are, and what they are known by."""
         self._sites = {(site.root, site.anchor): site for site in await self._store.sites()}
-        roots = {self._root, *map(Path, await self._store.adopt(str(self._root)))}
+        roots = {*self._roots, *map(Path, await self._store.adopt(str(self._root)))}
         for root in roots:
             looker = Worker("downloads-find")
             real = looker.submit(functools.partial(os.path.realpath, root))

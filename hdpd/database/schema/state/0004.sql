@@ -24,6 +24,8 @@ UPDATE download SET
   settled = (SELECT count(*) FROM download_file
              WHERE download_file.download = download.number AND download_file.state != 'waiting');
 
+CREATE INDEX download_ended ON download (ended) WHERE state = 'done';
+
 -- Which finished files came from where.
 CREATE INDEX download_source ON download (peer, path);
 CREATE INDEX download_file_done ON download_file (download, path)
