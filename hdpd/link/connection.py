@@ -463,7 +463,14 @@ class Connection:
         self._endpoint.remove_cid(cid)
 
     def terminated(self, code: int, reason: str) -> None:
+        """The peer has closed it, or the engine has: then the peer is still to be told."""
+        if self.ended:
+            return
         self.close_code = code
+        try:
+            self._send(self._engine.datagrams_to_send(self._loop.time()))
+        except Exception as failure:
+            log.debug("closing: %s", failure)
         self._finish(lost(reason or f"closed with code {code}"))
 
     # The end.
