@@ -139,7 +139,8 @@ async def bring(one: House, other: House, state: State, patch: pytest.MonkeyPatc
         other.sees(one)  # so that ours is not the side that is caught in the trap
         await connected(one, other)
     if state is State.REDIALLING:
-        patch.setattr(Session, "is_silent", True)
+        ours = one.meeting._around
+        patch.setattr(Session, "is_silent", property(lambda self: self._around is ours))
         one.meeting._dialler.wake(one.peer(other), at_once=True)
     elif state is State.HELD:
         await one.peers.disconnect(other.id)
