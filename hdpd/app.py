@@ -115,7 +115,6 @@ class App:
         self._record_numbers = RecordNumbers(self._state)
         self._events = Events()
         emit = self._events.emit
-        emit_json = self._events.emit_json
         self.topics = Topics(self._state, config.topics, emit)
 
         # Reaching others.
@@ -131,7 +130,7 @@ class App:
             mdns=config.mdns,
             addresses=self.nat.addresses,
         )
-        self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit_json)
+        self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
         # What is offered.
         index = config.state_dir / "index.db"
