@@ -1,6 +1,7 @@
-"""The composition root: builds every part, starts them, stops them in order.
+"""The composition root: makes every part, wires them, starts them, stops them in order.
 
-The only file that knows all parts; what they need of each other they are given here.
+The only file that knows all parts; what they need of each other they are given here. Whole because
+the order in which parts are made, wired, started and stopped is one thing to read.
 """
 
 from __future__ import annotations

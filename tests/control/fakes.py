@@ -126,9 +126,7 @@ class FakePeers:
     def _row(self, peer: PeerId, state: Word) -> PeerStatus:
         unknown = ("address", "path", "rtt", "connected_since", "last_connected", "error")
         return PeerStatus(
-            **dict.fromkeys(
-                ("address", "path", "rtt", "connected_since", "last_connected", "error")
-            ),
+            **dict.fromkeys(unknown),
             id=peer,
             name=name_of(peer),
             state=state,
