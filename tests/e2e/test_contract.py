@@ -96,8 +96,6 @@ class Contract:
     def check_notes(self, watcher: Watcher) -> None:
         results = {row.name: row.result.__name__ for row in EVENTS.values()}
         results["events.lost"] = "Lost"
-        for what in ("found", "connected", "changed", "disconnected"):
-            results[f"peer.{what}"] = "PeerInfo"
         for note in watcher.notes:
             name, data = note["method"], note["params"]
             kind = "SearchHits"
