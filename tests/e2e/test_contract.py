@@ -168,6 +168,8 @@ def _meet(call: Any, a: Daemon, b: Daemon, at_a: Watcher, at_b: Watcher) -> None
     assert call("peers.explain", peer=b.name)
     call("topics.join", name="a test of all that is told")
     at_a.wait_event("topic.joined")
+    at_b.call("topics.join", name="a test of all that is told")
+    at_a.wait_event("peer.changed")
     assert call("topics.list")["topics"]
     call("topics.leave", name="a test of all that is told")
     at_a.wait_event("topic.left")
