@@ -1,6 +1,7 @@
-"""The composition root: builds every part, starts them, stops them in order.
+"""The composition root: makes every part, wires them, starts them, stops them in order.
 
-The only file that knows all parts; what they need of each other they are given here.
+The only file that knows all parts; what they need of each other they are given here. Whole because
+the order in which parts are made, wired, started and stopped is one thing to read.
 """
 
 from __future__ import annotations
@@ -115,7 +116,6 @@ class App:
         self._record_numbers = RecordNumbers(self._state)
         self._events = Events()
         emit = self._events.emit
-        emit_json = self._events.emit_json
         self.topics = Topics(self._state, config.topics, emit)
 
         # Reaching others.
@@ -131,7 +131,7 @@ class App:
             mdns=config.mdns,
             addresses=self.nat.addresses,
         )
-        self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit_json)
+        self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
         # What is offered.
         index = config.state_dir / "index.db"

@@ -160,9 +160,6 @@ UNTYPED = (
     "hdpd/control/results.py",
     "hdpd/link/engine.py",
     "hdpd/link/qh3_bulk.py",
-    # Until peers are described by dataclasses, too.
-    "hdpd/control/events.py",
-    "hdpd/peers/*.py",
 )
 # What may hold anything, as nobody looks into it.
 CARRIERS = {"Callable", "Coroutine", "Future", "Setting", "Task"}

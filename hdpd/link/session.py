@@ -1,7 +1,8 @@
 """The authenticated link to one peer: the hello, then requests both ways, until it is closed.
 
 `dial_hello` and `accept_hello` turn a connection into a `Session` or close it; nothing else of a
-peer is listened to before that. A request is served only while a common topic stands.
+peer is listened to before that. A request is served only while a common topic stands. Whole because
+asking, answering, proving topics and noticing silence are about the same few streams and pings.
 """
 
 from __future__ import annotations
