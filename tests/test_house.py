@@ -127,6 +127,7 @@ REASONS = {
         "all parts are made before any is told what is above it, so that none can be reached "
         "before it is complete; hand over what is there, or set an `on_...` in App._wire"
     ),
+    "unit": "constants say their unit in one way: _S, _MS, _NS, _BYTES, _CHARS, _PER_S at the end",
     "size": "a file of more than this many lines does more than one thing; split it",
 }
 
@@ -139,6 +140,9 @@ STARTS_THREADS = {
 }
 
 MAX_FILE_LINES = 600
+
+UNIT_IN_WORDS = re.compile(r"^_?[A-Z][A-Z0-9_]*_(SECONDS?|MILLISECONDS|NANOSECONDS|CHARACTERS)$")
+UNITS_IN_WORDS = {"discovery", "downloads"}  # packages that are still to be renamed
 
 
 @dataclass(frozen=True)
@@ -347,6 +351,18 @@ def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
                 yield node.lineno
 
 
+def unit_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Constants that spell their unit out."""
+    for module in modules:
+        if module.path.startswith("tests/") or module.package in UNITS_IN_WORDS:
+            continue
+        for node in ast.walk(ast.parse(module.source)):
+            if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Store):
+                continue
+            if UNIT_IN_WORDS.search(node.id):
+                yield f"{module.path}:{node.lineno} {node.id}: {REASONS['unit']}"
+
+
 Rule = Callable[[Iterable[Module]], Iterator[str]]
 
 RULES: list[Rule] = [
@@ -360,6 +376,7 @@ RULES: list[Rule] = [
     size_violations,
     face_violations,
     wiring_violations,
+    unit_violations,
 ]
 
 
@@ -404,6 +421,7 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),
         (wiring_violations, "hdpd/app.py", "def f(self):\n    self.peers.on_connected = g"),
         (wiring_violations, "hdpd/link/a.py", "f(lambda x: g(x))  # noqa: PLW0108 (later)"),
+        (unit_violations, "hdpd/link/a.py", "STOP_SECONDS: Final = 1.0"),
         (size_violations, "hdpd/app.py", "pass\n" * (MAX_FILE_LINES + 1)),
     ],
 )
