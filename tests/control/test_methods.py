@@ -52,7 +52,10 @@ async def test_calls_reach_the_parts(tmp_path: Path) -> None:
         assert await daemon.call("shares.add", path="/srv/Music") == {"name": "Music"}
         assert (await daemon.call("shares.list"))["shares"][0]["name"] == "Music"
         assert await daemon.call("shares.remove", name="Music") == {}
-        assert await daemon.call("downloads.add", peer=name, path="S/a") == {"id": "d1"}
+        assert await daemon.call("downloads.add", peer=name, path="S/a") == {
+            "id": "d1",
+            "ids": ["d1"],
+        }
         assert await daemon.call("downloads.list", states=["done"], limit=5, cursor="c")
         assert await daemon.call("downloads.files", id="d1")
         for method in ("pause", "resume", "cancel", "retry", "clear"):
