@@ -52,6 +52,7 @@ FOUNDATION = {
     "lean": set[str](),
     "mountinfo": set[str](),
     "portable": {"mountinfo"},
+    "natural": set[str](),
     "backoff": set[str](),
     "bucket": set[str](),
     "recent": set[str](),
@@ -60,7 +61,7 @@ FOUNDATION = {
 
 # Packages that may import less than the order allows: all that they may.
 WALLS = {
-    "scanner": {"database", "errors", "ignore", "shares", "threads", "wire"},
+    "scanner": {"database", "errors", "ignore", "natural", "shares", "threads", "wire"},
     "downloads": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
     "remote": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
 }
