@@ -46,8 +46,8 @@ Emit = Callable[[UploadsChanged], None]
 
 
 class Uploads:
-    """All uploads; made and used in one event loop. In one piece, because each read goes through
-    all of it.
+    """All uploads; made and used in one event loop. Whole, because each read goes through all
+    of it.
     """
 
     def __init__(

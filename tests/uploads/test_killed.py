@@ -148,7 +148,8 @@ async def test_a_peer_that_goes_leaves_nothing_behind(
     slots = world.uploads._slots
     assert not slots.is_used
     assert not slots._reads
-    assert slots.holders == slots.line == []
+    assert not slots.holders
+    assert not slots.line
     for task in world.tasks:
         task.cancel()  # as its session does
     await asyncio.gather(*world.tasks, return_exceptions=True)
