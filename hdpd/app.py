@@ -189,29 +189,29 @@ class App:
 
     def _wire(self) -> None:
         """Tells each part what is above it; the only place that does."""
-        peers, answer = self.peers, self._handlers.answer
+        meeting, answer = self.peers.meeting, self._handlers.answer
         answer(Ls, self.shares.answer_ls)
         answer(Search, self.shares.answer_search)
         answer(Read, self.uploads.answer_read)
         answer(Batch, self.uploads.answer_batch)
         answer(Digest, self.digests.answer_digest)
         answer(Changed, self.listings.answer_changed)
-        answer(Announce, peers.answer_announce)
-        answer(Observed, peers.answer_observed)
-        answer(Rendezvous, peers.traversal.answer_rendezvous)
+        answer(Announce, meeting.telling.answer_announce)
+        answer(Observed, meeting.telling.answer_observed)
+        answer(Rendezvous, meeting.traversal.answer_rendezvous)
 
-        self._endpoint.on_accept = peers.accept
-        self._discovery.on_found = peers.found
-        self._discovery.on_punch = peers.traversal.requested
-        self.nat.on_candidates_changed = peers.candidates_changed
-        self.nat.on_network_changed = peers.network_changed
+        self._endpoint.on_accept = meeting.sessions.accept
+        self._discovery.on_found = meeting.found
+        self._discovery.on_punch = meeting.traversal.requested
+        self.nat.on_candidates_changed = meeting.candidates_changed
+        self.nat.on_network_changed = self.peers.network_changed
         self.nat.on_inside_changed = self._discovery.inside_changed
-        self.topics.on_changed = peers.topics_changed
-        self.topics.on_count = peers.peers_at
-        peers.on_connected = self._peer_connected
-        peers.on_disconnected = self._peer_disconnected
-        peers.on_observed = self.nat.observed
-        peers.on_woken = self.nat.network_changed
+        self.topics.on_changed = meeting.topics_changed
+        self.topics.on_count = self.peers.peers_at
+        meeting.on_connected = self._peer_connected
+        meeting.on_disconnected = self._peer_disconnected
+        meeting.telling.on_observed = self.nat.observed
+        self.peers.on_woken = self.nat.network_changed
         self.shares.teller.on_news = self._listing_changed
 
     def _peer_connected(self, session: Session) -> None:

@@ -20,7 +20,7 @@ from hdpd.errors import ConfigError, HdpdError
 from hdpd.log import MessageId, fields
 from hdpd.threads.blocking import BlockingCalls
 
-READ_SECONDS = 10.0
+READ_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Reloader:
         """Takes over what can be taken over; returns one line about the outcome."""
         async with self._one_at_a_time:
             try:
-                new = await self._calls.run(self._read, READ_SECONDS)
+                new = await self._calls.run(self._read, READ_S)
             except ConfigError as error:
                 return self._refuse(error)
             except TimeoutError:

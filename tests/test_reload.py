@@ -89,7 +89,7 @@ async def test_a_mistake_changes_nothing(
 async def test_a_file_whose_disk_hangs_changes_nothing(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdpd.reload.READ_SECONDS", 0.05)
+    monkeypatch.setattr("hdpd.reload.READ_S", 0.05)
     answers = threading.Event()
     reloader = Reloader(setting.reloader.config, lambda: hang(answers), {})
     try:

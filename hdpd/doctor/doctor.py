@@ -21,7 +21,7 @@ from hdpd.errors import HdpdError
 from hdpd.shares.inotify import max_watches
 from hdpd.threads.blocking import BlockingCalls
 
-LOOK_SECONDS: Final = 10.0
+LOOK_S: Final = 10.0
 BUFFER_BYTES: Final = 8 << 20  # what the endpoint asks for
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Doctor:
     async def _share(self, row: Json) -> Finding:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(LOOK_S):
                 await self._subject.list_share(row["name"])
         except (HdpdError, TimeoutError):
             return findings.share(row, None)
@@ -79,13 +79,13 @@ class Doctor:
 
     async def _in_thread(self, look: Callable[[], T], otherwise: T) -> T:
         try:
-            return await self._calls.run(look, LOOK_SECONDS)
+            return await self._calls.run(look, LOOK_S)
         except TimeoutError:
             return otherwise
 
 
 def _stuck(what: str) -> Finding:
-    text = f"no answer in {LOOK_SECONDS:g} s"
+    text = f"no answer in {LOOK_S:g} s"
     return Finding(what, "failed", text, "does its disk or mount answer?")
 
 

@@ -16,7 +16,7 @@ FEW_BYTES: Final = 5 * GIB
 NO_BYTES: Final = 200 * MIB
 # Of UDP buffers: what a sender may have in flight in the time of a disk's hiccup, at 50 MB/s.
 ENOUGH_BUFFER_BYTES: Final = 1 * MIB
-SLOW_LISTING_SECONDS: Final = 1.0
+SLOW_LISTING_S: Final = 1.0
 # Of the directories that a user may watch, those that hdpd does.
 WATCHES_PART: Final = 3 / 4
 # 2026-01-01: a clock that shows less was never set.
@@ -93,7 +93,7 @@ def share(row: Mapping[str, Any], seconds: float | None) -> Finding:
         first = "".join(f"; first: {reason}" for reason in row["skipped_first"][:1])
         advice = f"let hdpd read it: setfacl -R -m u:hdpd:rX {row['path']}{first}"
         return Finding(what, "warning", f"{text}; {row['skipped']} entries not shared", advice)
-    if seconds > SLOW_LISTING_SECONDS:
+    if seconds > SLOW_LISTING_S:
         return Finding(
             what, "warning", text, "is its disk busy or asleep, or a slow network mount?"
         )

@@ -21,7 +21,7 @@ from hdpd.shares.answers import Sink
 from hdpd.wire.messages import Changed, Entry, Ls, Request
 from hdpd.wire.paths import RemotePath
 
-LIST_SECONDS = 30.0  # for a whole page; a slow link gets along with smaller pages
+LIST_S = 30.0  # for a whole page; a slow link gets along with smaller pages
 
 # Of one peer, at most 1 MB with paths of full length. When clients have listed more of its
 # directories since the last change, they are told that any may have changed.
@@ -54,9 +54,9 @@ class Listings:
         answered, and TimedOut.
         """
         try:
-            async with asyncio.timeout(LIST_SECONDS):
+            async with asyncio.timeout(LIST_S):
                 if request.recursive:
-                    return (await ask_for_page(session, request, LIST_SECONDS))[:2]
+                    return (await ask_for_page(session, request, LIST_S))[:2]
                 return await self._current(session, request)
         except TimeoutError:
             raise TimedOut(f"{session.name} did not send the listing in time") from None
@@ -66,7 +66,7 @@ class Listings:
         self._show(peer, request.path)  # before the answer, which a change may overtake
         known = self._pages.get(peer, request)
         asked = dataclasses.replace(request, if_none_match=known.validator if known else b"")
-        page = await ask_for_page(session, asked, LIST_SECONDS)
+        page = await ask_for_page(session, asked, LIST_S)
         if page.not_modified:
             assert known is not None, "this is no answer to who has nothing"
             return known.entries, known.cursor

@@ -28,8 +28,8 @@ from hdpd.wire.paths import text_from_bytes
 LOG = logging.getLogger(__name__)
 
 # Between looks whether the directory is there, where nobody tells.
-LOOK_SECONDS = 15.0
-ANSWER_SECONDS = 10.0  # a file system that takes longer for one look is away
+LOOK_S = 15.0
+ANSWER_S = 10.0  # a file system that takes longer for one look is away
 
 State = Literal["scanning", "ready", "away", "error"]
 Json = dict[str, object]
@@ -189,7 +189,7 @@ class Share:
     async def _sleep(self) -> None:
         seconds = self._schedule.wait(time.monotonic())
         if self._should_look():
-            seconds = min(seconds, LOOK_SECONDS) if self.state != "away" else LOOK_SECONDS
+            seconds = min(seconds, LOOK_S) if self.state != "away" else LOOK_S
         try:
             async with asyncio.timeout(seconds if seconds < math.inf else None):
                 await self._woken.wait()
@@ -222,7 +222,7 @@ class Share:
                     was_mount_point=counts.mount_point,
                     held_files_on=(counts.file_system or None) if counts.files else None,
                 ),
-                ANSWER_SECONDS,
+                ANSWER_S,
             )
         except ShareAway as error:
             self._go_away(error.message)

@@ -25,7 +25,7 @@ from hdpd.shares.naming import require_directory, require_free, share_name, shar
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.shares.scanning import run_scanner
 from hdpd.shares.searching import Searcher
-from hdpd.shares.share import ANSWER_SECONDS, NOT_INDEXED, Indexed, Json, Share, Surroundings
+from hdpd.shares.share import ANSWER_S, NOT_INDEXED, Indexed, Json, Share, Surroundings
 from hdpd.shares.stored import (
     delete_added,
     read_added,
@@ -38,7 +38,7 @@ from hdpd.wire.paths import RemotePath, text_from_bytes
 
 LOG = logging.getLogger(__name__)
 
-SEARCH_SECONDS = 2.0
+SEARCH_S = 2.0
 """After this time a search answers with what it has found."""
 
 
@@ -183,7 +183,7 @@ class Shares:
         raw = share_path(path)
         name = share_name(raw, name)
         require_free(name, raw, self._shares)
-        await ShareCalls(name).run(lambda: require_directory(raw), ANSWER_SECONDS)
+        await ShareCalls(name).run(lambda: require_directory(raw), ANSWER_S)
         require_free(name, raw, self._shares)  # nobody else came first meanwhile
         self._add(name, self._place(raw), configured=False, indexed=None)
 
@@ -329,7 +329,7 @@ class Shares:
         self,
         query: str,
         limit: int,
-        timeout: float = SEARCH_SECONDS,
+        timeout: float = SEARCH_S,
     ) -> Hits:
         """What matches all words, with full paths, and whether there may be more.
 
@@ -373,7 +373,7 @@ class Shares:
         found: asyncio.Queue[list[Entry] | None] = asyncio.Queue()
         search = asyncio.create_task(
             self._searcher.search(
-                request.query, request.limit, SEARCH_SECONDS, self._roots(), found.put_nowait
+                request.query, request.limit, SEARCH_S, self._roots(), found.put_nowait
             )
         )
         search.add_done_callback(lambda _: found.put_nowait(None))

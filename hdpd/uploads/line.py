@@ -8,7 +8,7 @@ from hdpd.identity.keys import PeerId
 from hdpd.uploads.decisions import Queued
 from hdpd.uploads.receiver import Receiver
 
-REPEAT_SECONDS = 15.0
+REPEAT_S = 15.0
 """Who waits is told its place again, changed or not, so that both ends know the other is there."""
 
 FAVOURITES_IN_A_ROW = 3
@@ -75,7 +75,7 @@ class Line:
         """
         self.moved = False
         for position, receiver in enumerate(self.order(), 1):
-            if now - receiver.told_at >= REPEAT_SECONDS or not receiver.told:
+            if now - receiver.told_at >= REPEAT_S or not receiver.told:
                 receiver.told_at = now
                 yield from [Queued(read, position, eta(position)) for read in receiver.waiting]
             elif receiver.told != position:

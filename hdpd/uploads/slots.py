@@ -24,15 +24,15 @@ from hdpd.uploads.receiver import Receiver
 from hdpd.uploads.states import HOLDING, QUEUED, Event, State, WrongTransition
 from hdpd.wire.messages import ResetCode
 
-TURN_SECONDS = 10.0
+TURN_S = 10.0
 """Length of a turn while others wait: the worst wait for a place is a few of these, and what a
 change of turns costs (a round trip without data for one of several slots) stays below 10 %."""
 
-MIN_TURN_SECONDS = 2.0
-ROUND_SECONDS = 60.0
+MIN_TURN_S = 2.0
+ROUND_S = 60.0
 """With many in line turns are shorter, so that all have had one within about a minute."""
 
-CANCEL_SECONDS = 60.0
+CANCEL_S = 60.0
 """How long a peer whose uploads the owner cancelled is turned away."""
 
 MAX_WAITING_PEERS = 256
@@ -49,7 +49,7 @@ MAX_WAITING_READS_OF_ALL = 8192
 MAX_FAST_READS = 16
 """At once in the fast lane, of all peers together; each takes at most READ_MEMORY_BYTES."""
 
-MAX_TURN_SECONDS = 60.0
+MAX_TURN_S = 60.0
 """Of those that the guess is made from: a reader that is stuck says nothing about the next one."""
 
 TURN_GAIN = 0.3
@@ -73,7 +73,7 @@ class Slots:
         if count < 1:
             raise ValueError("there must be at least one upload slot")
         self._count = count
-        self._turn_seconds = TURN_SECONDS  # of the last turns, smoothed
+        self._turn_seconds = TURN_S  # of the last turns, smoothed
         self._fast_lane = FastLane()
         self._receivers: dict[PeerId, Receiver] = {}  # as long as they want something
         self._holders: dict[PeerId, Receiver] = {}  # the oldest turn first; at most `count`
@@ -173,7 +173,7 @@ class Slots:
     def cancel(self, peer: PeerId, now: float) -> list[Decision]:
         """The owner wants no more uploads to this peer for now."""
         self._cancelled = {key: until for key, until in self._cancelled.items() if until > now}
-        self._cancelled[peer] = now + CANCEL_SECONDS
+        self._cancelled[peer] = now + CANCEL_S
         return self.drop(peer, now, ResetCode.CANCELLED)
 
     def drop(self, peer: PeerId, now: float, code: ResetCode) -> list[Decision]:
@@ -302,7 +302,7 @@ class Slots:
                 self._happens(receiver, Event.FREE, now)
             elif lease.is_idle(now):
                 self._happens(receiver, Event.FREE, now)
-                turn = min(now - lease.turn_began, MAX_TURN_SECONDS)
+                turn = min(now - lease.turn_began, MAX_TURN_S)
                 self._turn_seconds += TURN_GAIN * (turn - self._turn_seconds)
         return len(self._holders) < held
 
@@ -324,8 +324,8 @@ class Slots:
 def _turn_seconds(slots: int, waiting: int) -> float:
     """How long a turn is while so many peers wait."""
     if not waiting:
-        return TURN_SECONDS
-    return max(MIN_TURN_SECONDS, min(TURN_SECONDS, ROUND_SECONDS * slots / waiting))
+        return TURN_S
+    return max(MIN_TURN_S, min(TURN_S, ROUND_S * slots / waiting))
 
 
 def _granted(reads: Iterable[int]) -> list[Decision]:

@@ -209,7 +209,7 @@ async def test_hostile_names_in_a_listing_are_left_out(tmp_path: Path) -> None:
 async def test_a_peer_that_never_ends_its_listing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listings, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(listings, "LIST_S", 0.05)
     async with running(tmp_path) as daemon:
         session = connect(daemon, 1)
         session.script = answering({"entries": []}, hold=True)

@@ -33,7 +33,7 @@ def music(tmp_path: Path) -> Path:
 @pytest.fixture
 def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what is told is seen."""
-    monkeypatch.setattr(share, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(share, "LOOK_S", 3600.0)
 
 
 async def soon(running: Service, condition: Callable[[], Awaitable[bool]]) -> float:
@@ -195,7 +195,7 @@ async def test_with_few_watches_the_last_changed_directories_have_them(
 async def test_nothing_is_done_while_nothing_happens(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(share, "LOOK_S", 0.01)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
         looks = []
@@ -211,7 +211,7 @@ async def test_the_interval_of_a_new_configuration_is_taken_over(
         await running.until_scanned("M")
         assert scans(running) == 1
         await running.configure((ShareConfig("M", music, rescan=0.01),))
-        await running.until(lambda: scans(running) == 2)
+        await running.until(lambda: scans(running) >= 2)
         await running.configure((ShareConfig("M", music),))
         await running.until_scanned("M")
 
@@ -223,7 +223,7 @@ async def test_a_share_without_watches_is_looked_after(
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(inotify, "open_inotify", fail)
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(share, "LOOK_S", 0.02)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
         assert running.list()[0]["watched"] == 0

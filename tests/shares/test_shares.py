@@ -328,7 +328,7 @@ async def test_a_name_that_is_not_utf8_is_served_everywhere(tmp_path: Path) -> N
 async def test_a_share_that_vanishes_is_away_and_comes_back(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(share, "LOOK_S", 0.02)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
         music.rename(tmp_path / "unplugged")
@@ -358,8 +358,8 @@ async def test_a_dead_mount_stops_nobody_else(
         return look_at(place, **options)
 
     monkeypatch.setattr(share, "look_at", look)
-    monkeypatch.setattr(share, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(share, "ANSWER_S", 0.05)
+    monkeypatch.setattr(share, "LOOK_S", 0.01)
     (tmp_path / "dead").mkdir()
     configured = ShareConfig("dead", tmp_path / "dead"), ShareConfig("M", music)
     try:

@@ -11,8 +11,8 @@ import pytest
 
 from hdpd.identity.keys import PeerId
 from hdpd.shares.opening import OpenedFile
-from hdpd.uploads.lease import IDLE_SECONDS
-from hdpd.uploads.slots import TURN_SECONDS
+from hdpd.uploads.lease import IDLE_S
+from hdpd.uploads.slots import TURN_S
 from hdpd.uploads.states import State
 from hdpd.wire.paths import RemotePath
 from tests.uploads.test_uploads import PIECE, A, B, World
@@ -85,7 +85,7 @@ async def be_draining(world: SlowWorld) -> None:
     await stream.until(lambda: len(stream.sent) == 1)
     waiting = world.begin(world.request("file"), A)
     await waiting.until(lambda: len(waiting.sent) == 1)
-    world.pass_time(TURN_SECONDS)
+    world.pass_time(TURN_S)
     assert state_of(world, B.peer_id) is State.DRAINING
 
 
@@ -128,7 +128,7 @@ async def test_killing_the_tasks_leaves_nothing_behind(
         task.cancel()
     ended = await asyncio.gather(*world.tasks, return_exceptions=True)
     assert all(isinstance(each, asyncio.CancelledError) for each in ended)
-    world.pass_time(IDLE_SECONDS)
+    world.pass_time(IDLE_S)
     assert left_of(world) == []
     world.disk.set()
     world.tasks.clear()
