@@ -1,7 +1,9 @@
 """The authenticated link to one peer: the hello, then requests both ways, until it is closed.
 
 `dial_hello` and `accept_hello` turn a connection into a `Session` or close it; nothing else of a
-peer is listened to before that. A request is served only while a common topic stands.
+peer is listened to before that. A request is served only while a common topic stands. One file and
+one class, because the hello, the requests and the pings all turn on what the peer has proved and
+on the one way in which a session ends.
 """
 
 from __future__ import annotations
