@@ -62,7 +62,7 @@ class Path(NamedTuple):
 
 
 class Connection:
-    """A connection from its first packet on. `on_*` are set by its session. Whole, like the file."""
+    """A connection from its first packet on. `on_*` are set by its session. Whole, see above."""
 
     def __init__(
         self,
