@@ -42,6 +42,7 @@ class PeerRules:
     quota: int | None = None
 
     def is_favourite(self, peer: PeerId) -> bool:
+        """Whether the peer goes before others in the line for upload slots."""
         rule = self._of(peer)
         return rule is not None and rule.favourite
 

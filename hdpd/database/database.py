@@ -55,9 +55,11 @@ class Transaction:
         self.connection = connection
 
     def execute(self, sql: str, parameters: Sequence[Value] | dict[str, Value] = ()) -> Rows:
+        """Runs statements; gives their rows one by one as they are taken. Raises DatabaseError."""
         return self.connection.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Runs the statement for each row of values; raises DatabaseError."""
         self.connection.executemany(sql, rows)
 
     def execute_all(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
@@ -77,6 +79,7 @@ class Transaction:
         return self.connection.changes()
 
     def last_rowid(self) -> int:
+        """The id of the row that the last INSERT made."""
         return self.connection.last_insert_rowid()
 
 

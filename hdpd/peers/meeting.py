@@ -22,11 +22,13 @@ from hdpd.peers.peer import Peer, Roster
 from hdpd.peers.sessions import Sessions
 from hdpd.peers.states import REFUSED, Event, State
 from hdpd.peers.telling import Telling
-from hdpd.peers.topics import Emit, Topics
+from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Nat, Traversal
 from hdpd.wire.messages import ResetCode
 
 log = logging.getLogger(__name__)
+
+Emit = Callable[[str, dict[str, object]], None]
 
 REDIAL_S = 3.5  # a silent session may come back by itself; after so long a new one is dialled, too
 

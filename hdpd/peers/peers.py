@@ -20,11 +20,11 @@ from hdpd.link.session import Session, Surroundings
 from hdpd.peers.book import Book
 from hdpd.peers.book_store import load_book, save_book
 from hdpd.peers.bulk import open_bulk
-from hdpd.peers.meeting import Meeting
+from hdpd.peers.meeting import Emit, Meeting
 from hdpd.peers.naming import resolve_peer
 from hdpd.peers.peer import Roster
 from hdpd.peers.states import Event
-from hdpd.peers.topics import Emit, Topics
+from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Nat
 from hdpd.wire.messages import ResetCode
 

@@ -66,6 +66,7 @@ class Shaper:
 
     @property
     def limited(self) -> bool:
+        """Whether there is any limit at all."""
         return self._rate is not None or self._per_peer is not None
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from hdpd.errors import TimedOut
 from hdpd.identity.keys import PeerId
@@ -27,7 +27,18 @@ LIST_S = 30.0  # for a whole page; a slow link gets along with smaller pages
 # directories since the last change, they are told that any may have changed.
 MAX_SHOWN = 256
 
-Emit = Callable[[str, dict[str, object]], None]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListingChanged:
+    """What was listed of a directory, at a peer or here (`self`), may be another thing now; without
+    a path it may be any of them.
+    """
+
+    peer: PeerId | Literal["self"]
+    path: RemotePath | None
+
+
+Emit = Callable[[ListingChanged], None]
 
 
 class Session(ListingSession, Protocol):
@@ -112,6 +123,5 @@ class Listings:
             shown.discard(path)
         else:
             return False
-        text = None if path is None else path.text
-        self._emit("listing.changed", {"peer": peer.text, "path": text})
+        self._emit(ListingChanged(peer, path))
         return True

@@ -69,11 +69,17 @@ class Stream(AnswerStream, Protocol):
     def reset(self, code: ResetCode) -> None: ...
 
 
-class Link(Protocol):
-    """What is used of hdpd.link.session.Session."""
+class Asked(Protocol):
+    """Who is asked."""
 
     @property
     def peer_id(self) -> PeerId: ...
+
+    async def call(self, request: Request, *, budget: int) -> Stream: ...
+
+
+class Link(Asked, Protocol):
+    """What is used of hdpd.link.session.Session."""
 
     @property
     def rtt(self) -> float: ...
@@ -83,8 +89,6 @@ class Link(Protocol):
 
     @property
     def closed(self) -> bool: ...
-
-    async def call(self, request: Request, *, budget: int) -> Stream: ...
 
 
 class Session(Link, Protocol):
@@ -195,7 +199,7 @@ class FileRefused(Exception):
 
 
 async def start_read(
-    session: Link,
+    session: Asked,
     request: Read,
     on_queued: Callable[[int, int | None], None],
     on_bytes: Callable[[int], None],
@@ -221,7 +225,7 @@ async def start_read(
 
 
 async def start_batch(
-    session: Link,
+    session: Asked,
     request: Batch,
     on_queued: Callable[[int, int | None], None],
     on_bytes: Callable[[int], None],

@@ -7,6 +7,7 @@ their own, and here is only what brings them together with the set.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -29,7 +30,8 @@ from hdpd.shares.naming import require_directory, require_free, share_name, shar
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.shares.scanning import run_scanner
 from hdpd.shares.searching import Searcher
-from hdpd.shares.share import ANSWER_S, NOT_INDEXED, Indexed, Json, Share, Surroundings
+from hdpd.shares.share import ANSWER_S, NOT_INDEXED, Indexed, Share, Surroundings
+from hdpd.shares.status import ShareChanged, ShareStatus
 from hdpd.shares.stored import (
     delete_added,
     read_added,
@@ -65,7 +67,7 @@ class Shares:
         database_path: Path,
         state: Database,
         configured: tuple[ShareConfig, ...],
-        emit: Callable[[str, Json], None],
+        emit: Callable[[ShareChanged], None],
         ignore: tuple[str, ...] = (),
     ) -> None:
         self._index = Database(database_path, "index")
@@ -170,9 +172,9 @@ class Shares:
             for share in self._configured
         }
 
-    def list(self) -> list[Json]:
+    def list(self) -> list[ShareStatus]:
         """As `shares.list`, by name."""
-        return [self._shares[name].to_json() for name in sorted(self._shares)]
+        return [self._shares[name].status() for name in sorted(self._shares)]
 
     async def add(self, path: str, name: str | None) -> str:
         """Shares the directory from now on and after a restart; returns its name.
@@ -235,7 +237,8 @@ class Shares:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         self.teller.changed()
-        self._surroundings.emit("share.changed", share.to_json() | {"state": "removed"})
+        gone = dataclasses.replace(share.status(), state="removed")
+        self._surroundings.emit(ShareChanged(gone))
         if share.root:
             self._forget([share.root])
 

@@ -72,7 +72,7 @@ class House:
     async def start(self, *topics: str, port: int = 0) -> None:
         self.running = True
         await self.database.open()
-        self.topics = Topics(self.database, topics, self.emit)
+        self.topics = Topics(self.database, topics, lambda _: None)
         self.endpoint = Endpoint(self.identity, self.engine)
         around = Surroundings(self.identity, self.endpoint, self.topics.current, self.handlers)
         self.nat = FakeNat()

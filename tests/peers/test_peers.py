@@ -51,7 +51,7 @@ async def test_a_peer_that_was_found_is_connected(tmp_path: Path) -> None:
         assert described["name"] == name_of(other.id)
         assert described["topics"] == ["party"]
         assert described["address"] == f"127.0.0.1:{other.port}"
-        assert one.topics.list()[0]["peers"] == 1
+        assert one.topics.list()[0].peers == 1
 
 
 async def test_the_peer_with_the_higher_key_dials_too(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ async def test_joining_a_topic_while_connected(tmp_path: Path) -> None:
         await asyncio.gather(one.topics.join("second"), other.topics.join("second"))
         for house, far in ((one, other), (other, one)):
             await until(lambda: len(house.session(far).topics) == 2, "both topics")  # type: ignore[union-attr]  # noqa: B023
-        assert one.topics.list()[1]["peers"] == 1
+        assert one.topics.list()[1].peers == 1
 
 
 async def test_leaving_the_last_common_topic(tmp_path: Path) -> None:
