@@ -1,7 +1,8 @@
 """One QUIC connection: its engine, its path and its streams.
 
 The endpoint feeds datagrams in and is told what to send; the session gets streams. Whatever an
-engine raises ends this connection and never reaches another one.
+engine raises ends this connection and never reaches another one. One file and one class, because
+each datagram goes through all of it, engine, streams and path, before anything is sent.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Path(NamedTuple):
 
 
 class Connection:
-    """A connection from its first packet on. `on_*` are set by its session."""
+    """A connection from its first packet on. `on_*` are set by its session. Whole, see above."""
 
     def __init__(
         self,
