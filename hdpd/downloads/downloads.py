@@ -51,7 +51,8 @@ class Downloads:
     """The persistent download queue.
 
     `emit` gets what happens to them, for progress at most twice a second for each. Methods taking
-    ids raise DownloadNotFound for one that is not there, and then do nothing at all.
+    ids raise DownloadNotFound for one that is not there, and then do nothing at all; `cancel` and
+    `clear` only for one that never was.
     """
 
     def __init__(
@@ -237,7 +238,7 @@ class Downloads:
     async def cancel(self, ids: Sequence[str]) -> None:
         """Takes unfinished and failed downloads out of the list and removes their partial files.
 
-        Files that were finished stay.
+        Files that were finished stay. One that is out of the list already is no mistake.
         """
         await self._remove(ids, lambda download: download.state is not State.DONE)
 
@@ -285,13 +286,21 @@ class Downloads:
                 with contextlib.suppress(DownloadNotFound):  # somebody else was quicker
                     await self.clear(old)
 
-    async def _find(self, ids: Sequence[str]) -> Sequence[Download]:
+    async def _find(self, ids: Sequence[str], *, or_removed: bool = False) -> Sequence[Download]:
         found = {id_: self._scheduler.queue.get(id_) for id_ in ids}
         elsewhere = [id_ for id_, download in found.items() if download is None]
         if elsewhere:
             found |= {download.id: download for download in await self._store.by_ids(elsewhere)}
+        gone = [
+            id_
+            for id_, download in found.items()
+            if download is None or download.state in (State.REMOVING, State.REMOVED)
+        ]
+        removed = await self._store.were_removed(gone) if or_removed and gone else set()
         downloads = []
         for id_, download in found.items():
+            if id_ in removed:
+                continue
             if download is None or download.state in (State.REMOVING, State.REMOVED):
                 raise DownloadNotFound(f"there is no download {id_!r}")
             # It may have come to the queue, or left it, meanwhile.
@@ -299,12 +308,12 @@ class Downloads:
         return downloads
 
     async def _each(
-        self, ids: Sequence[str], command: Callable[[Download], bool]
+        self, ids: Sequence[str], command: Callable[[Download], bool], *, or_removed: bool = False
     ) -> Sequence[Download]:
         """Gives a command to all of them; those that it changed, which are written down."""
         changed = []
         async with self._changing:
-            for number, download in enumerate(await self._find(ids)):
+            for number, download in enumerate(await self._find(ids, or_removed=or_removed)):
                 if command(download):
                     changed.append(download)
                 await _breathe(number)
@@ -315,7 +324,7 @@ class Downloads:
         def remove(download: Download) -> bool:
             return which(download) and self._scheduler.remove(download)
 
-        removed = await self._each(ids, remove)
+        removed = await self._each(ids, remove, or_removed=True)
         await self._scheduler.settled(removed, STOP_SECONDS)
         await self._scheduler.remover.removed(REMOVE_SECONDS)
 

@@ -26,6 +26,7 @@ T = TypeVar("T")
 MAX_DOWNLOADS = 100_000
 """Rows of the list. Unfinished ones cost about 1 kB of memory each; the owner clears the rest."""
 
+MAX_REMOVED = 10_000  # ids of removed ones that are remembered, about 30 bytes each
 REMOVE_FILES = 10_000  # rows deleted at once, so that other writers wait for some 20 ms only
 
 _COLUMNS = (
@@ -206,6 +207,15 @@ class Store:
         marks = _marks(ids)
         return await self._select(f"id IN ({marks}) AND state != 'removed'", ids)
 
+    async def were_removed(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that were in the list, and are not any more."""
+        sql = (
+            f"SELECT id FROM removed_download WHERE id IN ({_marks(ids)}) "  # noqa: S608
+            f"UNION SELECT id FROM download WHERE id IN ({_marks(ids)}) AND state='removed'"
+        )
+        rows = await self._database.read(lambda t: list(t.execute(sql, (*ids, *ids))))
+        return {row[0] for row in rows}
+
     async def _select(self, where: str, parameters: Sequence[Any] = ()) -> list[Download]:
         # `where` is one of the literals above, values are bound.
         sql = f"SELECT {_COLUMNS} FROM download WHERE {where}"  # noqa: S608
@@ -272,6 +282,16 @@ class Store:
             )
             if transaction.changes() == REMOVE_FILES:
                 return False
+            transaction.execute(
+                "INSERT OR REPLACE INTO removed_download "  # noqa: S608
+                f"SELECT number, id FROM download WHERE number IN ({marks})",
+                numbers,
+            )
+            transaction.execute(
+                "DELETE FROM removed_download WHERE number < "
+                "(SELECT max(number) FROM removed_download) - ?",
+                (MAX_REMOVED,),
+            )
             transaction.execute(f"DELETE FROM download WHERE number IN ({marks})", numbers)  # noqa: S608
             return True
 
