@@ -64,9 +64,11 @@ class Downloads:
         emit: Emit,
         reserve: Reserve = NO_RESERVE,
         destinations: Mapping[str, Path] | None = None,
+        incomplete_dir: Path | None = None,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
         self._root = download_dir
+        self._partials = None if incomplete_dir is None else str(incomplete_dir)
         self._session_of = session_of
         self._store = Store(database)
         self._verifier = Verifier(self._store, self.finished, session_of, emit)
@@ -139,7 +141,7 @@ class Downloads:
             keys = [(peer, path, into, root) for peer, path in wanted]
             new = {key: _new_id() for key in keys if self._scheduler.queue.like(key) is None}
             now = time.time()
-            rows = [New(id_, *key, now) for key, id_ in new.items()]
+            rows = [New(id_, *key, now, self._partials) for key, id_ in new.items()]
             for number, download in enumerate(await self._store.add(rows) if rows else ()):
                 self._scheduler.take_up(download)
                 self._scheduler.reporter.added(download)

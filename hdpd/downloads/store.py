@@ -32,7 +32,7 @@ REMOVE_FILES = 10_000  # rows deleted at once, so that other writers wait for so
 _COLUMNS = (
     "number, id, peer, path, into_path, added, position, state, type, listed, cursor, error, "
     "message, size, files, done_bytes, done_files, failed_files, received_bytes, entries, settled, "
-    "root, place, ended, made"
+    "root, partials, place, ended, made"
 )
 _NAMES = tuple(_COLUMNS.split(", "))
 _COUNTERS = (
@@ -95,6 +95,7 @@ class New(NamedTuple):
     into: RemotePath
     root: str
     added: float
+    partials: str | None
 
 
 class Store:
@@ -154,11 +155,12 @@ class Store:
 
         def insert(transaction: Transaction) -> list[Download]:
             added = []
-            for position, (id_, peer, path, into, root, when) in enumerate(wanted, first):
+            for position, (id_, peer, path, into, root, when, partials) in enumerate(wanted, first):
                 transaction.execute(
-                    "INSERT INTO download (id, peer, path, into_path, added, position, root) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (id_, peer.raw, path.text, into.text, when, position, root),
+                    "INSERT INTO download "
+                    "(id, peer, path, into_path, added, position, root, partials) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (id_, peer.raw, path.text, into.text, when, position, root, partials),
                 )
                 download = Download(
                     number=transaction.last_rowid(),
@@ -169,6 +171,7 @@ class Store:
                     added=when,
                     position=position,
                     root=root,
+                    partials=partials,
                 )
                 added.append(download)
             return added

@@ -15,6 +15,7 @@ CREATE TABLE removed_download (
 );
 
 ALTER TABLE download ADD COLUMN root TEXT;          -- NULL: made before this was known
+ALTER TABLE download ADD COLUMN partials TEXT;      -- where its partial files are; NULL: beside
 ALTER TABLE download ADD COLUMN place TEXT;         -- where the item is, or goes
 ALTER TABLE download ADD COLUMN ended REAL;         -- when it was done
 ALTER TABLE download ADD COLUMN entries INTEGER NOT NULL DEFAULT 0;   -- files and directories listed
