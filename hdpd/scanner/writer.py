@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hdpd.database import Connection, Row, Transaction, open_connection, write_transaction
+from hdpd.natural import natural
 from hdpd.shares.fold import fold
+from hdpd.threads.worker import Worker
 
 BATCH_ROWS = 10_000  # a transaction of about 50 ms, and 2 MB while it is gathered
 BATCH_SECONDS = 0.5  # what was found becomes visible at least so often
@@ -100,7 +103,7 @@ class IndexWriter:
     def __init__(self, path: Path) -> None:
         self._connection = open_connection(path)
         self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="index-writer")
+        self._thread = Worker("index-writer")
         self._writing: Future[None] | None = None
         self._clear()
 
@@ -127,7 +130,8 @@ class IndexWriter:
         return self._connection
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.close()
+        self._thread.join()
         self._connection.close()
 
     def children(self, parent: Directory) -> dict[str, Directory]:
@@ -263,7 +267,7 @@ class IndexWriter:
         for directory in self._new_directories:
             directory.id = _BEING_STORED
         self._clear()
-        self._writing = self._thread.submit(_store, connection, batch)
+        self._writing = self._thread.begin(partial(_store, connection, batch))
 
 
 def _values(directory: Directory) -> tuple[str | int, ...]:
@@ -301,11 +305,11 @@ def _store_directories(transaction: Transaction, batch: _Batch) -> None:
         directory.id = next_id
         next_id += 1
     transaction.execute_all(
-        f"INSERT INTO directory ({COLUMNS}, parent) "  # noqa: S608
+        f"INSERT INTO directory ({COLUMNS}, parent, natural) "  # noqa: S608
         "SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, "
-        "value->>7, value->>8 FROM json_each(?)",
+        "value->>7, value->>8, value->>9 FROM json_each(?)",
         (
-            (directory.id, *values, _id_of(directory.parent))
+            (directory.id, *values, _id_of(directory.parent), natural(directory.name))
             for directory, values in zip(batch.new, batch.new_values, strict=True)
         ),
     )
@@ -331,9 +335,13 @@ def _store_files(transaction: Transaction, batch: _Batch) -> None:
     first = take_ids(transaction, "last_file", sum(len(rows) for _, rows in batch.new_files))
     ids = itertools.count(first)
     transaction.execute_all(
-        "INSERT INTO file (id, directory, name, size, mtime) "
-        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)",
-        ((next(ids), directory.id, *row) for directory, rows in batch.new_files for row in rows),
+        "INSERT INTO file (id, directory, name, size, mtime, natural) "
+        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?)",
+        (
+            (next(ids), directory.id, *row, natural(row[0]))
+            for directory, rows in batch.new_files
+            for row in rows
+        ),
     )
 
 
@@ -363,7 +371,10 @@ def rename_directory(transaction: Transaction, id_: int, parent: int, name: str)
         transaction.execute(
             "INSERT INTO directory_search (rowid, name) VALUES (?, ?)", (id_, fold(name))
         )
-    transaction.execute("UPDATE directory SET parent=?, name=? WHERE id=?", (parent, name, id_))
+    transaction.execute(
+        "UPDATE directory SET parent=?, name=?, natural=? WHERE id=?",
+        (parent, name, natural(name), id_),
+    )
 
 
 def delete_files(transaction: Transaction, files: list[tuple[int, str]]) -> None:

@@ -29,10 +29,10 @@ from hdpd.errors import (
 from hdpd.identity.keys import PeerId
 from hdpd.shares import listing, naming, share
 from hdpd.shares.answers import FRAME_BYTES
+from hdpd.shares.cursors import Step, TreeCursor
 from hdpd.shares.presence import look_at
 from hdpd.shares.search import Search as SearchRun
 from hdpd.shares.shares import Shares
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.codec import MAX_FRAME_BYTES, encode
 from hdpd.wire.messages import Entry, EntryType, Ls, Search, entries_from_wire
 from hdpd.wire.paths import RemotePath
@@ -386,13 +386,6 @@ async def test_a_dead_mount_stops_nobody_else(
         hang.set()
 
 
-async def test_a_blocking_call_gives_its_result_or_its_error() -> None:
-    calls = BlockingCalls("x")
-    assert await calls.run(lambda: 5, 1) == 5
-    with pytest.raises(KeyError):
-        await calls.run(lambda: dict[str, str]()["x"], 1)
-
-
 async def test_a_scanner_that_dies_leaves_an_error_and_a_rescan_mends_it(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,10 +416,14 @@ async def test_closing_ends_a_running_scan_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.parametrize("is_former", [False, True])
 async def test_a_tree_that_is_half_scanned_is_listed_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_former: bool
 ) -> None:
-    """What the index does not know yet comes from the file system, page by page."""
+    """What the index does not know yet comes from the file system, page by page; a listing that was
+    begun before there was a natural order goes on in the former one.
+    """
+    first = TreeCursor(Step.FILE, RemotePath(b"!"), is_former=True).encode() if is_former else None
     share_path = tmp_path / "S"
     expected = []
     for outer in "abc":
@@ -435,7 +432,7 @@ async def test_a_tree_that_is_half_scanned_is_listed_whole(
         for inner in "xyz":
             (share_path / outer / inner).mkdir()
             expected.append(f"{outer}/{inner}")
-            for number in range(3):
+            for number in (1, 10, 2) if is_former else (1, 2, 10):
                 (share_path / outer / inner / str(number)).touch()
                 expected.append(f"{outer}/{inner}/{number}")
     async with service(tmp_path, ShareConfig("S", share_path)) as running:
@@ -465,7 +462,7 @@ async def test_a_tree_that_is_half_scanned_is_listed_whole(
         for limit, live in ((1, 1), (2, 3), (5, 2), (100, 4), (100, 100)):
             monkeypatch.setattr(listing, "LIVE_ENTRIES", live)
             for top, prefix in ((b"S", ""), (b"", "S/")):
-                seen, cursor = [], None
+                seen, cursor = [], first
                 while True:
                     page, cursor = await running.list_files(
                         RemotePath(top), recursive=True, sort="name", limit=limit, cursor=cursor

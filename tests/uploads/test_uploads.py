@@ -285,6 +285,21 @@ async def test_read_of_what_it_was_before(tmp_path: Path) -> None:
     await world.finish()
 
 
+async def test_a_file_written_in_place_is_another_one_though_size_and_time_are_kept(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    os.utime(path, ns=(10**18, 10**18))
+    _, started, _, _ = (await world.read(world.request("file"))).answer()
+    path.write_bytes(b"CONTENT")
+    os.utime(path, ns=(10**18, 10**18))
+    with pytest.raises(FileChanged):
+        await world.read(world.request("file", if_match=started.validator))
+    await world.finish()
+
+
 async def test_missing_file_is_an_answer(tmp_path: Path) -> None:
     world = World(tmp_path)
     stream = AnswerStream()
