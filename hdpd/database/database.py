@@ -37,7 +37,7 @@ BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a la
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
-CLOSE_SECONDS = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
+CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
 Connection = apsw.Connection
@@ -55,9 +55,11 @@ class Transaction:
         self.connection = connection
 
     def execute(self, sql: str, parameters: Sequence[Value] | dict[str, Value] = ()) -> Rows:
+        """Runs statements; gives their rows one by one as they are taken. Raises DatabaseError."""
         return self.connection.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Runs the statement for each row of values; raises DatabaseError."""
         self.connection.executemany(sql, rows)
 
     def execute_all(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
@@ -77,6 +79,7 @@ class Transaction:
         return self.connection.changes()
 
     def last_rowid(self) -> int:
+        """The id of the row that the last INSERT made."""
         return self.connection.last_insert_rowid()
 
 
@@ -226,7 +229,7 @@ class Database:
         return await self._readers.submit(run)
 
     async def close(self) -> None:
-        """Waits for what was asked for; no longer than CLOSE_SECONDS for a disk that hangs."""
+        """Waits for what was asked for; no longer than CLOSE_S for a disk that hangs."""
 
         def shut_down() -> None:
             self._readers.join()
@@ -236,7 +239,7 @@ class Database:
         self._readers.close()
         closing = self._writer.submit(shut_down)
         self._writer.close()
-        await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        await asyncio.wait({closing}, timeout=CLOSE_S)
         if not closing.done():
             log.warning("the disk of %s does not answer", self.path)
         else:
