@@ -28,8 +28,8 @@ from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
 from hdpd.doctor.doctor import Doctor, Subject
 from hdpd.doctor.findings import Finding
+from hdpd.downloads.connections import ConnectionsOfPeers
 from hdpd.downloads.downloads import Downloads
-from hdpd.downloads.lanes import LanesOfPeers
 from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
@@ -149,10 +149,10 @@ class App:
 
         # What others are asked for.
         self.listings = Listings(emit)
-        self._lanes = LanesOfPeers(self.peers.get, self.peers.open_bulk)
+        self._connections = ConnectionsOfPeers(self.peers.get, self.peers.open_bulk)
         self.downloads = Downloads(
             self._state,
-            self._lanes.get,
+            self._connections.get,
             config.download_dir,
             self.limits.download,
             emit,
@@ -280,7 +280,7 @@ class App:
         await self.peers.load()
         closing.callback(self._endpoint.close)
         closing.push_async_callback(self.peers.close)
-        closing.callback(self._lanes.close)
+        closing.callback(self._connections.close)
         self.downloads.set_clear_finished(self._config.clear_finished)
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
