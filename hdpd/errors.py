@@ -256,6 +256,12 @@ class StorageError(HdpdError):
     code = "storage_error"
 
 
+class StateUnavailable(HdpdError):
+    """The disk of the state directory cannot be used at the moment."""
+
+    code = "state_unavailable"
+
+
 # Somebody broke the protocol.
 
 

@@ -2,11 +2,16 @@
 
 Callers hand over a function that gets a `Transaction` and runs in one of these threads, so the
 event loop never waits for the disk, and a function's statements are one transaction.
+
+A disk that is full, read-only or failing is told as StateUnavailable, once in the log, and as
+`trouble` for as long as it lasts. What must not be lost waits for its end (`write_when_possible`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -23,7 +28,7 @@ import msgspec
 
 from hdpd.database import recovery
 from hdpd.database.migrations import migrate
-from hdpd.errors import StartError
+from hdpd.errors import StartError, StateUnavailable
 from hdpd.log import MessageId, fields
 
 log = logging.getLogger(__name__)
@@ -37,12 +42,16 @@ BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a la
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
+AGAIN_SECONDS = 2.0  # between tries while the disk takes nothing
+NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
 Connection = apsw.Connection
 
 DatabaseError = apsw.Error
-"""What any statement may raise: a full disk, a damaged file, an interrupted query."""
+"""What any statement may raise: a damaged file, a lock that nobody gives back, wrong SQL."""
+
+_OF_THE_DISK = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
 
 
 class Transaction:
@@ -129,13 +138,17 @@ class Database:
         self.path = path
         self._schema = schema
         self._durable = durable
+        self.trouble: StateUnavailable | None = None
+        """Why the last write failed, while none has worked since."""
+        self._waiting = asyncio.Lock()
+        self._closed = asyncio.Event()
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{schema}-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{schema}-reader")
 
     async def open(self) -> None:
-        """Creates or migrates the file.
+        """Creates or migrates the file; waits for room where the disk has none.
 
         Raises:
             StartError: the file is unreadable or of a later version, or it is damaged and not
@@ -148,9 +161,19 @@ class Database:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._prepare()
             except (apsw.Error, OSError) as error:
+                if self._has_no_room(error):
+                    raise self._unavailable(error) from None
                 raise StartError(f"cannot open the database {self.path}: {error}") from None
 
-        await asyncio.get_running_loop().run_in_executor(self._writer, prepare)
+        while True:
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._writer, prepare)
+            except StateUnavailable as error:
+                self._note(error)
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                self._note(None)
+                return
 
     def _prepare(self) -> None:
         try:
@@ -194,19 +217,82 @@ class Database:
         return connection
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
-        """Runs `change` in the writer thread as one transaction; an exception rolls it back."""
+        """Runs `change` in the writer thread as one transaction; an exception rolls it back.
+
+        Raises:
+            StateUnavailable: the disk does not take it.
+        """
 
         def run() -> T:
-            connection = self._connection(readonly=False)
-            with write_transaction(connection) as transaction:
-                return change(transaction)
+            try:
+                connection = self._connection(readonly=False)
+                with write_transaction(connection) as transaction:
+                    return change(transaction)
+            except _OF_THE_DISK as error:
+                raise self._unavailable(error) from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._writer, run)
+        except StateUnavailable as error:
+            self._note(error)
+            raise
+        self._note(None)
+        return result
+
+    async def write_when_possible(self, change: Callable[[Transaction], T]) -> T:
+        """Like `write`, again and again until the disk takes it, in the order of the calls.
+
+        Raises:
+            StateUnavailable: the database was closed before.
+        """
+        async with self._waiting:  # of asyncio: each has its turn in the order of asking
+            while True:
+                try:
+                    return await self.write(change)
+                except StateUnavailable:
+                    if self._closed.is_set():
+                        raise
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_SECONDS):
+                        await self._closed.wait()
+
+    def _note(self, trouble: StateUnavailable | None) -> None:
+        if trouble is not None and self.trouble is None:
+            log.warning("%s; it is tried again and again", trouble)
+        elif trouble is None and self.trouble is not None:
+            log.info("the disk of %s can be written to again", self.path.parent)
+        self.trouble = trouble
+
+    def _unavailable(self, error: apsw.Error | OSError) -> StateUnavailable:
+        where = self.path.parent
+        if self._has_no_room(error):
+            return StateUnavailable(f"there is no room on the disk of {where}")
+        if isinstance(error, apsw.ReadOnlyError):
+            return StateUnavailable(f"the disk of {where} is read-only")
+        return StateUnavailable(f"the disk of {where} fails: {error}")
+
+    def _has_no_room(self, error: apsw.Error | OSError) -> bool:
+        """Whether that is why; of SQLite's errors only one says so itself."""
+        if isinstance(error, apsw.FullError):
+            return True
+        if isinstance(error, OSError):
+            return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not isinstance(error, _OF_THE_DISK):
+            return False
+        try:
+            status = os.statvfs(self.path.parent)
+        except OSError:
+            return False
+        no_inodes = status.f_files > 0 and status.f_favail == 0
+        return no_inodes or status.f_bavail * status.f_frsize < NO_ROOM
 
     async def read(self, query: Callable[[Transaction], T], *, timeout: float | None = None) -> T:
         """Runs `query` in a reader thread on one snapshot. `timeout` seconds after it began, the
         running statement is interrupted and TimeoutError raised; many small statements in a loop
         are not, so such a `query` has to look at the clock itself.
+
+        Raises:
+            StateUnavailable: the disk cannot be read.
         """
 
         def run() -> T:
@@ -219,12 +305,16 @@ class Database:
                     return query(transaction)
             except apsw.InterruptError:
                 raise TimeoutError(f"a query took longer than {timeout} s") from None
+            except (apsw.IOError, apsw.CantOpenError) as error:
+                raise self._unavailable(error) from None
             finally:
                 connection.set_progress_handler(None)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
     async def close(self) -> None:
+        self._closed.set()
+
         def shut_down() -> None:
             self._readers.shutdown(wait=True)
             self._writer.shutdown(wait=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from hdpd.database import DatabaseError
 from hdpd.downloads.records import Download
 from hdpd.downloads.store import Store
+from hdpd.errors import StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Ledger:
         try:
             states = [download.state for download in downloads]
             await self._store.save(downloads)
-        except DatabaseError as error:
+        except (DatabaseError, StateUnavailable) as error:
             log.warning("the queue cannot be written down, and is tried again: %s", error)
             self._noted = {**dict.fromkeys(downloads), **self._noted}
             self._troubled = True

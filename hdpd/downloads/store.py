@@ -15,7 +15,7 @@ from hdpd.database import Database, DatabaseError, Row, Transaction
 from hdpd.downloads.records import Download, FileRecord, FinishedFile, Outcome
 from hdpd.downloads.states import STORED, TAKEN_UP
 from hdpd.downloads.status import FileInfo, Problem
-from hdpd.errors import LimitReached
+from hdpd.errors import LimitReached, StateUnavailable
 from hdpd.identity.keys import PeerId
 from hdpd.wire.paths import RemotePath
 
@@ -143,7 +143,7 @@ class Store:
 
         try:
             return await self._write(insert)
-        except DatabaseError:
+        except (DatabaseError, StateUnavailable):
             self._count -= len(wanted)
             raise
 
