@@ -45,6 +45,7 @@ from hdpd.reload import Apply, Reloader
 from hdpd.remote.listings import Listings
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
+from hdpd.threads.blocking import BlockingCalls
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
 from hdpd.uploads.uploads import Uploads
@@ -113,6 +114,7 @@ class App:
         self._directory = directory
         self._started = time.time()
         self._notifier = Notifier()
+        self._doctor_calls = BlockingCalls("doctor")
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -420,7 +422,7 @@ class App:
             discovery=self._discovery.status,
             nat=self.nat.report().to_json,
         )
-        return await Doctor(subject).examine()
+        return await Doctor(subject, self._doctor_calls).examine()
 
     def info(self) -> dict[str, object]:
         """What `daemon.info` answers."""

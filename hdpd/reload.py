@@ -18,6 +18,9 @@ from hdpd.config.config import changed
 from hdpd.config.setting import Setting
 from hdpd.errors import ConfigError, HdpdError
 from hdpd.log import MessageId, fields
+from hdpd.threads.blocking import BlockingCalls
+
+READ_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +43,17 @@ class Reloader:
         self._refused: str | None = None
         self._waiting: list[str] = []
         self._one_at_a_time = asyncio.Lock()
+        self._calls = BlockingCalls("configuration")
 
     async def reload(self) -> str:
         """Takes over what can be taken over; returns one line about the outcome."""
         async with self._one_at_a_time:
             try:
-                new = await asyncio.to_thread(self._read)
+                new = await self._calls.run(self._read, READ_SECONDS)
             except ConfigError as error:
                 return self._refuse(error)
+            except TimeoutError:
+                return self._refuse(ConfigError("the disk of its file does not answer"))
             read_at = time.time()
             different = changed(self.config, new)
             done = [setting for setting in different if setting.reloadable]

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE_ORDER = [
     "identity",
     "wire",
-    "database",
     "threads",
+    "database",
     "link",
     "discovery",
     "nat",
@@ -45,7 +45,7 @@ FOUNDATION = {
     "errors": set[str](),
     "log": set[str](),
     "journal": {"log"},
-    "reload": {"config", "errors", "log"},
+    "reload": {"config", "errors", "log", "threads"},
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
     "ignore": set[str](),
@@ -119,11 +119,23 @@ REASONS = {
         "a package's `__init__` names in FACE what others may take, so that all else can change "
         "freely; take that, or add to it what truly belongs to the outside"
     ),
+    "thread": (
+        "a thread of a pool that hangs keeps the process from ending; hdpd/threads/ has the three "
+        "ways that do not"
+    ),
     "wiring": (
         "all parts are made before any is told what is above it, so that none can be reached "
         "before it is complete; hand over what is there, or set an `on_...` in App._wire"
     ),
     "size": "a file of more than this many lines does more than one thing; split it",
+}
+
+STARTS_THREADS = {
+    "Thread",
+    "ThreadPoolExecutor",
+    "run_in_executor",
+    "start_new_thread",
+    "to_thread",
 }
 
 MAX_FILE_LINES = 600
@@ -244,6 +256,17 @@ def brain_violations(modules: Iterable[Module]) -> Iterator[str]:
                 yield f"{module.path}:{line} imports {name}: {REASONS['brain']}"
 
 
+def thread_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Threads that are started anywhere else than in hdpd/threads/."""
+    for module in modules:
+        if module.path.startswith("hdpd/") and module.package != "threads":
+            for node in ast.walk(ast.parse(module.source)):
+                if isinstance(node, ast.Name | ast.Attribute | ast.alias):
+                    name = ast.unparse(node).rpartition(".")[2].partition(" ")[0]
+                    if name in STARTS_THREADS:
+                        yield f"{module.path}:{node.lineno} {name}: {REASONS['thread']}"
+
+
 def client_violations(modules: Iterable[Module]) -> Iterator[str]:
     """What hdpctl imports of hdpd."""
     for module in modules:
@@ -331,6 +354,7 @@ RULES: list[Rule] = [
     wall_violations,
     importer_violations,
     brain_violations,
+    thread_violations,
     client_violations,
     docstring_violations,
     size_violations,
@@ -371,6 +395,10 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (brain_violations, "hdpd/link/hello.py", '"""Proofs. Pure."""\nimport time'),
         (brain_violations, "hdpd/link/a.py", '"""Pure: bytes."""\ndef f():\n    import os.path'),
         (brain_violations, "hdpd/errors.py", '"""Pure, and\nso on."""\nfrom random import choice'),
+        (thread_violations, "hdpd/app.py", "async def f():\n    await asyncio.to_thread(g)"),
+        (thread_violations, "hdpd/link/a.py", "loop.run_in_executor(None, g)"),
+        (thread_violations, "hdpd/link/a.py", "from concurrent.futures import ThreadPoolExecutor"),
+        (thread_violations, "hdpd/link/a.py", "from threading import Thread as T"),
         (client_violations, "hdpctl/cli.py", "from hdpd.errors import HdpdError"),
         (docstring_violations, "tests/test_a.py", "import os"),
         (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hdpd.app import App
 from hdpd.config import Config, load
 from hdpd.config.config import SETTINGS, changed
-from hdpd.errors import LimitReached
+from hdpd.errors import ConfigError, LimitReached
 from hdpd.reload import Reloader
 
 
@@ -83,6 +84,24 @@ async def test_a_mistake_changes_nothing(
     setting.write('topics = ["a"]')
     await setting.reloader.reload()
     assert setting.reloader.info()["refused"] is None
+
+
+async def test_a_file_whose_disk_hangs_changes_nothing(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdpd.reload.READ_SECONDS", 0.05)
+    answers = threading.Event()
+    reloader = Reloader(setting.reloader.config, lambda: hang(answers), {})
+    try:
+        assert "does not answer" in await reloader.reload()
+        assert reloader.info()["refused"]
+    finally:
+        answers.set()
+
+
+def hang(answers: threading.Event) -> Config:
+    answers.wait(30)
+    raise ConfigError("it came too late")
 
 
 async def test_a_value_that_cannot_be_used_leaves_the_others(

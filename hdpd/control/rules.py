@@ -12,7 +12,9 @@ import re
 from collections.abc import Mapping
 from enum import IntEnum
 
+from hdpd.backoff import Backoff
 from hdpd.errors import Forbidden
+from hdpd.recent import Recent
 
 
 class Role(IntEnum):
@@ -116,20 +118,18 @@ class SlowDown:
     MAX_ADDRESSES = 1024
 
     def __init__(self) -> None:
-        self._failures: dict[str, tuple[int, float]] = {}  # count and time, oldest first
+        self._failures = Recent[str, tuple[int, float]](self.MAX_ADDRESSES)  # count and time
 
     def failed(self, address: str, now: float) -> float:
         """Counts a failure and returns how many seconds its answer has to wait."""
         key = _network_of(address)
-        count, last = self._failures.pop(key, (0, now))
+        count, last = self._failures.get(key, (0, now))
         count = 1 if now - last > self.FORGOTTEN_SECONDS else count + 1
-        self._failures[key] = (count, now)
-        if len(self._failures) > self.MAX_ADDRESSES:
-            del self._failures[next(iter(self._failures))]
-        return float(min(self.LONGEST_SECONDS, self.FIRST_SECONDS * 2 ** min(count - 1, 16)))
+        self._failures.put(key, (count, now))
+        return Backoff(self.FIRST_SECONDS, self.LONGEST_SECONDS).delay(count - 1)
 
     def succeeded(self, address: str) -> None:
-        self._failures.pop(_network_of(address), None)
+        self._failures.pop(_network_of(address))
 
     def __len__(self) -> int:
         return len(self._failures)

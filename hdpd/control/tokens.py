@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from hdpd.control.rules import Role
 from hdpd.database import Database, Transaction
 from hdpd.errors import LimitReached, StateUnavailable, TokenNotFound, Unauthorized
+from hdpd.recent import Recent
 
 TOKEN_PREFIX = "hdp_"  # lets people and secret scanners see what it is  # noqa: S105
 TOKEN_BYTES = 20
@@ -66,7 +67,7 @@ class Tokens:
         self._state = state
         self._clock = clock
         self._tokens: dict[str, Token] = {}
-        self._codes: dict[bytes, float] = {}  # hash of the code to its expiry, oldest first
+        self._codes = Recent[bytes, float](MAX_CODES)  # hash of the code to its expiry
         self._on_revoke: list[Callable[[str], None]] = []
 
     async def load(self) -> None:
@@ -158,9 +159,7 @@ class Tokens:
         """A login code and when it expires (seconds since the epoch)."""
         code = secrets.token_urlsafe(CODE_BYTES)
         expires = self._clock() + CODE_SECONDS
-        self._codes[_hash(code)] = expires
-        if len(self._codes) > MAX_CODES:
-            del self._codes[next(iter(self._codes))]
+        self._codes.put(_hash(code), expires)
         return code, expires
 
     async def use_code(self, code: str) -> str:

@@ -18,7 +18,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +29,7 @@ from hdpd.database import recovery
 from hdpd.database.migrations import migrate
 from hdpd.errors import StartError, StateUnavailable
 from hdpd.log import MessageId, fields
+from hdpd.threads.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
 AGAIN_SECONDS = 2.0  # between tries while the disk takes nothing
 NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
+CLOSE_SECONDS = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
 Connection = apsw.Connection
@@ -144,8 +145,8 @@ class Database:
         self._closed = asyncio.Event()
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{schema}-writer")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{schema}-reader")
+        self._writer = Worker(f"{schema}-writer")
+        self._readers = Worker(f"{schema}-reader", READERS)
 
     async def open(self) -> None:
         """Creates or migrates the file; waits for room where the disk has none.
@@ -167,7 +168,7 @@ class Database:
 
         while True:
             try:
-                await asyncio.get_running_loop().run_in_executor(self._writer, prepare)
+                await self._writer.submit(prepare)
             except StateUnavailable as error:
                 self._note(error)
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -232,7 +233,7 @@ class Database:
                 raise self._unavailable(error) from None
 
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._writer, run)
+            result = await self._writer.submit(run)
         except StateUnavailable as error:
             self._note(error)
             raise
@@ -310,15 +311,22 @@ class Database:
             finally:
                 connection.set_progress_handler(None)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        return await self._readers.submit(run)
 
     async def close(self) -> None:
+        """Waits for what was asked for; no longer than CLOSE_SECONDS for a disk that hangs."""
         self._closed.set()
 
         def shut_down() -> None:
-            self._readers.shutdown(wait=True)
-            self._writer.shutdown(wait=True)
+            self._readers.join()
             for connection in self._connections:
                 connection.close()
 
-        await asyncio.to_thread(shut_down)
+        self._readers.close()
+        closing = self._writer.submit(shut_down)
+        self._writer.close()
+        await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        if not closing.done():
+            log.warning("the disk of %s does not answer", self.path)
+        else:
+            closing.result()

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from hdpd.bucket import Bucket
 from hdpd.config import MqttServer
 from hdpd.discovery.mqtt import Mqtt
-from hdpd.discovery.rates import AnnouncementSchedule, MessageLimiter
+from hdpd.discovery.rates import AnnouncementSchedule
 from hdpd.discovery.records import (
     MAX_CANDIDATES,
     MAX_PUNCH_CANDIDATES,
@@ -38,6 +39,9 @@ FoundBy = Literal["mqtt", "mdns", "gossip", "known"]
 
 # A schedule that cannot be met now is looked at again no sooner than this.
 _MIN_WAIT_SECONDS: Final = 0.01
+
+# From one topic at one server; the others are dropped before they are decrypted.
+MAX_MESSAGES_PER_SECOND: Final = 50.0
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +95,7 @@ class Discovery:
         self._latest_punches = LatestRecords()
         # One for each joined topic and configured server, so that a flood at one broker does not
         # silence the others.
-        self._limiters: dict[tuple[bytes, str], MessageLimiter] = {}
+        self._heard: dict[tuple[bytes, str], Bucket] = {}  # by topic and server
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, port: int) -> None:
@@ -221,8 +225,8 @@ class Discovery:
     def _leave(self, topic: Topic) -> None:
         del self._topics[topic.public_id]
         del self._schedules[topic.public_id]
-        for key in [key for key in self._limiters if key[0] == topic.public_id]:
-            del self._limiters[key]
+        for key in [key for key in self._heard if key[0] == topic.public_id]:
+            del self._heard[key]
         self._latest.forget_topic(topic.public_id)
         self._latest_punches.forget_topic(topic.public_id)
         self._mqtt.unsubscribe(topic)
@@ -260,8 +264,11 @@ class Discovery:
         if topic is None:
             return
         now = _now()
-        limiter = self._limiters.setdefault((topic_id, server), MessageLimiter(now))
-        if not limiter.allow(now):
+        heard = self._heard.get((topic_id, server))
+        if heard is None:
+            heard = Bucket(MAX_MESSAGES_PER_SECOND, MAX_MESSAGES_PER_SECOND)
+            self._heard[topic_id, server] = heard
+        if not heard.allow(now):
             return
         try:
             record = open_record(payload, topic, time.time())

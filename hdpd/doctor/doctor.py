@@ -19,6 +19,7 @@ from hdpd.doctor import findings
 from hdpd.doctor.findings import Finding
 from hdpd.errors import HdpdError
 from hdpd.shares.inotify import max_watches
+from hdpd.threads.blocking import BlockingCalls
 
 LOOK_SECONDS: Final = 10.0
 BUFFER_BYTES: Final = 8 << 20  # what the endpoint asks for
@@ -42,8 +43,10 @@ class Subject:
 class Doctor:
     """The checks, in the order in which they are shown."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, calls: BlockingCalls) -> None:
+        """`calls` makes the looks that may block, as a dead mount does."""
         self._subject = subject
+        self._calls = calls
 
     async def examine(self) -> Json:
         """As `daemon.doctor`: `{findings: [{check, state, text, advice}]}`."""
@@ -52,11 +55,11 @@ class Doctor:
         rows = subject.shares()
         found = [
             findings.configuration(
-                subject.configuration(), await _in_thread(lambda: _open_to_others(config), [])
+                subject.configuration(), await self._in_thread(lambda: _open_to_others(config), [])
             ),
-            *await _in_thread(lambda: list(_places(config)), [_stuck("directories")]),
-            await _in_thread(_clock, _stuck("clock")),
-            await _in_thread(_udp_buffers, _stuck("UDP buffers")),
+            *await self._in_thread(lambda: list(_places(config)), [_stuck("directories")]),
+            await self._in_thread(_clock, _stuck("clock")),
+            await self._in_thread(_udp_buffers, _stuck("UDP buffers")),
             findings.inotify(max_watches(), rows),
             *await asyncio.gather(*(self._share(row) for row in rows)),
             findings.topics(subject.topics()),
@@ -74,14 +77,11 @@ class Doctor:
             return findings.share(row, None)
         return findings.share(row, time.monotonic() - began)
 
-
-async def _in_thread(look: Callable[[], T], otherwise: T) -> T:
-    """A look that may block, as a dead mount does; its thread is then left alone."""
-    try:
-        async with asyncio.timeout(LOOK_SECONDS):
-            return await asyncio.to_thread(look)
-    except TimeoutError:
-        return otherwise
+    async def _in_thread(self, look: Callable[[], T], otherwise: T) -> T:
+        try:
+            return await self._calls.run(look, LOOK_SECONDS)
+        except TimeoutError:
+            return otherwise
 
 
 def _stuck(what: str) -> Finding:

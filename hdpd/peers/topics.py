@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from hdpd.database import Database, Transaction
 from hdpd.errors import LimitReached, TopicNotFound
@@ -24,6 +25,7 @@ from hdpd.identity.topics import (
     normalise,
 )
 from hdpd.link.hello import MAX_TOPICS
+from hdpd.threads.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +152,10 @@ class Topics:
         self._by_id[topic.public_id] = topic
 
     async def _derive(self, name: str, joined: float | None) -> Topic:
-        master = await asyncio.to_thread(derive_master, name)
+        deriver = Worker("topic-key")
+        derived = deriver.submit(partial(derive_master, name))
+        deriver.close()
+        master = await derived
 
         def save(transaction: Transaction) -> None:
             transaction.execute(

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hdpd.database import Connection, Row, Transaction, open_connection, write_transaction
 from hdpd.natural import natural
 from hdpd.shares.fold import fold
+from hdpd.threads.worker import Worker
 
 BATCH_ROWS = 10_000  # a transaction of about 50 ms, and 2 MB while it is gathered
 BATCH_SECONDS = 0.5  # what was found becomes visible at least so often
@@ -101,7 +103,7 @@ class IndexWriter:
     def __init__(self, path: Path) -> None:
         self._connection = open_connection(path)
         self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="index-writer")
+        self._thread = Worker("index-writer")
         self._writing: Future[None] | None = None
         self._clear()
 
@@ -128,7 +130,8 @@ class IndexWriter:
         return self._connection
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.close()
+        self._thread.join()
         self._connection.close()
 
     def children(self, parent: Directory) -> dict[str, Directory]:
@@ -264,7 +267,7 @@ class IndexWriter:
         for directory in self._new_directories:
             directory.id = _BEING_STORED
         self._clear()
-        self._writing = self._thread.submit(_store, connection, batch)
+        self._writing = self._thread.begin(partial(_store, connection, batch))
 
 
 def _values(directory: Directory) -> tuple[str | int, ...]:

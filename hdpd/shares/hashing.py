@@ -81,14 +81,14 @@ class _File:
 
 
 class Hasher:
-    """Made and used in one event loop. A lane is a disk: one of its files is read at a time."""
+    """Made and used in one event loop. Of each disk one file is read at a time."""
 
     def __init__(self) -> None:
         self._threads = DiskThreads()
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def hash(
-        self, lane: bytes, open_file: Callable[[], OpenedFile], progress: Callable[[int], None]
+        self, disk: bytes, open_file: Callable[[], OpenedFile], progress: Callable[[int], None]
     ) -> Hashed:
         """The digest of what `open_file` opens in a thread; `progress` hears the bytes so far.
 
@@ -97,20 +97,20 @@ class Hasher:
             FileUnreadable: the disk refuses it, or does not answer.
             HdpdError: what `open_file` raises.
         """
-        turns = self._turns.setdefault(lane, asyncio.Lock())
+        turns = self._turns.setdefault(disk, asyncio.Lock())
         file = _File(open_file)
         try:
             while True:
                 # A lock of asyncio is handed on in the order of asking: each file has its turn.
                 async with turns, asyncio.timeout(SLICE_SECONDS):
-                    hashed = await self._threads.run(lane, file.slice)
+                    hashed = await self._threads.run(disk, file.slice)
                 progress(file.done_bytes)
                 if hashed is not None:
                     return hashed
         except TimeoutError:
             raise FileUnreadable("the disk does not answer") from None
         finally:
-            self._threads.run(lane, file.close)
+            self._threads.run(disk, file.close)
 
     def close(self) -> None:
         """Ends the threads after what they are at; what is asked for must have ended before."""

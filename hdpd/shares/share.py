@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from hdpd.errors import ShareAway
 from hdpd.log import MessageId, fields
+from hdpd.shares.calls import ShareCalls
 from hdpd.shares.jobs import Job, Reach, Report, ShareJob
 from hdpd.shares.mounts import mounts_around
 from hdpd.shares.opening import Place
@@ -22,7 +23,6 @@ from hdpd.shares.presence import Presence, look_at
 from hdpd.shares.scan_times import Schedule
 from hdpd.shares.scanning import run_scanner
 from hdpd.shares.watching import Watching
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.paths import text_from_bytes
 
 LOG = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Share:
         self.name = name
         self.place = place
         self.configured = configured
-        self.calls = BlockingCalls(name)
+        self.calls = ShareCalls(name)
         self.state: State = "scanning" if indexed.scanned_at is None else "ready"
         self.root = indexed.root
         """The id of its directory in the index, 0 until the first scan has begun."""

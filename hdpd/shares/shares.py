@@ -24,6 +24,7 @@ from hdpd.identity.keys import PeerId
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
 from hdpd.shares.audience import Validators
+from hdpd.shares.calls import ShareCalls
 from hdpd.shares.inotify import max_watches
 from hdpd.shares.jobs import Job
 from hdpd.shares.listing import Lister, Listing
@@ -40,7 +41,6 @@ from hdpd.shares.stored import (
     store_added,
 )
 from hdpd.shares.telling import Teller
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.messages import Entry, Ls, LsEnd, Search
 from hdpd.wire.paths import RemotePath, text_from_bytes
 
@@ -191,7 +191,7 @@ class Shares:
         raw = share_path(path)
         name = share_name(raw, name)
         require_free(name, raw, self._shares)
-        await BlockingCalls(name).run(lambda: require_directory(raw), ANSWER_SECONDS)
+        await ShareCalls(name).run(lambda: require_directory(raw), ANSWER_SECONDS)
         require_free(name, raw, self._shares)  # nobody else came first meanwhile
         self._add(name, self._place(raw), configured=False, indexed=None)
 

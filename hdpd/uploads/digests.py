@@ -79,8 +79,8 @@ class Digests:
         self, peer: PeerId, request: Digest, progress: Callable[[int], None]
     ) -> Hashed:
         async with self._turns.setdefault(peer, asyncio.Lock()):
-            lane = b"" if request.path.is_root else request.path.share.raw
-            return await self._hasher.hash(lane, partial(self._open, request), progress)
+            share = b"" if request.path.is_root else request.path.share.raw
+            return await self._hasher.hash(share, partial(self._open, request), progress)
 
     def _open(self, request: Digest) -> OpenedFile:
         file = self._open_file(request.path)

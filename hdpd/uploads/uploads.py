@@ -221,38 +221,38 @@ class Uploads:
     # Sending.
 
     async def _send(self, upload: Upload, request: Read) -> None:
-        lane = b"" if upload.path.is_root else upload.path.share.raw
+        share = b"" if upload.path.is_root else upload.path.share.raw
         source = SourceFile(self._open_file, request)
         try:
-            started, data = await self._disk(upload, self._threads.run(lane, source.start))
+            started, data = await self._disk(upload, self._threads.run(share, source.start))
             upload.size, upload.length = started.size, started.length
             self._begin(upload)
             before = frame(started.to_wire())
             while not source.is_finished:
                 # The next piece is read while this one is sent.
-                ahead = self._threads.run(lane, source.next_piece)
+                ahead = self._threads.run(share, source.next_piece)
                 ahead.add_done_callback(_retrieve)
                 await self._pass(upload, data, before=before)
                 before = b""
                 data = await self._disk(upload, ahead)
         finally:
             if not source.is_finished:
-                self._threads.run(lane, source.close).add_done_callback(_retrieve)
+                self._threads.run(share, source.close).add_done_callback(_retrieve)
         after = frame({"end": started.validator})
         await self._pass(upload, data, before=before, after=after, end=True)
         await self._finish(upload)
 
     async def _send_batch(self, upload: Upload, request: Batch) -> None:
-        lane = upload.path.share.raw
+        share = upload.path.share.raw
         source = SourceBatch(self._open_file, request)
-        ahead = self._threads.run(lane, source.next_piece)
+        ahead = self._threads.run(share, source.next_piece)
         before = frame({"ok": True})
         while True:
             piece, upload.path, upload.size = await self._disk(upload, ahead)
             self._begin(upload)
             if source.is_finished:
                 break
-            ahead = self._threads.run(lane, source.next_piece)
+            ahead = self._threads.run(share, source.next_piece)
             ahead.add_done_callback(_retrieve)
             await self._pass(upload, piece, before=before)
             before = b""

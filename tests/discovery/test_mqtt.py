@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion
 
+from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
 from hdpd.discovery import mqtt
 from hdpd.discovery.mqtt import SUBTOPIC_PREFIX, Mqtt
@@ -42,8 +43,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MIN_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(mqtt, "MAX_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(mqtt, "RETRY", Backoff(first=0.05, longest=0.2))
 
 
 class Client:
@@ -419,8 +419,7 @@ async def test_names_that_do_not_resolve_are_named() -> None:
 
 
 async def test_a_changed_network_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MIN_RETRY_SECONDS", 1000.0)
-    monkeypatch.setattr(mqtt, "MAX_RETRY_SECONDS", 1000.0)
+    monkeypatch.setattr(mqtt, "RETRY", Backoff(first=1000.0, longest=1000.0))
     port = free_port()
     client = Client(MqttServer("mqtt", "127.0.0.1", port))
     await client.mqtt.start()

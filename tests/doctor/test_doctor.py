@@ -12,6 +12,7 @@ from hdpd.config import Config, load
 from hdpd.doctor import findings
 from hdpd.doctor.doctor import Doctor, Subject
 from hdpd.errors import ShareAway
+from hdpd.threads.blocking import BlockingCalls
 
 MIB, GIB = findings.MIB, findings.GIB
 SHARE: dict[str, Any] = {
@@ -124,7 +125,10 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
         discovery=lambda: {"mqtt": [], "mdns": None},
         nat=lambda: {"stun": [], "port_mappings": []},
     )
-    found = {each["check"]: each for each in (await Doctor(subject).examine())["findings"]}
+    found = {
+        each["check"]: each
+        for each in (await Doctor(subject, BlockingCalls("x")).examine())["findings"]
+    }
     assert found["configuration"]["state"] == "warning"
     assert found["state directory"]["state"] == "ok"
     assert found["download directory"]["state"] == "failed"

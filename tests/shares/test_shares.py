@@ -33,7 +33,6 @@ from hdpd.shares.cursors import Step, TreeCursor
 from hdpd.shares.presence import look_at
 from hdpd.shares.search import Search as SearchRun
 from hdpd.shares.shares import Shares
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.codec import MAX_FRAME_BYTES, encode
 from hdpd.wire.messages import Entry, EntryType, Ls, Search, entries_from_wire
 from hdpd.wire.paths import RemotePath
@@ -385,13 +384,6 @@ async def test_a_dead_mount_stops_nobody_else(
         assert time.monotonic() - started < 5
     finally:
         hang.set()
-
-
-async def test_a_blocking_call_gives_its_result_or_its_error() -> None:
-    calls = BlockingCalls("x")
-    assert await calls.run(lambda: 5, 1) == 5
-    with pytest.raises(KeyError):
-        await calls.run(lambda: dict[str, str]()["x"], 1)
 
 
 async def test_a_scanner_that_dies_leaves_an_error_and_a_rescan_mends_it(

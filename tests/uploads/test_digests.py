@@ -74,14 +74,20 @@ def join_threads() -> None:
             thread.join(10)
 
 
+def make_file(path: Path, size: int) -> bytes:
+    """The digest of its random content."""
+    content = os.urandom(size)
+    path.write_bytes(content)
+    return hashlib.sha256(content).digest()
+
+
 @pytest.mark.parametrize("size", [0, 1, SLICE, 2 * SLICE + 5])
 async def test_the_digest_of_a_file(tmp_path: Path, size: int) -> None:
-    content = os.urandom(size)
-    (tmp_path / "film").write_bytes(content)
+    expected = await asyncio.to_thread(make_file, tmp_path / "film", size)
     async with world(tmp_path) as w:
         got = await w.ask(Asker(), "film")
     status = (tmp_path / "film").stat()
-    assert got.digest == hashlib.sha256(content).digest()
+    assert got.digest == expected
     assert (got.size, got.mtime_ns) == (size, status.st_mtime_ns)
 
 
