@@ -11,6 +11,8 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hdpd.config import Config
@@ -25,6 +27,18 @@ READ_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 Apply = Callable[[Config], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationStatus:
+    """The files in force, the weakest first, and when they were read; what is wrong with newer ones
+    that are not used; the changed keys that wait for a restart.
+    """
+
+    files: tuple[Path, ...]
+    read: float
+    refused: str | None
+    restart_needed: tuple[str, ...]
 
 
 class Reloader:
@@ -102,11 +116,8 @@ class Reloader:
         )
         return f"configuration read again; {outcome}; changes of {waiting} wait for a restart"
 
-    def info(self) -> dict[str, object]:
-        """`{files, read, refused, restart_needed}` as in `daemon.info`."""
-        return {
-            "files": [str(path) for path in self.config.config_files],
-            "read": self._read_at,
-            "refused": self._refused,
-            "restart_needed": list(self._waiting),
-        }
+    def status(self) -> ConfigurationStatus:
+        """What became of the configuration files."""
+        return ConfigurationStatus(
+            self.config.config_files, self._read_at, self._refused, tuple(self._waiting)
+        )

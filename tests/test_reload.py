@@ -65,11 +65,11 @@ async def test_what_needs_a_restart_is_named_until_it_is_gone(
     assert outcome.endswith("changes of network.port wait for a restart")
     assert setting.applied == ["log_level debug"]
     await setting.reloader.reload()
-    assert setting.reloader.info()["restart_needed"] == ["network.port"]
+    assert setting.reloader.status().restart_needed == ("network.port",)
     assert "changes of network.port wait for a restart" in caplog.text
     setting.write('log_level = "debug"')
     await setting.reloader.reload()
-    assert setting.reloader.info()["restart_needed"] == []
+    assert setting.reloader.status().restart_needed == ()
 
 
 async def test_a_mistake_changes_nothing(
@@ -79,11 +79,11 @@ async def test_a_mistake_changes_nothing(
     outcome = await setting.reloader.reload()
     assert "unknown key 'port'; did you mean 'network.port'?" in outcome
     assert outcome.removeprefix("the new configuration is not used: ") in caplog.text
-    assert setting.reloader.info()["refused"]
+    assert setting.reloader.status().refused
     assert setting.applied == []
     setting.write('topics = ["a"]')
     await setting.reloader.reload()
-    assert setting.reloader.info()["refused"] is None
+    assert setting.reloader.status().refused is None
 
 
 async def test_a_file_whose_disk_hangs_changes_nothing(
@@ -94,7 +94,7 @@ async def test_a_file_whose_disk_hangs_changes_nothing(
     reloader = Reloader(setting.reloader.config, lambda: hang(answers), {})
     try:
         assert "does not answer" in await reloader.reload()
-        assert reloader.info()["refused"]
+        assert reloader.status().refused
     finally:
         answers.set()
 

@@ -74,6 +74,17 @@ def resolve_path(where: str, text: str, base: Path, environ: Environment) -> Pat
     return Path(os.path.normpath(base / text))
 
 
+def resolve_writable(where: str, text: str, base: Path, environ: Environment) -> Path:
+    """A directory that hdpd writes to; it need not exist yet.
+
+    Raises ConfigError, beginning with `where`.
+    """
+    path = resolve_path(where, text, base, environ)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{where}: {path} is not a directory")
+    return path
+
+
 def _home(environ: Environment) -> Path | None:
     """The user's home; None for system accounts, which have `/` or nothing."""
     home = environ.get("HOME")

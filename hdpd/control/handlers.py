@@ -31,7 +31,7 @@ async def daemon_shutdown(call: Call, _: p.NoParams) -> r.Nothing:
 
 
 async def daemon_log(call: Call, params: p.DaemonLog) -> r.LogLines:
-    return show(r.LogLines, call.context.log.since(params.since))
+    return call.context.log.since(params.since)
 
 
 async def nat_report(call: Call, _: p.NoParams) -> r.NatReport:
@@ -39,7 +39,7 @@ async def nat_report(call: Call, _: p.NoParams) -> r.NatReport:
 
 
 async def daemon_doctor(call: Call, _: p.NoParams) -> r.Findings:
-    return show(r.Findings, await call.services.app.examine())
+    return r.Findings(findings=show(list[r.FindingInfo], await call.services.app.examine()))
 
 
 async def peers_list(call: Call, params: p.PeersList) -> r.PeerList:
@@ -222,7 +222,7 @@ async def tokens_new(call: Call, params: p.TokensNew) -> r.NewToken:
 
 
 async def tokens_list(call: Call, _: p.NoParams) -> r.TokenList:
-    return r.TokenList(tokens=show(list[r.TokenInfo], call.context.tokens.list()))
+    return r.TokenList(tokens=call.context.tokens.list())
 
 
 async def tokens_revoke(call: Call, params: p.TokenId) -> r.Nothing:
@@ -231,11 +231,11 @@ async def tokens_revoke(call: Call, params: p.TokenId) -> r.Nothing:
 
 
 async def tokens_current(call: Call, _: p.NoParams) -> r.CurrentToken:
-    return show(r.CurrentToken, {"id": call.caller.token, "role": call.caller.role.word})
+    return r.CurrentToken(id=call.caller.token, role=call.caller.role.word)
 
 
 async def tokens_login_link(call: Call, _: p.NoParams) -> r.LoginLink:
-    return show(r.LoginLink, call.context.login_link())
+    return call.context.login_link()
 
 
 async def events_subscribe(call: Call, params: p.EventsSubscribe) -> r.Subscribed:

@@ -11,7 +11,8 @@ from hdpd.control.call import Call, Method
 from hdpd.control.encoding import show
 from hdpd.control.openrpc import discover
 from hdpd.control.rules import Role
-from hdpd.control.services import Json
+
+Json = dict[str, object]
 
 READ, CONTROL, ADMIN = Role.READ, Role.CONTROL, Role.ADMIN
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from hdpd.control.rules import RoleWord
 from hdpd.wire.messages import MAX_LIST_ENTRIES, MAX_QUERY_BYTES
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -19,7 +20,6 @@ Ids = Annotated[list[Id], Meta(min_length=1, max_length=10_000)]
 Cursor = Annotated[str, Meta(max_length=16384)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIST_ENTRIES)]
 Rate = Annotated[str, Meta(max_length=64)] | int | None
-RoleWord = Literal["read", "control", "admin"]
 Sort = Literal["name", "-name", "size", "-size", "mtime", "-mtime"]
 State = Literal[
     "queued", "waiting_for_peer", "remote_queued", "downloading", "paused", "done", "failed"

@@ -14,9 +14,11 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType
 
 from hdpd.control.encoding import Result, Text
-from hdpd.control.parameters import RoleWord, State
+from hdpd.control.parameters import State
+from hdpd.control.rules import RoleWord
 
 FileType = Literal["file", "directory"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Nothing(Result):
@@ -56,6 +58,29 @@ class Configuration(Result):
     restart_needed: list[str]
 
 
+class BrokerInfo(Result):
+    """error: the last one."""
+
+    server: str
+    connected: bool
+    error: str | None
+
+
+class MdnsInfo(Result):
+    """advertised: others on the network can see this hdpd. adverts: how many others are seen."""
+
+    advertised: bool
+    adverts: int
+    error: str | None
+
+
+class DiscoveryInfo(Result):
+    """mqtt: the brokers. mdns: null when it is switched off."""
+
+    mqtt: list[BrokerInfo]
+    mdns: MdnsInfo | None
+
+
 class DaemonInfo(Result):
     """controls: where this interface listens. tls_fingerprint: of its certificate, SHA-256, where
     it has one. addresses: where peers can reach this hdpd.
@@ -73,7 +98,7 @@ class DaemonInfo(Result):
     quic_engine: str
     download_dir: Text
     configuration: Configuration
-    discovery: dict[str, Any]
+    discovery: DiscoveryInfo
     nat: str
 
 
@@ -82,7 +107,7 @@ class LogLine(Result):
 
     seq: int
     time: float
-    level: Literal["debug", "info", "warning", "error"]
+    level: LogLevel
     text: str
 
 
@@ -228,12 +253,12 @@ class ShareInfo(Result):
     """searchable: whether the search index is complete. skipped: unreadable entries, of which
     skipped_first says more about some. configured: it is in the configuration, and can only be
     removed there. watched: of how many of its directories the system tells changes at once; the
-    others are looked through at intervals.
+    others are looked through at intervals. A share that is removed is in events only.
     """
 
     name: str
     path: Text
-    state: Literal["scanning", "ready", "away", "error"]
+    state: Literal["scanning", "ready", "away", "error", "removed"]
     searchable: bool
     files: int
     directories: int
@@ -268,6 +293,13 @@ class Files(Result):
 
     entries: list[FileInfo]
     next_cursor: str | None
+
+
+class ListingChange(Result):
+    """peer: its id, or `self`. path: of the directory; null for any."""
+
+    peer: Text
+    path: Text | None
 
 
 class Hit(Result):
@@ -305,7 +337,7 @@ class SearchHits(Result):
 
     search: str
     hits: list[Hit]
-    done: Literal[True] | UnsetType = UNSET
+    done: bool | UnsetType = UNSET
     unanswered: list[Text] | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
 
@@ -512,6 +544,12 @@ class Subscribed(Result):
     follow. Numbers rise, also over restarts of hdpd. An event of type `events.lost` says that
     events up to its `seq` can't be had any more: list again what you show.
     """
+
+    seq: int
+
+
+class Lost(Result):
+    """seq: up to this number events can't be had any more."""
 
     seq: int
 

@@ -11,10 +11,13 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Literal
 
 from hdpd.backoff import Backoff
 from hdpd.errors import Forbidden
 from hdpd.recent import Recent
+
+RoleWord = Literal["read", "control", "admin"]
 
 
 class Role(IntEnum):
@@ -25,14 +28,20 @@ class Role(IntEnum):
     ADMIN = 3  # shares, topics, peers, tokens, invites, shutdown
 
     @property
-    def word(self) -> str:
-        return self.name.lower()
+    def word(self) -> RoleWord:
+        return _WORDS[self]
 
     @classmethod
     def parse(cls, word: str) -> Role:
         """The role of that name; raises KeyError for any other word."""
         return cls[word.upper()]
 
+
+_WORDS: dict[Role, RoleWord] = {
+    Role.READ: "read",
+    Role.CONTROL: "control",
+    Role.ADMIN: "admin",
+}
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\s]+)(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}

@@ -23,9 +23,10 @@ from hdpd.control.events import Events
 from hdpd.control.jsonrpc import MAX_MESSAGE_BYTES
 from hdpd.control.logring import LogRing
 from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
+from hdpd.control.results import LoginLink
 from hdpd.control.rules import local_names
 from hdpd.control.searches import Searches
-from hdpd.control.services import Json, Services
+from hdpd.control.services import Services
 from hdpd.control.sockets import BACKLOG, Listeners, inherited_unix_sockets
 from hdpd.control.tls import CertificateFiles, self_signed
 from hdpd.control.tokens import Tokens
@@ -194,8 +195,8 @@ class Control:
         tasks = [task for server in self._serving for task in server.server_state.tasks]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def login_link(self) -> Json:
-        """A link that logs one browser in: `{url, expires}`.
+    def login_link(self) -> LoginLink:
+        """A link that logs one browser in.
 
         Raises:
             NotFound: there is no TCP address, so no page.
@@ -204,7 +205,7 @@ class Control:
             raise NotFound("hdpd listens on no TCP address, so there is no page to log in to")
         code, expires = self._tokens.new_code()
         # A fragment is never sent to a server, so it is in no log.
-        return {"url": f"{_reachable(self._listeners.urls[0])}/#code={code}", "expires": expires}
+        return LoginLink(url=f"{_reachable(self._listeners.urls[0])}/#code={code}", expires=expires)
 
 
 def _reachable(url: str) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hdpd.control.results import TokenInfo
 from hdpd.control.rules import Role
 from hdpd.database import Database, Transaction
 from hdpd.errors import LimitReached, StateUnavailable, TokenNotFound, Unauthorized
@@ -41,14 +42,6 @@ class Token:
     role: Role
     created: float
     last_used: float | None
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "id": self.id,
-            "role": self.role.word,
-            "created": self.created,
-            "last_used": self.last_used,
-        }
 
 
 def _hash(secret: str) -> bytes:
@@ -117,8 +110,17 @@ class Tokens:
             if is_session(token.id) and (token.last_used or token.created) < oldest:
                 await self.revoke(token.id)
 
-    def list(self) -> list[dict[str, object]]:
-        return [token.to_json() for token in sorted(self._tokens.values(), key=lambda t: t.created)]
+    def list(self) -> list[TokenInfo]:
+        """The oldest first."""
+        return [
+            TokenInfo(
+                id=token.id,
+                role=token.role.word,
+                created=token.created,
+                last_used=token.last_used,
+            )
+            for token in sorted(self._tokens.values(), key=lambda token: token.created)
+        ]
 
     async def revoke(self, id_: str) -> None:
         """Ends a token; it is refused from this moment on.

@@ -42,9 +42,9 @@ BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a la
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
-AGAIN_SECONDS = 2.0  # between tries while the disk takes nothing
+AGAIN_S = 2.0  # between tries while the disk takes nothing
 NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
-CLOSE_SECONDS = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
+CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
 Connection = apsw.Connection
@@ -64,9 +64,11 @@ class Transaction:
         self.connection = connection
 
     def execute(self, sql: str, parameters: Sequence[Value] | dict[str, Value] = ()) -> Rows:
+        """Runs statements; gives their rows one by one as they are taken. Raises DatabaseError."""
         return self.connection.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Runs the statement for each row of values; raises DatabaseError."""
         self.connection.executemany(sql, rows)
 
     def execute_all(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
@@ -86,6 +88,7 @@ class Transaction:
         return self.connection.changes()
 
     def last_rowid(self) -> int:
+        """The id of the row that the last INSERT made."""
         return self.connection.last_insert_rowid()
 
 
@@ -171,7 +174,7 @@ class Database:
                 await self._writer.submit(prepare)
             except StateUnavailable as error:
                 self._note(error)
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(AGAIN_S)
             else:
                 self._note(None)
                 return
@@ -254,7 +257,7 @@ class Database:
                     if self._closed.is_set():
                         raise
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_SECONDS):
+                    async with asyncio.timeout(AGAIN_S):
                         await self._closed.wait()
 
     def _note(self, trouble: StateUnavailable | None) -> None:
@@ -314,7 +317,7 @@ class Database:
         return await self._readers.submit(run)
 
     async def close(self) -> None:
-        """Waits for what was asked for; no longer than CLOSE_SECONDS for a disk that hangs."""
+        """Waits for what was asked for; no longer than CLOSE_S for a disk that hangs."""
         self._closed.set()
 
         def shut_down() -> None:
@@ -325,7 +328,7 @@ class Database:
         self._readers.close()
         closing = self._writer.submit(shut_down)
         self._writer.close()
-        await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        await asyncio.wait({closing}, timeout=CLOSE_S)
         if not closing.done():
             log.warning("the disk of %s does not answer", self.path)
         else:

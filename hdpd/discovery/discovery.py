@@ -27,6 +27,7 @@ from hdpd.discovery.records import (
     open_record,
     seal,
 )
+from hdpd.discovery.status import DiscoveryStatus
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
@@ -201,12 +202,11 @@ class Discovery:
                 refusal = error
         raise refusal
 
-    def status(self) -> dict[str, object]:
-        """`mqtt`: a list of brokers; `mdns`: its state, or None when it is switched off."""
-        return {
-            "mqtt": self._mqtt.status(),
-            "mdns": None if self._mdns is None else self._mdns.status(),
-        }
+    def status(self) -> DiscoveryStatus:
+        """How each way to find peers does."""
+        return DiscoveryStatus(
+            self._mqtt.status(), None if self._mdns is None else self._mdns.status()
+        )
 
     async def close(self) -> None:
         """Goes away, saying goodbye on the local network."""

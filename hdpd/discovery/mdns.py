@@ -29,6 +29,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from hdpd.discovery.advert import SLOTS, open_slots, seal_slots
 from hdpd.discovery.records import Candidate
+from hdpd.discovery.status import MdnsStatus
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic
@@ -138,13 +139,11 @@ class Mdns:
                 self._error = str(error)
                 log.info("mDNS does not work at the moment and is tried again: %s", error)
 
-    def status(self) -> dict[str, object]:
-        """`advertised` tells whether others can see us; `error` is the reason or None."""
-        return {
-            "advertised": self._advert is not None,
-            "adverts": len(self._adverts),
-            "error": self._error,
-        }
+    def status(self) -> MdnsStatus:
+        """Whether others can see us, and we them."""
+        return MdnsStatus(
+            advertised=self._advert is not None, adverts=len(self._adverts), error=self._error
+        )
 
     async def close(self) -> None:
         """Says goodbye and frees the sockets."""

@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
 from hdpd.discovery.records import RECORD_BYTES
+from hdpd.discovery.status import BrokerStatus
 from hdpd.identity.topics import Topic
 from hdpd.lean import without
 from hdpd.threads.blocking import BlockingCalls
@@ -106,9 +107,9 @@ class Mqtt:
         """Whether at least one broker is."""
         return any(broker.connected for broker in self._brokers)
 
-    def status(self) -> list[dict[str, object]]:
-        """For each broker `server`, `connected` and `error`, the last one or None."""
-        return [broker.status() for broker in self._brokers]
+    def status(self) -> tuple[BrokerStatus, ...]:
+        """How it stands with each broker."""
+        return tuple(broker.status() for broker in self._brokers)
 
     async def close(self) -> None:
         """Disconnects. An attempt to connect that hangs is left to die with its own timeout."""
@@ -165,12 +166,8 @@ class _Broker:
             self._retry.clear()
             failures += 1
 
-    def status(self) -> dict[str, object]:
-        return {
-            "server": str(self._server),
-            "connected": self.connected,
-            "error": self._error,
-        }
+    def status(self) -> BrokerStatus:
+        return BrokerStatus(str(self._server), self.connected, self._error)
 
     def retry_now(self) -> None:
         if self._client is None:

@@ -80,6 +80,7 @@ class Connection:
         self.close_code: int | None = None
         self.last_data = 0.0  # when something came on a stream
         self.received_bytes = 0  # on all streams
+        self.shaken = False  # the handshake is done, and the other side may go on from there
         self.established = False  # set by the session after the hello
         self.on_handshake: Callable[[], None] = lambda: None
         self.on_stream: Callable[[Stream], None] = lambda stream: None
@@ -449,6 +450,7 @@ class Connection:
         carried = self._endpoint.carried_bytes(self.path.host)
         if carried > LARGE_DATAGRAM_BYTES:
             self.datagram_bytes = self._engine.enlarge_datagrams(carried) or self.datagram_bytes
+        self.shaken = True
         self.on_handshake()
 
     def ping_acknowledged(self, uid: int) -> None:

@@ -3,5 +3,7 @@
 FACE = (
     "peers.Peers",
     "record_numbers.RecordNumbers",
+    "topics.TopicJoined",
+    "topics.TopicLeft",
     "topics.Topics",
 )

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError, NoCommonTopic
-from hdpd.identity.names import name_of
 from hdpd.link.session import Session, Surroundings
-from hdpd.peers.book import KnownPeer
-from hdpd.peers.dialler import Dialler
+from hdpd.peers.peer import Peer
+from hdpd.peers.states import WORDS, State, Word
 from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Traversal
-from hdpd.peers.tries import Tries, shown
+from hdpd.peers.tries import shown
 
 _OWN_NAT = {
     "unknown": "what stands between this machine and the internet is not known yet",
@@ -37,32 +36,28 @@ class Descriptions:
         self,
         around: Surroundings,
         topics: Topics,
-        dialler: Dialler,
         traversal: Traversal,
-        tries: Tries,
         candidates: Callable[[], Sequence[Candidate]],
     ) -> None:
         self._around = around
         self._topics = topics
-        self._dialler = dialler
         self._traversal = traversal
-        self._tries = tries
         self._candidates = candidates
         self._loop = asyncio.get_running_loop()
 
-    def describe(self, peer: KnownPeer, session: Session | None) -> dict[str, object]:
-        error = self._error(peer)
+    def describe(self, peer: Peer) -> dict[str, object]:
+        error, session = self._error(peer), peer.session
         described: dict[str, object] = {
             "id": peer.peer_id.text,
-            "name": name_of(peer.peer_id),
-            "state": self._state(peer, session),
+            "name": peer.name,
+            "state": self._state(peer),
             "address": None,
             "path": None,
-            "found_by": list(peer.found_by),
-            "topics": self._topics.names_of(frozenset(peer.topics)),
+            "found_by": list(peer.known.found_by),
+            "topics": self._topics.names_of(frozenset(peer.known.topics)),
             "rtt": None,
             "connected_since": None,
-            "last_connected": peer.last_connected or None,
+            "last_connected": peer.known.last_connected or None,
             "error": None if error is None else {"code": error.code, "message": error.message},
         }
         if session is not None:
@@ -76,41 +71,38 @@ class Descriptions:
             }
         return described
 
-    def _error(self, peer: KnownPeer) -> HdpdError | None:
+    def _error(self, peer: Peer) -> HdpdError | None:
         """A punch knows more about the reason than a dial to which nobody answered."""
-        dialled = self._dialler.last_error(peer.peer_id)
+        dialled = peer.dial.error
         if isinstance(dialled, NoCommonTopic):
             return dialled
-        return self._traversal.situation(peer.peer_id).error or dialled
+        return peer.way.error or dialled
 
-    def _state(self, peer: KnownPeer, session: Session | None) -> str:
-        if peer.blocked:
-            return "blocked"
-        if session is not None:
-            return "connected"
-        busy = self._dialler.is_dialling(peer.peer_id) or self._traversal.is_punching(peer.peer_id)
-        return "connecting" if busy else "known"
+    def _state(self, peer: Peer) -> Word:
+        word = WORDS[peer.state]
+        punching = word == "known" and self._traversal.is_punching(peer)
+        return "connecting" if punching else word
 
-    def _path_kind(self, peer: KnownPeer, session: Session) -> str:
+    def _path_kind(self, peer: Peer, session: Session) -> str:
         host, port = session.address
         if self._around.endpoint.is_on_link(host):
             return "lan"
         if ":" in host:
             return "ipv6"
-        if (host, port) in self._traversal.situation(peer.peer_id).mapped:
+        if (host, port) in peer.way.mapped:
             return "mapped"
-        if self._traversal.owes_punch(session):
+        if self._traversal.owes_punch(peer, session):
             return "punched"
         is_mapped = any(each.kind == "mapped" for each in self._candidates())
         if not session.dialled_by_us and is_mapped and self._traversal.own_nat() != "none":
             return "mapped"  # nobody comes in uninvited but by the port that the router forwards
         return "direct"
 
-    def explain(self, peer: KnownPeer, session: Session | None) -> dict[str, object]:
+    def explain(self, peer: Peer) -> dict[str, object]:
         """The same, with all that was tried, the reason in words, and what could be changed."""
         own_nat = self._traversal.own_nat()
-        peer_nat = self._traversal.situation(peer.peer_id).peer_nat
-        described = self.describe(peer, session)
+        peer_nat = peer.way.peer_nat
+        described, blocked = self.describe(peer), peer.state is State.BLOCKED
         tries = [
             {
                 "kind": each.kind,
@@ -119,19 +111,19 @@ class Descriptions:
                 "result": each.result,
                 "worked": each.worked,
             }
-            for each in self._tries.of(peer.peer_id)
+            for each in peer.tries.values()
         ]
         return described | {
             "own_nat": own_nat,
             "peer_nat": peer_nat,
-            "reason": self._reason(peer, session, own_nat),
-            "advice": [] if session or peer.blocked else self._advice(peer, own_nat, peer_nat),
+            "reason": self._reason(peer, own_nat),
+            "advice": [] if peer.session or blocked else self._advice(peer, own_nat, peer_nat),
             "tries": tries,
         }
 
-    def _reason(self, peer: KnownPeer, session: Session | None, own_nat: NatKind) -> str:
-        name = name_of(peer.peer_id)
-        if peer.blocked:
+    def _reason(self, peer: Peer, own_nat: NatKind) -> str:
+        name, session = peer.name, peer.session
+        if peer.state is State.BLOCKED:
             return f"{name} is blocked here"
         if session is not None:
             return {
@@ -144,11 +136,11 @@ class Descriptions:
         error = self._error(peer)
         if error is not None:
             return f"{name} is {error.message}" if _is_verdict(error) else error.message
-        if not self._tries.of(peer.peer_id):
+        if not peer.tries:
             return f"{name} was not tried yet; {_OWN_NAT[own_nat]}"
         return f"{name} is being tried; {_OWN_NAT[own_nat]}"
 
-    def _advice(self, peer: KnownPeer, own_nat: NatKind, peer_nat: NatKind | None) -> list[str]:
+    def _advice(self, peer: Peer, own_nat: NatKind, peer_nat: NatKind | None) -> list[str]:
         error = self._error(peer)
         if isinstance(error, NoCommonTopic):
             return ["meet at the same topic: `hdpctl topics join NAME` on both sides"]

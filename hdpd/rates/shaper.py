@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from hdpd.bucket import Bucket
 from hdpd.identity.keys import PeerId
 
-BURST_SECONDS = 0.1
+BURST_S = 0.1
 """What may be made up for when the clock comes late, or after a silence: never more than that."""
 
-FORGET_SECONDS = 5.0
+FORGET_S = 5.0
 """A peer that wanted nothing for so long owes nothing, and is as good as a new one."""
 
 
 def _bucket(rate: int | None) -> Bucket:
-    return Bucket(math.inf, math.inf) if rate is None else Bucket(rate, rate * BURST_SECONDS)
+    return Bucket(math.inf, math.inf) if rate is None else Bucket(rate, rate * BURST_S)
 
 
 def _empty_bucket(rate: int | None, now: float) -> Bucket:
@@ -66,6 +66,7 @@ class Shaper:
 
     @property
     def limited(self) -> bool:
+        """Whether there is any limit at all."""
         return self._rate is not None or self._per_peer is not None
 
     @property
@@ -142,5 +143,5 @@ class Shaper:
         self._peers = {
             peer_id: peer
             for peer_id, peer in self._peers.items()
-            if peer.wants or now - peer.seen_at < FORGET_SECONDS or peer.bucket.ready_at() > now
+            if peer.wants or now - peer.seen_at < FORGET_S or peer.bucket.ready_at() > now
         }

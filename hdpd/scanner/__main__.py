@@ -30,7 +30,7 @@ from hdpd.wire.paths import bytes_from_text
 
 NICENESS = 19  # the lowest; it also gives the lowest best-effort priority to its disk accesses
 NICENESS_WHEN_NAMED = 5  # few directories, which somebody waits for
-REPORT_SECONDS = 0.5
+REPORT_S = 0.5
 WATCHES_IN_REPORT = 5000  # of some 20 bytes: well below the longest line
 
 
@@ -112,7 +112,7 @@ class Scanner:
 
     def _progress(self, phase: str, tally: Tally) -> None:
         self._tell_watches()
-        if time.monotonic() - self._last_report >= REPORT_SECONDS:
+        if time.monotonic() - self._last_report >= REPORT_S:
             self._report(phase, tally)
 
     def _tell_watches(self) -> None:

@@ -21,7 +21,7 @@ from hdpd.shares.fold import fold
 from hdpd.threads.worker import Worker
 
 BATCH_ROWS = 10_000  # a transaction of about 50 ms, and 2 MB while it is gathered
-BATCH_SECONDS = 0.5  # what was found becomes visible at least so often
+BATCH_S = 0.5  # what was found becomes visible at least so often
 _CHECKPOINT_PAGES = 8000  # 32 MB of write-ahead log: each checkpoint waits for the disk
 
 
@@ -247,7 +247,7 @@ class IndexWriter:
 
     def is_due(self) -> bool:
         """Whether enough was gathered, or long enough."""
-        return self._rows >= BATCH_ROWS or time.monotonic() - self._last_flush >= BATCH_SECONDS
+        return self._rows >= BATCH_ROWS or time.monotonic() - self._last_flush >= BATCH_S
 
     def flush(self) -> None:
         """Has all that was gathered written in one transaction, after what was flushed before."""

@@ -32,6 +32,7 @@ class PageCursor:
     is_former: bool = False
 
     def encode(self) -> bytes:
+        """As it goes on the wire; `parse_page_cursor` reads it."""
         fields = [self.sort, int(self.type), self.number, self.name.to_wire()]
         return encode(fields if self.is_former else [*fields, _NATURAL])
 
@@ -53,6 +54,7 @@ class TreeCursor:
     is_former: bool = False
 
     def encode(self) -> bytes:
+        """As it goes on the wire; `parse_tree_cursor` reads it."""
         fields = [int(self.step), self.path.to_wire()]
         return encode(fields if self.is_former else [*fields, _NATURAL])
 

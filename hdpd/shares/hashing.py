@@ -20,7 +20,7 @@ from hdpd.threads.disk_threads import DiskThreads
 
 SLICE_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
-SLICE_SECONDS = 60.0  # a disk that takes longer for a slice does not answer
+SLICE_S = 60.0  # a disk that takes longer for a slice does not answer
 NICENESS = 15  # of the threads; the event loop and the transfers go first
 
 
@@ -102,7 +102,7 @@ class Hasher:
         try:
             while True:
                 # A lock of asyncio is handed on in the order of asking: each file has its turn.
-                async with turns, asyncio.timeout(SLICE_SECONDS):
+                async with turns, asyncio.timeout(SLICE_S):
                     hashed = await self._threads.run(disk, file.slice)
                 progress(file.done_bytes)
                 if hashed is not None:

@@ -118,9 +118,11 @@ class IndexTree:
         self._condition, self._order = _SORTS[is_former]["name"]
 
     def is_known(self, node: IndexedDirectory) -> bool:
+        """Whether the directory has been read by a scan."""
         return node.scanned
 
     def files(self, node: IndexedDirectory, after: str, limit: int) -> list[FileRow]:
+        """At most `limit` files of the directory behind the name `after`, in order."""
         rows = self._transaction.execute(
             "SELECT name, size, mtime FROM file WHERE directory=:directory AND "  # noqa: S608
             f"{self._condition} ORDER BY {self._order} LIMIT :limit",
@@ -131,6 +133,7 @@ class IndexTree:
     def directory_after(
         self, node: IndexedDirectory, after: str
     ) -> DirectoryRow[IndexedDirectory] | None:
+        """The first directory behind the name `after`, or None."""
         row = self._transaction.one(
             "SELECT id, scanned, name, size, mtime, files FROM directory "  # noqa: S608
             f"WHERE parent=:directory AND {self._condition} ORDER BY {self._order} LIMIT 1",
@@ -144,5 +147,6 @@ class IndexTree:
         return _position(name, is_former=self.is_former)
 
     def directory_named(self, node: IndexedDirectory, name: str) -> IndexedDirectory | None:
+        """The directory of that name, or None."""
         row = _named(self._transaction, node.id, name)
         return IndexedDirectory(row[0], bool(row[1])) if row else None

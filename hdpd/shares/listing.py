@@ -36,7 +36,7 @@ from hdpd.wire.messages import MAX_LIST_ENTRIES, SORT_KEYS, Entry, EntryType
 from hdpd.wire.paths import RemotePath
 
 LIVE_ENTRIES = 2000  # of a recursive listing that reads the file system, for each page
-LIVE_SECONDS = 20.0  # a directory of a million entries takes some seconds to read
+LIVE_S = 20.0  # a directory of a million entries takes some seconds to read
 
 RUN_BYTES = 8
 VALIDATORS_AT_ONCE = 200  # looked up before another reader has its turn; about 10 ms
@@ -290,7 +290,7 @@ def _listed(page: Page, validator: bytes | None) -> Listed:
 
 async def _live(share: Share, call: Callable[[], T]) -> T:
     share.require_present()
-    return await share.calls.run(call, LIVE_SECONDS)
+    return await share.calls.run(call, LIVE_S)
 
 
 def _checked_limit(limit: int) -> int:

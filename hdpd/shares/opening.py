@@ -153,10 +153,12 @@ class Node(_Descriptor):
 
     @property
     def is_directory(self) -> bool:
+        """Whether it is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
 
     @property
     def is_file(self) -> bool:
+        """Whether it is a regular file."""
         return stat.S_ISREG(self.status.st_mode)
 
     def reopen(self) -> int:

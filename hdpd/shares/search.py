@@ -57,6 +57,7 @@ class Deadline:
         self._end = -math.inf
 
     def check(self) -> None:
+        """Counts a row, and looks now and then at the clock; raises TimeoutError."""
         self._rows += 1
         if self._rows % DEADLINE_ROWS == 0 and self._clock() > self._end:
             raise TimeoutError

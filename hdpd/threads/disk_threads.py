@@ -23,10 +23,10 @@ T = TypeVar("T")
 BATCH_JOBS = 8
 """Results delivered together: of 1, 8 and 32, one costs twice the time, 32 gains nothing more."""
 
-BATCH_SECONDS = 0.001
+BATCH_S = 0.001
 """A result never waits longer for others; a job that takes that long is delivered at once."""
 
-SLOW_SECONDS = 0.005
+SLOW_S = 0.005
 """A job that takes longer waits for a disk or a network, where several at once are quicker."""
 
 QUEUE_THREADS = 3
@@ -93,7 +93,7 @@ class DiskThreads:
         queue.jobs.append(job)
         if queue.threads == 0 or (
             queue.threads < QUEUE_THREADS
-            and (queue.is_slow or time.monotonic() - queue.taken_at > SLOW_SECONDS)
+            and (queue.is_slow or time.monotonic() - queue.taken_at > SLOW_S)
         ):
             self._serve(queue)
         return job.future
@@ -138,8 +138,8 @@ class DiskThreads:
             self._done.append(job)
             undelivered += 1
             now = time.monotonic()
-            queue.is_slow = now - taken_at > SLOW_SECONDS
-            if undelivered >= BATCH_JOBS or now - began > BATCH_SECONDS:
+            queue.is_slow = now - taken_at > SLOW_S
+            if undelivered >= BATCH_JOBS or now - began > BATCH_S:
                 undelivered = 0
                 self._wake()
 

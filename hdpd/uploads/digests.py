@@ -19,7 +19,7 @@ from hdpd.shares.opening import OpenedFile
 from hdpd.uploads.source_file import OpenFile
 from hdpd.wire.messages import Digest, Digested
 
-KEEP_ALIVE_SECONDS = 10.0
+KEEP_ALIVE_S = 10.0
 """Between frames that tell how far it is; the asker gives up after six times that."""
 
 MAX_OF_PEER = 16  # requests of one peer that wait or are answered; each a task, about 5 kB
@@ -63,7 +63,7 @@ class Digests:
 
         task = asyncio.create_task(self._compute(peer, request, progress))
         try:
-            while not (await asyncio.wait({task}, timeout=KEEP_ALIVE_SECONDS))[0]:
+            while not (await asyncio.wait({task}, timeout=KEEP_ALIVE_S))[0]:
                 await stream.send_message({"digesting": done_bytes})
             hashed = task.result()
         finally:

@@ -20,18 +20,18 @@ from hdpd.uploads.fastlane import FastLane
 from hdpd.uploads.lease import TURN_BYTES, Lease
 from hdpd.wire.messages import ResetCode
 
-TURN_SECONDS = 10.0
+TURN_S = 10.0
 """Length of a turn while others wait: the worst wait for a place is a few of these, and what a
 change of turns costs (a round trip without data for one of several slots) stays below 10 %."""
 
-MIN_TURN_SECONDS = 2.0
-ROUND_SECONDS = 60.0
+MIN_TURN_S = 2.0
+ROUND_S = 60.0
 """With many in line turns are shorter, so that all have had one within about a minute."""
 
-REPEAT_SECONDS = 15.0
+REPEAT_S = 15.0
 """Who waits is told its place again, changed or not, so that both ends know the other is there."""
 
-CANCEL_SECONDS = 60.0
+CANCEL_S = 60.0
 """How long a peer whose uploads the owner cancelled is turned away."""
 
 MAX_WAITING_PEERS = 256
@@ -51,7 +51,7 @@ MAX_FAST_READS = 16
 FAVOURITES_IN_A_ROW = 3
 """Turns of favourites to one of the others, who so keep a quarter of the line."""
 
-MAX_TURN_SECONDS = 60.0
+MAX_TURN_S = 60.0
 """Of those that the guess is made from: a reader that is stuck says nothing about the next one."""
 
 TURN_GAIN = 0.3
@@ -108,7 +108,7 @@ class Slots:
         self._count = count
         self._is_favourite = is_favourite
         self._favourites_in_a_row = 0
-        self._turn_seconds = TURN_SECONDS  # of the last turns, smoothed
+        self._turn_seconds = TURN_S  # of the last turns, smoothed
         self._leases: dict[PeerId, Lease] = {}  # at most `count`
         self._fast_lane = FastLane()
         self._fast: dict[PeerId, Lease] = {}  # the reads in it; MAX_FAST_READS together
@@ -215,7 +215,7 @@ class Slots:
     def cancel(self, peer: PeerId, now: float) -> list[Decision]:
         """The owner wants no more uploads to this peer for now."""
         self._cancelled = {key: until for key, until in self._cancelled.items() if until > now}
-        self._cancelled[peer] = now + CANCEL_SECONDS
+        self._cancelled[peer] = now + CANCEL_S
         return self.drop(peer, now, ResetCode.CANCELLED)
 
     def drop(self, peer: PeerId, now: float, code: ResetCode) -> list[Decision]:
@@ -315,7 +315,7 @@ class Slots:
                 decisions += self._revoke(self._leases, peer, ResetCode.SLOT_LOST)
             elif lease.is_idle(now):
                 del self._leases[peer]
-                turn = min(now - lease.turn_began, MAX_TURN_SECONDS)
+                turn = min(now - lease.turn_began, MAX_TURN_S)
                 self._turn_seconds += TURN_GAIN * (turn - self._turn_seconds)
         return len(self._leases) < held
 
@@ -336,7 +336,7 @@ class Slots:
         """
         for position, peer in enumerate(self._order(), 1):
             place, eta = self._line[peer], self._eta(position, now)
-            if now - place.told_at >= REPEAT_SECONDS or not place.told:
+            if now - place.told_at >= REPEAT_S or not place.told:
                 place.told_at = now
                 yield from [Queued(read, position, eta) for read in place.reads]
             elif place.told != position:
@@ -368,8 +368,8 @@ class Slots:
 def _turn_seconds(slots: int, waiting: int) -> float:
     """How long a turn is while so many peers wait."""
     if not waiting:
-        return TURN_SECONDS
-    return max(MIN_TURN_SECONDS, min(TURN_SECONDS, ROUND_SECONDS * slots / waiting))
+        return TURN_S
+    return max(MIN_TURN_S, min(TURN_S, ROUND_S * slots / waiting))
 
 
 def _granted(reads: Iterable[int]) -> list[Decision]:

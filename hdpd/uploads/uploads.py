@@ -28,17 +28,17 @@ from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Batch, Read, ResetCode, error_answer
 
-TICK_SECONDS = 0.5
+TICK_S = 0.5
 """How often time passes for the slots, rates are measured and `upload.changed` is emitted."""
 
-DISK_SECONDS = 25.0
+DISK_S = 25.0
 """A disk that has not spun up by now never will; below the 30 s that a downloader waits."""
 
 UNDRAINED_BYTES = 64 * 1024
 """A read has been sent, for its slot, when no more than this is still to leave: a few packets."""
 
-FIRST_DRAIN_POLL_SECONDS = 0.002
-MAX_DRAIN_POLL_SECONDS = 0.25
+FIRST_DRAIN_POLL_S = 0.002
+MAX_DRAIN_POLL_S = 0.25
 
 T = TypeVar("T")
 Emit = Callable[[UploadsChanged], None]
@@ -191,13 +191,13 @@ class Uploads:
 
     def _keep_ticking(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+            self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
         now = self._clock()
         for upload in self._uploads.values():
             if upload.disk is not None:
-                if now - upload.disk_since >= DISK_SECONDS:
+                if now - upload.disk_since >= DISK_S:
                     upload.fail_disk(FileUnreadable(f"the disk of {upload.path} does not answer"))
             elif upload.began:
                 if upload.paced:
@@ -298,10 +298,10 @@ class Uploads:
 
 
 async def _drain(stream: UploadStream) -> None:
-    delay = FIRST_DRAIN_POLL_SECONDS
+    delay = FIRST_DRAIN_POLL_S
     while stream.unsent_bytes > UNDRAINED_BYTES:
         await asyncio.sleep(delay)
-        delay = min(2 * delay, MAX_DRAIN_POLL_SECONDS)
+        delay = min(2 * delay, MAX_DRAIN_POLL_S)
 
 
 def _retrieve(result: asyncio.Future[Any]) -> None:

@@ -14,6 +14,7 @@ from hdpd.control.entries import MAX_RECURSIVE_ENTRIES
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.remote import listings
+from hdpd.remote.searches import MAX_HITS_OF_ONE_PEER
 from hdpd.wire.messages import Ls, Request, Search
 from tests.control.fakes import Daemon, ScriptedSession, entry, peer_id, running
 from tests.fake_peer import FakeStream
@@ -209,7 +210,7 @@ async def test_hostile_names_in_a_listing_are_left_out(tmp_path: Path) -> None:
 async def test_a_peer_that_never_ends_its_listing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listings, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(listings, "LIST_S", 0.05)
     async with running(tmp_path) as daemon:
         session = connect(daemon, 1)
         session.script = answering({"entries": []}, hold=True)
@@ -255,7 +256,7 @@ async def test_a_search_is_bounded_whatever_peers_send(tmp_path: Path) -> None:
         assert found["truncated"] is True
         request = next(iter(daemon.peers.sessions.values())).requests[0]
         assert isinstance(request, Search)
-        assert request.limit == searches.MAX_HITS_OF_ONE_PEER
+        assert request.limit == MAX_HITS_OF_ONE_PEER
         none = await daemon.call("files.search", query="x", limit=1, peer=peer_id(1).text)
         assert len(none["hits"]) <= 1
 

@@ -214,7 +214,7 @@ async def test_closing_waits_for_what_was_begun(tmp_path: Path) -> None:
 async def test_closing_does_not_wait_for_a_disk_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("hdpd.database.database.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("hdpd.database.database.CLOSE_S", 0.1)
     database = Database(tmp_path / "x.db", "state")
     await database.open()
     answers = threading.Event()

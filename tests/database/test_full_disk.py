@@ -42,7 +42,7 @@ class SmallDisk(Database):
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(database, "AGAIN_S", 0.01)
 
 
 @asynccontextmanager

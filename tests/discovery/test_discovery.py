@@ -92,7 +92,7 @@ async def test_two_meet_at_a_broker(broker: Mosquitto) -> None:
     assert found.record is not None
     assert open_record(found.record, PARTY, time.time()).peer_id == bert.identity.peer_id
     await bert.finds(anna)
-    assert anna.discovery.status()["mdns"] is None
+    assert anna.discovery.status().mdns is None
     await close(anna, bert)
     assert {found.peer_id for found in anna.found} == {bert.identity.peer_id}
 

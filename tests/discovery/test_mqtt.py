@@ -27,6 +27,7 @@ from hdpd.config import MqttServer
 from hdpd.discovery import mqtt
 from hdpd.discovery.mqtt import SUBTOPIC_PREFIX, Mqtt
 from hdpd.discovery.records import RECORD_BYTES
+from hdpd.discovery.status import BrokerStatus
 from hdpd.identity.topics import Topic
 from tests.mosquitto import Mosquitto, broker, free_port, needs_mosquitto
 from tests.waiting import WAIT_S, News, until
@@ -73,7 +74,7 @@ class Client:
         return self._error()
 
     def _error(self) -> str:
-        return str(self.mqtt.status()[0]["error"])
+        return str(self.mqtt.status()[0].error)
 
 
 @asynccontextmanager
@@ -129,15 +130,13 @@ async def test_a_broker_that_restarts_is_found_again(broker: Mosquitto) -> None:
         client.mqtt.subscribe(PARTY)
         await asyncio.to_thread(broker.stop)
         await client.until_status("lost")
-        assert client.mqtt.status()[0]["connected"] is False
+        assert client.mqtt.status()[0].connected is False
         client.mqtt.publish(PARTY, HELLO)
         await asyncio.to_thread(broker.start)
         await client.until(lambda: client.connections == 2)
         client.mqtt.publish(PARTY, HELLO)
         await client.until(lambda: client.received)
-        assert client.mqtt.status() == [
-            {"server": str(broker.server), "connected": True, "error": None}
-        ]
+        assert client.mqtt.status() == (BrokerStatus(str(broker.server), True, None),)
     assert len(client.received) == 1
 
 
@@ -192,7 +191,7 @@ async def test_user_and_password_count(tmp_path: Path, password: str) -> None:
         await client.until(lambda: client.connections)
     else:
         assert "refused" in await client.until_status("uthori")
-        assert client.mqtt.status()[0]["connected"] is False
+        assert client.mqtt.status()[0].connected is False
         assert "wrong" not in str(client.mqtt.status())
     await client.mqtt.close()
     locked.stop()

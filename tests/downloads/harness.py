@@ -20,7 +20,7 @@ from hdpd.downloads.status import (
     VerificationChanged,
 )
 from hdpd.identity.keys import PeerId
-from hdpd.rates.limits import DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE
+from hdpd.rates.limits import DOWNLOAD_SLICE_S, MIN_DOWNLOAD_SLICE
 from hdpd.rates.throttle import Throttle
 from hdpd.wire.paths import RemotePath
 from tests.fake_peer import FakePeer, FakeSession
@@ -62,7 +62,7 @@ class Harness:
         self.sessions: dict[PeerId, FakeSession] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.database = Database(base / "state.db", "state")
-        self.throttle = Throttle(DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE)
+        self.throttle = Throttle(DOWNLOAD_SLICE_S, MIN_DOWNLOAD_SLICE)
         self.downloads = Downloads(
             self.database, self.sessions.get, self.root, self.throttle, self._emit
         )

@@ -20,8 +20,9 @@ from hdpd.identity.names import name_of
 from hdpd.link.connection import Connection
 from hdpd.link.session import Session, Surroundings, accept_hello, dial_hello
 from hdpd.peers import dialler as dialler_module
-from hdpd.peers import peers as peers_module
-from hdpd.peers.peers import MAX_SESSIONS_OF_A_PEER
+from hdpd.peers import sessions as sessions_module
+from hdpd.peers.sessions import MAX_SESSIONS_OF_A_PEER
+from hdpd.peers.states import Event
 from hdpd.wire.messages import Announce, Ls, ResetCode
 from hdpd.wire.paths import RemotePath
 from tests.link.helpers import ENGINES, Node, nodes, topic
@@ -40,7 +41,7 @@ def no_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_peer_that_was_found_is_connected(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         met: list[Session] = []
-        one.peers.on_connected = met.append
+        one.meeting.on_connected = met.append
         one.sees(other)
         await connected(one, other)
         assert [session.peer_id for session in met] == [other.id]
@@ -50,7 +51,7 @@ async def test_a_peer_that_was_found_is_connected(tmp_path: Path) -> None:
         assert described["name"] == name_of(other.id)
         assert described["topics"] == ["party"]
         assert described["address"] == f"127.0.0.1:{other.port}"
-        assert one.topics.list()[0]["peers"] == 1
+        assert one.topics.list()[0].peers == 1
 
 
 async def test_the_peer_with_the_higher_key_dials_too(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ async def test_two_that_dial_at_once_end_with_one_session(
     """Twenty times over with small random delays, so that all orders of events come up."""
     monkeypatch.setattr(dialler_module, "HIGHER_KEY_DELAY_S", 0.0)
     monkeypatch.setattr(dialler_module, "LASTING_S", 0.0)
-    monkeypatch.setattr(peers_module, "TIE_S", 1.0)
+    monkeypatch.setattr(sessions_module, "TIE_S", 1.0)
     chance = random.Random(5)
     async with houses(tmp_path, engine=engine) as (one, other):  # type: ignore[arg-type]
         for _ in range(20):
@@ -84,13 +85,12 @@ async def test_two_that_dial_at_once_end_with_one_session(
 async def hang_up(one: House, other: House) -> None:
     """Ends all sessions between the two, and keeps either side from dialling."""
     for house, far in ((one, other), (other, one)):
-        house.peers._held_until[far.id] = float("inf")
+        house.peer(far).happens(Event.HOLD)
         for session in house.sessions_with(far):
             session.close()
     await until(lambda: not one.sessions_with(other) and not other.sessions_with(one), "the end")
     for house, far in ((one, other), (other, one)):
-        house.peers._dialler.forget(far.id)
-        house.peers._held_until.clear()
+        house.peer(far).happens(Event.RELEASE)
 
 
 @pytest.mark.parametrize("restarted", [0, 1])
@@ -117,7 +117,7 @@ async def test_a_session_that_ends_is_dialled_again(tmp_path: Path) -> None:
         one.sees(other)
         await connected(one, other)
         gone: list[object] = []
-        one.peers.on_disconnected = gone.append
+        one.meeting.on_disconnected = gone.append
         session = one.session(other)
         assert session is not None
         session.close()
@@ -134,11 +134,10 @@ async def test_the_blocked_do_not_come_back_and_do_not_hammer(tmp_path: Path) ->
         await until(lambda: not one.sessions_with(other), "the end")
         assert [each["state"] for each in one.peers.list(all=True)] == ["blocked"]
         one.sees(other)
-        assert not one.peers._dialler.is_dialling(other.id)
+        assert one.peer(other).dial.task is None
         # The blocked one tries again, learns nothing, and takes its time.
-        dialler = other.peers._dialler
-        await until(lambda: dialler.last_error(one.id), "another try")
-        assert isinstance(dialler.last_error(one.id), NoCommonTopic)
+        await until(lambda: other.peer(one).dial.error, "another try")
+        assert isinstance(other.peer(one).dial.error, NoCommonTopic)
         assert one.count("peer.connected") == other.count("peer.connected") == 1
         await one.peers.unblock(other.id)
         await connected(one, other)
@@ -164,11 +163,11 @@ async def test_the_disconnected_are_left_alone(tmp_path: Path) -> None:
         await connected(one, other)
         await one.peers.disconnect(other.id)
         one.sees(other)
-        assert not one.peers._dialler.is_dialling(other.id)
-        await until(lambda: other.peers._dialler.last_error(one.id), "another try")
+        assert one.peer(other).dial.task is None
+        await until(lambda: other.peer(one).dial.error, "another try")
         assert one.count("peer.connected") == 1
         # The owner's own wish goes before it.
-        one.peers._held_until.clear()
+        one.meeting.let_in(one.peer(other))
         other.sees(one)
         await connected(one, other)
 
@@ -184,7 +183,9 @@ async def test_one_key_cannot_take_every_connection(tmp_path: Path) -> None:
                     one.id, [("127.0.0.1", one.port)], greedy.topics[0]
                 )
                 await dial_hello(connection, greedy.around, one.id)
-            sessions = one.peers._sessions[greedy.identity.peer_id]
+            peer = one.peers._roster.get(greedy.identity.peer_id)
+            assert peer is not None
+            sessions = peer.sessions
             await until(
                 lambda: sum(not each.closed for each in sessions) <= MAX_SESSIONS_OF_A_PEER,
                 "few sessions",
@@ -201,7 +202,7 @@ async def test_joining_a_topic_while_connected(tmp_path: Path) -> None:
         await asyncio.gather(one.topics.join("second"), other.topics.join("second"))
         for house, far in ((one, other), (other, one)):
             await until(lambda: len(house.session(far).topics) == 2, "both topics")  # type: ignore[union-attr]  # noqa: B023
-        assert one.topics.list()[1]["peers"] == 1
+        assert one.topics.list()[1].peers == 1
 
 
 async def test_leaving_the_last_common_topic(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ async def test_a_topic_left_during_the_hello_is_not_common(
             await other.topics.leave("second")
             return session
 
-        monkeypatch.setattr(peers_module, "accept_hello", leave_meanwhile)
+        monkeypatch.setattr(sessions_module, "accept_hello", leave_meanwhile)
         one.sees(other)
         await until(lambda: one.session(other) and other.session(one), "the session")
         party = {each.public_id for each in one.topics.current() if each.name == "party"}
@@ -254,7 +255,7 @@ async def test_strangers_at_another_topic_stay_strangers(
         await other.topics.join("elsewhere")
         await other.topics.leave("party")
         one.sees(other)
-        await until(lambda: one.peers._dialler.last_error(other.id), "the failure")
+        await until(lambda: one.peer(other).dial.error, "the failure")
         [described] = one.peers.list(all=True)
         assert described["error"] == {
             "code": "timed_out",
@@ -300,7 +301,7 @@ async def test_connected_peers_tell_their_addresses(tmp_path: Path) -> None:
         await connected(one, other)
         for house, far in ((one, other), (other, one)):
             await until(
-                lambda: far.id in {peer_id for _, peer_id in house.peers._gossip._records},  # noqa: B023
+                lambda: far.id in {peer_id for _, peer_id in house.meeting._gossip._heard},  # noqa: B023
                 "the record",
             )
             # What a peer says of itself is no gossip.

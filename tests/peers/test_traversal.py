@@ -30,8 +30,8 @@ async def three(
         for house in made:
             house.nat.kind, house.nat.reachable = nat, reachable
             house.take_records()
-            house.handlers.answer(Rendezvous, house.peers.traversal.answer_rendezvous)
-            house.handlers.answer(Observed, house.peers.answer_observed)
+            house.handlers.answer(Rendezvous, house.meeting.traversal.answer_rendezvous)
+            house.handlers.answer(Observed, house.meeting.telling.answer_observed)
         for house in (first, last):
             house.sees(middle)
         await until(lambda: first.session(middle) and last.session(middle), "the first two pairs")
@@ -68,8 +68,9 @@ async def test_two_hard_sides_are_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("hdpd.punching.punch.ORDINARY_S", 0.3)
     async with three(tmp_path, "hard", reachable=False) as (first, _, last):
         for house, other in ((first, last), (last, first)):
+            await until(lambda: other.id in {each.peer_id for each in house.peers._book}, "news")  # noqa: B023
             await until(
-                lambda: isinstance(house.peers.traversal.situation(other.id).error, NotReachable),  # noqa: B023
+                lambda: isinstance(house.peer(other).way.error, NotReachable),  # noqa: B023
                 "the reason",
             )
             [listed] = [p for p in house.peers.list(all=True) if p["id"] == other.id.text]
@@ -77,9 +78,9 @@ async def test_two_hard_sides_are_named(tmp_path: Path, monkeypatch: pytest.Monk
             explained = house.peers.explain(other.id)
             assert BOTH_HARD in str(explained["reason"])
             assert any("forward" in advice for advice in explained["advice"])  # type: ignore[attr-defined]
-            assert house.peers.traversal.situation(other.id).rests_until > 0
-        first.peers.candidates_changed()
-        assert first.peers.traversal.situation(last.id).rests_until == 0
+            assert house.peer(other).way.rests_until > 0
+        first.meeting.candidates_changed()
+        assert first.peer(last).way.rests_until == 0
 
 
 async def test_what_is_not_carried(tmp_path: Path) -> None:
@@ -118,10 +119,10 @@ async def test_no_request_without_anybody_to_carry_it(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         one.sees(other, port=1)
         await until(
-            lambda: any(each.kind == "request" for each in one.peers._tries.of(other.id)),
+            lambda: any(each.kind == "request" for each in one.peer(other).tries.values()),
             "the request",
         )
-        [tried] = [each for each in one.peers._tries.of(other.id) if each.kind == "request"]
+        [tried] = [each for each in one.peer(other).tries.values() if each.kind == "request"]
         assert tried.result == "no broker and no common peer carries it"
         explained = one.peers.explain(other.id)
         assert explained["peer_nat"] is None
@@ -152,8 +153,8 @@ async def test_each_side_learns_how_it_is_seen(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         seen: list[tuple[object, ...]] = []
         for house in (one, other):
-            house.handlers.answer(Observed, house.peers.answer_observed)
-        one.peers.on_observed = lambda *claim: seen.append(claim)
+            house.handlers.answer(Observed, house.meeting.telling.answer_observed)
+        one.meeting.telling.on_observed = lambda *claim: seen.append(claim)
         one.sees(other)
         await until(lambda: seen, "what the other one sees")
         assert seen[0] == (other.id, "127.0.0.1", "127.0.0.1", one.port)

@@ -58,7 +58,7 @@ async def test_slow_queue_gets_more_threads_but_not_all(gates: Gates) -> None:
     jobs = []
     for _ in range(disk_threads.QUEUE_THREADS + 5):
         jobs.append(threads.run("slow", gates.call))
-        await asyncio.sleep(2 * disk_threads.SLOW_SECONDS)
+        await asyncio.sleep(2 * disk_threads.SLOW_S)
     assert threads._threads == disk_threads.QUEUE_THREADS
     gates.open.set()
     assert await asyncio.gather(*jobs) == ["through"] * len(jobs)
@@ -67,7 +67,7 @@ async def test_slow_queue_gets_more_threads_but_not_all(gates: Gates) -> None:
 
 async def test_quick_queue_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine any call may seem slow.
-    monkeypatch.setattr("hdpd.threads.disk_threads.SLOW_SECONDS", 60.0)
+    monkeypatch.setattr("hdpd.threads.disk_threads.SLOW_S", 60.0)
     threads = DiskThreads()
     calls = [threads.run("quick", threading.get_ident) for _ in range(50)]
     assert len(set(await asyncio.gather(*calls))) == 1

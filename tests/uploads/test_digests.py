@@ -130,7 +130,7 @@ async def test_nothing_beside_what_is_shared(tmp_path: Path) -> None:
 async def test_signs_of_life_while_it_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(digests, "KEEP_ALIVE_S", 0.01)
     (tmp_path / "film").write_bytes(b"x")
     answers = threading.Event()
     open_really = World.open_file
@@ -150,7 +150,7 @@ async def test_signs_of_life_while_it_waits(
 
 
 async def test_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashing, "SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(hashing, "SLICE_S", 0.05)
     answers = threading.Event()
     monkeypatch.setattr(World, "open_file", lambda *_: answers.wait(20))
     async with world(tmp_path) as w:
