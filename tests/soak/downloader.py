@@ -107,7 +107,7 @@ class Downloader:
         (download, *_) = downloads
         if download["state"] == "failed":
             self.counts["failed and tried again"] += 1
-            self.errors[(download["error"] or {}).get("error", "?")] += 1
+            self.errors[(download["error"] or {}).get("code", "?")] += 1
             self.daemon.rpc("downloads.retry", ids=[download["id"]])
         elif download["state"] == "done":
             self._take(download)
