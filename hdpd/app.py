@@ -165,6 +165,7 @@ class App:
             self.limits.download,
             emit,
             config.min_free,
+            {each.name: each.path for each in config.destinations},
         )
         self._control = self._make_control()
         self._wire()
@@ -289,6 +290,7 @@ class App:
         closing.callback(self._endpoint.close)
         closing.push_async_callback(self.peers.close)
         closing.callback(self._lanes.close)
+        self.downloads.set_clear_finished(self._config.clear_finished)
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
 

@@ -8,7 +8,7 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -254,9 +254,15 @@ class FakeDownloads:
         self.calls: list[tuple[object, ...]] = []
         self.finished = FakeFinished()
 
-    async def add(self, peer: PeerId, path: RemotePath, to: str | None) -> str:
-        self.calls.append(("add", peer, path.text, to))
-        return "d1"
+    async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
+        if path.text.endswith("nothing"):
+            raise PathNotFound
+
+    async def add_all(
+        self, wanted: Sequence[tuple[PeerId, RemotePath]], to: str | None
+    ) -> Sequence[str]:
+        self.calls += [("add", peer, path.text, to) for peer, path in wanted]
+        return [f"d{number}" for number, _ in enumerate(wanted, 1)]
 
     async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> DownloadsPage:
         self.calls.append(("list", states, limit, cursor))

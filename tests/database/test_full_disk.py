@@ -14,7 +14,7 @@ import pytest
 from hdpd.config.peer_rules import PeerRules
 from hdpd.control.events import SEQ_PER_START, Events
 from hdpd.control.rules import Role
-from hdpd.control.tokens import LAST_USED_SECONDS, Tokens
+from hdpd.control.tokens import LAST_USED_S, Tokens
 from hdpd.database import Database, Transaction, database
 from hdpd.errors import StartError, StateUnavailable
 from hdpd.identity.keys import PeerId
@@ -175,7 +175,7 @@ async def test_a_token_lets_in_though_its_use_cannot_be_noted(tmp_path: Path) ->
         now = 0.0
         tokens = Tokens(disk, lambda: now)
         token, secret = await tokens.new(Role.READ)
-        now = 2 * LAST_USED_SECONDS
+        now = 2 * LAST_USED_S
         await fail_writes(disk)
         assert await tokens.check(secret) is token
 

@@ -165,15 +165,17 @@ QUEUE = [
     item("aa22", "paused", error="disk full"),
     item("bb33", "failed", error="gone"),
     item("cc44", "done"),
+    item("dd55", "queued", waiting_for={"kind": "share", "text": "the share is away"}),
+    item("ee66", "queued", waiting_for={"kind": "turn", "text": "its turn"}),
 ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "method", "params"),
     [
-        ("pause all", "downloads.pause", {"ids": ["aa11"]}),
+        ("pause all", "downloads.pause", {"ids": ["aa11", "dd55", "ee66"]}),
         ("resume all", "downloads.resume", {"ids": ["aa22"]}),
-        ("cancel all", "downloads.cancel", {"ids": ["aa11", "aa22", "bb33"]}),
+        ("cancel all", "downloads.cancel", {"ids": ["aa11", "aa22", "bb33", "dd55", "ee66"]}),
         ("retry all", "downloads.retry", {"ids": ["bb33"]}),
         ("clear all", "downloads.clear", {"ids": ["bb33", "cc44"]}),
         ("cancel aa1 cc44 c", "downloads.cancel", {"ids": ["aa11", "cc44"]}),
@@ -212,6 +214,8 @@ def test_queue_piped_terminal_and_json(hdpd: FakeHdpd, monkeypatch: pytest.Monke
         "aa11\tdownloading\t400\t1000\t2.0 kB/s\t65\tAnn/D/f\t/downloads/f",
         "aa22\tpaused: disk full\t400\t1000\t\t\tAnn/D/f\t",
     ]
+    assert piped[4].startswith("dd55\tqueued: the share is away\t")
+    assert piped[5].startswith("ee66\tqueued\t")
     expected = {"downloads": QUEUE, "next_cursor": None}
     assert json.loads(hdpd.run("queue", "ls", "--json").stdout) == expected
     monkeypatch.setattr(show, "on_terminal", lambda: True)
