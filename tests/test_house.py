@@ -127,6 +127,7 @@ REASONS = {
         "all parts are made before any is told what is above it, so that none can be reached "
         "before it is complete; hand over what is there, or set an `on_...` in App._wire"
     ),
+    "unit": "constants say their unit in one way: _S, _MS, _NS, _BYTES, _CHARS, _PER_S at the end",
     "untyped": (
         "what parts hand each other has a type that says what is in it, so that mypy finds who "
         "uses it wrongly; return a frozen dataclass, which only the edge makes JSON or CBOR"
@@ -144,6 +145,9 @@ STARTS_THREADS = {
 
 MAX_FILE_LINES = 600
 
+UNIT_IN_WORDS = re.compile(r"^_?[A-Z][A-Z0-9_]*_(SECONDS?|MILLISECONDS|NANOSECONDS|CHARACTERS)$")
+UNITS_IN_WORDS = {"discovery", "downloads"}  # packages that are still to be renamed
+
 
 # Where JSON, CBOR, TOML or rows are made or read, or a library has no types of its own.
 UNTYPED = (
@@ -160,9 +164,6 @@ UNTYPED = (
     "hdpd/control/results.py",
     "hdpd/link/engine.py",
     "hdpd/link/qh3_bulk.py",
-    # Until peers are described by dataclasses, too.
-    "hdpd/control/events.py",
-    "hdpd/peers/*.py",
 )
 # What may hold anything, as nobody looks into it.
 CARRIERS = {"Callable", "Coroutine", "Future", "Setting", "Task"}
@@ -374,6 +375,18 @@ def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
                 yield node.lineno
 
 
+def unit_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Constants that spell their unit out."""
+    for module in modules:
+        if module.path.startswith("tests/") or module.package in UNITS_IN_WORDS:
+            continue
+        for node in ast.walk(ast.parse(module.source)):
+            if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Store):
+                continue
+            if UNIT_IN_WORDS.search(node.id):
+                yield f"{module.path}:{node.lineno} {node.id}: {REASONS['unit']}"
+
+
 def untyped_violations(modules: Iterable[Module]) -> Iterator[str]:
     """Public names that take, hold or give what nobody can know."""
     for module in modules:
@@ -432,6 +445,7 @@ RULES: list[Rule] = [
     untyped_violations,
     face_violations,
     wiring_violations,
+    unit_violations,
 ]
 
 
@@ -476,6 +490,7 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),
         (wiring_violations, "hdpd/app.py", "def f(self):\n    self.peers.on_connected = g"),
         (wiring_violations, "hdpd/link/a.py", "f(lambda x: g(x))  # noqa: PLW0108 (later)"),
+        (unit_violations, "hdpd/link/a.py", "STOP_SECONDS: Final = 1.0"),
         (untyped_violations, "hdpd/nat/a.py", "def f() -> dict[str, object]: ..."),
         (untyped_violations, "hdpd/nat/a.py", "def f(x: list[Mapping[str, object]]): ..."),
         (untyped_violations, "hdpd/nat/a.py", "class A:\n    async def f(self, x: Any): ..."),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from hdpd.downloads.certainty import Certainty
 from hdpd.downloads.disk import Disk
 from hdpd.downloads.finishing import Complete
 from hdpd.downloads.partial import IOV_MAX, PartialFile
@@ -64,9 +65,7 @@ class LargeFile:
         """Whether no range may be asked for, and no other file started either."""
         self.not_before = 0.0
         self.ending = False
-        self.trouble: HdpdError | None = None
-        """A write or a sync that failed: nothing beyond the watermark counts any more, since the
-        kernel tells of what it lost only once. All that is left is to stop, or to fail."""
+        self._certain = Certainty(file.watermark)
         self.pending = 0
         """Bytes that count as received, and not yet as done."""
         self._download = download
@@ -104,6 +103,11 @@ class LargeFile:
         asked = self.ranges.next(length)
         self._hold()
         return asked
+
+    @property
+    def trouble(self) -> HdpdError | None:
+        """A write or a sync that failed: all that is left is to stop, or to fail."""
+        return self._certain.trouble
 
     @property
     def validator(self) -> bytes | None:
@@ -172,8 +176,7 @@ class LargeFile:
 
     def _distrust(self, error: HdpdError) -> None:
         """Something that was written is perhaps not on the disk."""
-        if self.trouble is None:
-            self.trouble = error
+        if self._certain.fail(error):
             self._on_trouble()
 
     async def _adopt(self, started: ReadStarted, plan: FileRanges) -> None:
@@ -250,28 +253,26 @@ class LargeFile:
             DiskUnavailable, StorageError: it is not durable, nor is anything beyond what was.
         """
         async with self._exclusive:
-            plan, watermark = self.ranges, self.ranges.prefix
-            if self.trouble is not None:
-                raise self.trouble
-            if self._partial is None or watermark == plan.recorded:
+            plan = self.ranges
+            watermark = self._certain.to_record(plan)
+            if self._partial is None or watermark is None:
                 return
             try:
                 await self._disk.sync(self._partial.sync)
             except HdpdError as error:
                 self._distrust(error)
                 raise
-            if self.trouble is not None:  # a write that was under way
-                raise self.trouble
             self._recorded_at = time.monotonic()
             if plan is not self.ranges:
                 return
-            before, more = self.file.watermark, watermark - self.file.watermark
+            more = self._certain.synced(watermark)  # unless a write failed that was under way
             self.file.watermark = watermark
             self._download.done_bytes += more
             try:
                 await self._store.save_file(self._download, self.file)
             except HdpdError:
-                self.file.watermark = before
+                self._certain.undo(more)
+                self.file.watermark = self._certain.watermark
                 self._download.done_bytes -= more
                 raise
             self._count(-more)
@@ -287,6 +288,7 @@ class LargeFile:
         async with self._exclusive:
             await self._no_writes()
             self._download.done_bytes -= self.file.watermark
+            self._certain = Certainty()
             self.file.watermark, self.file.validator = 0, None
             await self._store.save_file(self._download, self.file)
             if self._partial is not None:
@@ -326,8 +328,9 @@ class LargeFile:
                 "%s", error, extra=fields(download=self._download.id, error_code=error.code)
             )
         file = self.file
-        if file.validator is not None and not self.blocked and self.trouble is None:
-            kept = Kept(self.ranges, file.validator, file.partial_id, file.inode)
+        ranges = self._certain.kept(self.ranges)
+        if file.validator is not None and not self.blocked and ranges is not None:
+            kept = Kept(ranges, file.validator, file.partial_id, file.inode)
             self._download.kept[file.number] = kept
         self._count(-self.pending)
         self.release()

@@ -18,6 +18,7 @@ import os
 import stat
 from collections.abc import Sequence
 
+from hdpd.downloads.certainty import Identity, is_the_one
 from hdpd.downloads.directories import Directories
 from hdpd.downloads.filesystem import (
     Unsupported,
@@ -192,10 +193,8 @@ def _is_proven(descriptor: int, id_: str | None, inode: int | None) -> bool:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         return False
-    if id_ is None:
-        return True
     try:
-        attribute = get_attribute(descriptor, ATTRIBUTE)
+        there = Identity(get_attribute(descriptor, ATTRIBUTE), status.st_ino)
     except Unsupported:
-        return True  # its name has to do
-    return attribute == id_.encode() and inode in (None, status.st_ino)
+        there = Identity(None, status.st_ino, has_attributes=False)
+    return is_the_one(there, id_.encode() if id_ else None, inode)

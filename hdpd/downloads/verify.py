@@ -234,9 +234,9 @@ class Verifier:
 
     async def _hash_here(self, download: Download, file: FinishedFile) -> Hashed:
         path = RemotePath(b"/".join(file.place(download)))
-        lane = path.share.raw  # the first directory below ours: a mount there hangs by itself
+        disk = path.share.raw  # the first directory below ours: a mount there hangs by itself
         return await self._hasher.hash(
-            lane, lambda: self._finished.open_file(path, download.root), _ignore
+            disk, lambda: self._finished.open_file(path, download.root), _ignore
         )
 
     async def _ask(

@@ -94,7 +94,7 @@ class Session(Link, Protocol):
     """A connected peer, over one connection or several."""
 
     @property
-    def lanes(self) -> int: ...
+    def connections(self) -> int: ...
 
 
 class AskAgain(HdpdError):
