@@ -37,6 +37,8 @@ class Downloader:
         self.wrong: list[str] = []
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.reasons: dict[str, str] = {}
+        """The first text for each error that ended a download."""
         self._id: str | None = None
         self._seen: tuple[object, ...] = ()
         self._moved_at = time.monotonic()
@@ -107,7 +109,9 @@ class Downloader:
         (download, *_) = downloads
         if download["state"] == "failed":
             self.counts["failed and tried again"] += 1
-            self.errors[(download["error"] or {}).get("code", "?")] += 1
+            error = download["error"] or {"code": "?", "message": ""}
+            self.errors[error["code"]] += 1
+            self.reasons.setdefault(error["code"], error["message"])
             self.daemon.rpc("downloads.retry", ids=[download["id"]])
         elif download["state"] == "done":
             self._take(download)
