@@ -16,7 +16,15 @@ from typing import Protocol
 
 from hdpd.config import ShareConfig
 from hdpd.database import Database, set_aside
-from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareAway, ShareNotFound, StartError
+from hdpd.errors import (
+    Forbidden,
+    InvalidParams,
+    PathNotFound,
+    ShareAway,
+    ShareNotFound,
+    StartError,
+    StateUnavailable,
+)
 from hdpd.identity.keys import PeerId
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
@@ -193,7 +201,11 @@ class Shares:
         require_free(name, raw, self._shares)  # nobody else came first meanwhile
         self._add(name, self._place(raw), configured=False, indexed=None)
 
-        await self._state.write(lambda transaction: store_added(transaction, name, raw))
+        try:
+            await self._state.write(lambda transaction: store_added(transaction, name, raw))
+        except StateUnavailable:
+            await self._drop(self._find(name))
+            raise
         return name
 
     async def remove(self, name: str) -> None:
@@ -206,8 +218,9 @@ class Shares:
         share = self._find(name)
         if share.configured:
             raise Forbidden(f"the share {name!r} is in the configuration; remove it there")
-        await self._drop(share)
         await self._state.write(lambda transaction: delete_added(transaction, name))
+        if self._shares.get(name) is share:
+            await self._drop(share)
 
     async def configure(
         self, configured: tuple[ShareConfig, ...], ignore: tuple[str, ...] = ()
