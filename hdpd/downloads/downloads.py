@@ -208,6 +208,8 @@ class Downloads:
         for place, file in enumerate(files):
             if file.number in active and file.state == "waiting":
                 files[place] = dataclasses.replace(file, state="downloading")
+            if file.saved_as is None and file.state != "done":
+                files[place] = dataclasses.replace(files[place], saved_as=download.other_name(file))
         return FilesPage(files, None if last is None else str(last))
 
     async def verify(self, id_: str) -> VerificationInfo:
