@@ -27,12 +27,14 @@ from hdpd.control.tls import CertificateFiles
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
 from hdpd.doctor.doctor import Doctor, Subject
+from hdpd.doctor.network import Standing
 from hdpd.downloads.downloads import Downloads
 from hdpd.downloads.lanes import LanesOfPeers
 from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
+from hdpd.link.selection import Selection
 from hdpd.link.session import Handlers, Session, Surroundings
 from hdpd.log import set_level
 from hdpd.nat.nat import Nat
@@ -128,6 +130,7 @@ class App:
             () if config.lan_only else config.mqtt_servers,
             mdns=config.mdns,
             addresses=self.nat.addresses,
+            interface=Selection(config.bind).interface_only(),
         )
         self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
@@ -393,6 +396,13 @@ class App:
         peers = "1 peer" if connected == 1 else f"{connected} peers"
         return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
 
+    def _standing(self) -> Standing:
+        return Standing(
+            missing=self._endpoint.missing,
+            controls_missing=self._control.waiting,
+            lan_only=self._config.lan_only,
+        )
+
     async def examine(self) -> dict[str, object]:
         """What `daemon.doctor` answers."""
 
@@ -410,6 +420,7 @@ class App:
             topics=lambda: len(self.topics.current()),
             discovery=self._discovery.status,
             nat=self.nat.report().to_json,
+            standing=self._standing,
         )
         return await Doctor(subject).examine()
 

@@ -70,8 +70,10 @@ class Discovery:
         *,
         mdns: bool,
         addresses: Callable[[], Sequence[InterfaceAddress]] = interface_addresses,
+        interface: str | None = None,
     ) -> None:
-        """Starts nothing yet. `addresses` are those of this machine that mDNS uses.
+        """Starts nothing yet. `addresses` are those of this machine that mDNS uses, `interface`
+        the one by which brokers are reached, None for any.
 
         `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
         higher than any before, over restarts too. `on_found` is called in the event loop, once for
@@ -83,7 +85,7 @@ class Discovery:
         self._identity = identity
         self._candidates = candidates
         self._next_seq = next_seq
-        self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
+        self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected, interface)
         self._mdns = _mdns(identity.peer_id, self._mdns_seen, addresses) if mdns else None
         self._topics: dict[bytes, Topic] = {}
         self._schedules: dict[bytes, AnnouncementSchedule] = {}

@@ -3,4 +3,5 @@
 FACE = (
     "doctor.Doctor",
     "doctor.Subject",
+    "network.Standing",
 )

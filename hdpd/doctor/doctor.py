@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from hdpd.config import Config
 from hdpd.doctor import findings
 from hdpd.doctor.findings import Finding
+from hdpd.doctor.network import Standing, network
 from hdpd.errors import HdpdError
 from hdpd.shares.inotify import max_watches
 
@@ -37,6 +38,7 @@ class Subject:
     topics: Callable[[], int]
     discovery: Callable[[], Json]
     nat: Callable[[], Json]
+    standing: Callable[[], Standing]
 
 
 class Doctor:
@@ -60,6 +62,7 @@ class Doctor:
             findings.inotify(max_watches(), rows),
             *await asyncio.gather(*(self._share(row) for row in rows)),
             findings.topics(subject.topics()),
+            *network(subject.standing()),
             *findings.discovery(subject.discovery()),
             *findings.nat(subject.nat()),
         ]

@@ -11,6 +11,7 @@ import pytest
 from hdpd.config import Config, load
 from hdpd.doctor import findings
 from hdpd.doctor.doctor import Doctor, Subject
+from hdpd.doctor.network import Standing
 from hdpd.errors import ShareAway
 
 MIB, GIB = findings.MIB, findings.GIB
@@ -123,6 +124,7 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
         topics=lambda: 1,
         discovery=lambda: {"mqtt": [], "mdns": None},
         nat=lambda: {"stun": [], "port_mappings": []},
+        standing=Standing,
     )
     found = {each["check"]: each for each in (await Doctor(subject).examine())["findings"]}
     assert found["configuration"]["state"] == "warning"
