@@ -220,9 +220,7 @@ def _tls_files(shown: str, scheme: str, query: str) -> dict[str, str]:
         raise ValueError(f"{shown!r}: certificate and key go together")
     for name, path in found.items():
         if not Path(path).is_absolute():
-            raise ValueError(
-                f"{shown!r}: {name} needs a path from the root, such as /etc/hdpd/ca.pem"
-            )
+            raise ValueError(f"{shown!r}: {name} needs a path that begins with /")
     return found
 
 

@@ -375,10 +375,8 @@ class _Broker:
         # Ours are never retained: one that is was put there to be found by whoever comes later.
         if len(message.payload) != RECORD_BYTES or message.retain:
             return
-        if self._proof.received(bytes(message.payload[:_KNOWN_BY])):
-            if self._trouble == "silent":
-                self._note(None)
-            return
+        if self._proof.received(bytes(message.payload[:_KNOWN_BY])) and self._trouble == "silent":
+            self._note(None)
         if message.topic in self._subtopics:
             public_id = bytes.fromhex(message.topic.removeprefix(SUBTOPIC_PREFIX))
             arguments = (public_id, bytes(message.payload), str(self._server))

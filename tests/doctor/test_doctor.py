@@ -77,8 +77,9 @@ def test_judgements(finding: findings.Finding, state: str, words: str) -> None:
 def test_ways_to_find_peers() -> None:
     status = {
         "mqtt": [
-            {"server": "mqtt://a:1883", "connected": True, "error": None},
-            {"server": "mqtt://b:1883", "connected": False, "error": "refused"},
+            {"server": "mqtt://a:1883", "connected": True, "error": None, "works": None},
+            {"server": "b", "connected": False, "error": "refused", "trouble": "refused"},
+            {"server": "c", "connected": True, "error": "nothing back", "trouble": "silent"},
         ],
         "mdns": {"advertised": False, "adverts": 0, "error": "no network"},
     }
@@ -86,8 +87,11 @@ def test_ways_to_find_peers() -> None:
     assert [(each.state, each.text) for each in found] == [
         ("ok", "connected"),
         ("warning", "refused"),
+        ("warning", "nothing back"),
         ("warning", "no network"),
     ]
+    assert "password" in str(found[1].advice)
+    assert "publish" in str(found[2].advice)
     assert list(findings.discovery({"mqtt": [], "mdns": None})) == []
 
 

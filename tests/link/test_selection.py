@@ -59,7 +59,7 @@ def test_what_ipv6_addresses_are_good_for_is_told_by_the_kernel() -> None:
     assert found["1"].temporary
     assert found["2"].deprecated
     assert found["3"].tentative
-    assert not (found["4"].temporary or found["4"].deprecated or found["4"].tentative)
+    assert not any((found["4"].temporary, found["4"].deprecated, found["4"].tentative))
     assert not found["5"].tentative  # an optimistic one is in use
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, Self
 
 from tests.e2e.harness import Daemon
-from tests.nat.lab import Internet, Namespace
+from tests.nat.lab import READY_S, Internet, Namespace
+from tests.waiting import wait_for
 
 
 class Machine(Daemon):
@@ -28,13 +30,20 @@ class Machine(Daemon):
             *self.flags,
         )
 
-    def finding(self, check: str) -> dict[str, str] | None:
-        """What `hdpctl doctor` says of it."""
-        found = self.rpc("daemon.doctor")["findings"]
-        return next((each for each in found if each["check"].startswith(check)), None)
+    def start(self) -> Self:
+        """Starts it and waits as long as in the laboratory of homes."""
+        self.launch()
+        wait_for(f"{self.label} to be ready", self._is_ready, within=READY_S, poll=0.05)
+        return self
 
-    def connected(self) -> list[dict[str, object]]:
-        peers: list[dict[str, object]] = self.rpc("peers.list")["peers"]
+    def finding(self, check: str) -> tuple[str, str]:
+        """The state and the text that `hdpctl doctor` has for it; empty when it says nothing."""
+        found = self.rpc("daemon.doctor")["findings"]
+        fitting = (each for each in found if each["check"].startswith(check))
+        return next(((each["state"], each["text"]) for each in fitting), ("", ""))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        peers: list[dict[str, Any]] = self.rpc("peers.list")["peers"]
         return [each for each in peers if each["state"] == "connected"]
 
 
