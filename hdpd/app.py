@@ -203,6 +203,7 @@ class App:
 
         self._endpoint.on_accept = peers.accept
         self._discovery.on_found = peers.found
+        self._discovery.on_clock_set = peers.candidates_changed
         self._discovery.on_punch = peers.traversal.requested
         self.nat.on_candidates_changed = peers.candidates_changed
         self.nat.on_network_changed = peers.network_changed
@@ -397,7 +398,11 @@ class App:
         return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
 
     def _standing(self) -> Standing:
+        wrong, heard = self._discovery.wrong_clocks()
         return Standing(
+            clocks=[(name_of(each.peer_id), each.seconds) for each in wrong],
+            peers_heard=heard,
+            twin=self._discovery.twin(),
             missing=self._endpoint.missing,
             controls_missing=self._control.waiting,
             lan_only=self._config.lan_only,
@@ -422,6 +427,7 @@ class App:
             nat=self.nat.report().to_json,
             standing=self._standing,
         )
+        await self.nat.fresh_report()
         return await Doctor(subject).examine()
 
     def info(self) -> dict[str, object]:

@@ -154,6 +154,7 @@ class Nat(Protocol):
     """Finds out how this hdpd can be reached."""
 
     def report(self) -> NatReport: ...
+    async def fresh_report(self) -> NatReport: ...
 
 
 class App(Protocol):
