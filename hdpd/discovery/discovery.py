@@ -287,14 +287,17 @@ class Discovery:
                 self.on_clock_set()
             before = now
 
-    def _note_clock(self, peer_id: PeerId, seconds: float) -> None:
-        if peer_id != self._identity.peer_id and self._clocks.heard(peer_id, seconds, _now()):
+    def _note_clock(self, peer_id: PeerId, seconds: float) -> bool:
+        """Whether it is wrong, and news."""
+        is_news = peer_id != self._identity.peer_id and self._clocks.heard(peer_id, seconds, _now())
+        if is_news:
             log.warning(
                 "the clock of %s and ours differ by %.1f hours; with more than a day between them "
                 "they do not meet",
                 name_of(peer_id),
                 abs(seconds) / 3600,
             )
+        return is_news
 
     def wrong_clocks(self) -> tuple[list[ClockDifference], int]:
         """Peers whose clocks differ from ours by over an hour, and of how many we know."""
@@ -322,7 +325,10 @@ class Discovery:
         try:
             record = open_record(payload, topic, time.time())
         except ClockWrong as error:
-            self._note_clock(PeerId(error.peer_id), error.seconds)
+            if self._note_clock(PeerId(error.peer_id), error.seconds):
+                # Asked or not: it does not know yet, and has an owner, too.
+                self._schedules[topic_id].addresses_changed(now)
+                self._arm()
             return
         except ProtocolError as error:
             log.debug("a message at %s was dropped: %s", server, error)

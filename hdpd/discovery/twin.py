@@ -12,6 +12,7 @@ from hdpd.discovery.records import NONCE_BYTES, Record
 from hdpd.recent import Recent
 
 MAX_MADE: Final = 1024  # of our latest records, 100 bytes each
+SLACK_SECONDS: Final = 2.0  # times in records are whole seconds
 KEPT_SECONDS: Final = 1800.0  # three announcements
 
 
@@ -32,7 +33,7 @@ class Twin:
 
     def heard(self, record: Record, blob: bytes, now: float) -> bool:
         """A broker brought a record of ours; whether it is another's, and news."""
-        if blob[:NONCE_BYTES] in self._made or record.time <= self._started:
+        if blob[:NONCE_BYTES] in self._made or record.time < self._started - SLACK_SECONDS:
             return False
         hosts = ", ".join(each.host for each in record.candidates[:3])
         return self.seen_at(hosts or "an address that it does not tell", now)

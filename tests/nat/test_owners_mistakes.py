@@ -47,6 +47,10 @@ def test_a_clock_that_is_a_day_off_is_told_to_both_owners(lan: Lan) -> None:
     assert "the clock of" in first.log()
 
 
+def told_of_twin(machine: Machine) -> bool:
+    return machine.finding("identity")[0] == "failed"
+
+
 @pytest.mark.parametrize("flags", [("--no-mdns",), ()])
 def test_one_key_on_two_machines_is_told_to_both_owners(lan: Lan, flags: tuple[str, ...]) -> None:
     """By a broker, and by mDNS."""
@@ -58,6 +62,5 @@ def test_one_key_on_two_machines_is_told_to_both_owners(lan: Lan, flags: tuple[s
     assert second.finding("identity") == ("", "")
     first.start()
     for machine in (first, second):
-        says = partial(machine.finding, "identity")
-        wait_for("doctor to say so", lambda says=says: says()[0] == "failed", within=60)
+        wait_for("doctor to say so", partial(told_of_twin, machine), within=60)
         assert "another machine" in machine.finding("identity")[1]
