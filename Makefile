@@ -33,6 +33,7 @@ help:
 	@echo 'make run TOPIC="place to meet" SHARE=~/media   run hdpd here, in the foreground'
 	@echo '         (also DOWNLOADS=DIR, and ARGS="--no-mdns --port 0" for any flags of hdpd)'
 	@echo 'make test     run the tests (PYTEST_ARGS="-k name" for some of them)'
+	@echo 'make coverage   run them too, and print what none of them reaches'
 	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
@@ -55,6 +56,17 @@ run: .venv/stamp
 test: .venv/stamp
 	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
 	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+# What no test reaches, of what `tool.coverage` in pyproject.toml does not leave out with a reason.
+# The figures are for whoever reads them: a test that fails for its slowness spoils nothing.
+.PHONY: coverage
+coverage: .venv/stamp
+	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	-$(BIN)/coverage run -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # Kinds of homes for the matrix, see tests/nat/lab.py; empty for all.
 KINDS ?=

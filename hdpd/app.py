@@ -1,6 +1,7 @@
-"""The composition root: builds every part, starts them, stops them in order.
+"""The composition root: makes every part, wires them, starts them, stops them in order.
 
-The only file that knows all parts; what they need of each other they are given here.
+The only file that knows all parts; what they need of each other they are given here. Whole because
+the order in which parts are made, wired, started and stopped is one thing to read.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from collections.abc import Callable, Mapping
 from hdpd import __version__
 from hdpd.config import Config, HostPort, TcpAddress
 from hdpd.config.peer_rules import PeerRules
-from hdpd.control.activity import Activity
-from hdpd.control.entries import SELF
 from hdpd.control.events import Events
+from hdpd.control.eventtypes import Stopping
 from hdpd.control.server import Control
-from hdpd.control.services import Services
+from hdpd.control.services import DaemonStatus, Services
 from hdpd.control.tls import CertificateFiles
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
 from hdpd.doctor.doctor import Doctor, Subject
+from hdpd.doctor.findings import Finding
 from hdpd.doctor.network import Standing
+from hdpd.downloads.connections import ConnectionsOfPeers
 from hdpd.downloads.downloads import Downloads
-from hdpd.downloads.lanes import LanesOfPeers
 from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
@@ -44,9 +45,10 @@ from hdpd.peers.record_numbers import RecordNumbers
 from hdpd.peers.topics import Topics
 from hdpd.rates.limits import TransferLimits
 from hdpd.reload import Apply, Reloader
-from hdpd.remote.listings import Listings
+from hdpd.remote.listings import ListingChanged, Listings
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
+from hdpd.threads.blocking import BlockingCalls
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
 from hdpd.uploads.uploads import Uploads
@@ -107,6 +109,7 @@ class App:
         self._directory = directory
         self._started = time.time()
         self._notifier = Notifier()
+        self._doctor_calls = BlockingCalls("doctor")
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -114,8 +117,7 @@ class App:
         self._state = Database(config.state_dir / "state.db", "state", durable=True)
         self._record_numbers = RecordNumbers(self._state)
         self._events = Events()
-        told = self._events.emit
-        emit = Activity(self._events.emit_json).emit
+        emit = self._events.emit
         self.topics = Topics(self._state, config.topics, emit)
 
         # Reaching others.
@@ -138,26 +140,27 @@ class App:
         index = config.state_dir / "index.db"
         self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
         self.privileges = Privileges(self._state, PeerRules(config.peers, config.daily_quota))
-        self.limits = TransferLimits(self._state, config.limits, told)
+        self.limits = TransferLimits(self._state, config.limits, emit)
         self.uploads = Uploads(
             self.shares.open_file,
             config.upload_slots,
             self.limits.upload,
-            told,
+            emit,
             privileges=self.privileges,
         )
         self.digests = Digests(self.shares.open_file)
 
         # What others are asked for.
         self.listings = Listings(emit)
-        self._lanes = LanesOfPeers(self.peers.get, self.peers.open_bulk)
+        self._connections = ConnectionsOfPeers(self.peers.get, self.peers.open_bulk)
         self.downloads = Downloads(
             self._state,
-            self._lanes.get,
+            self._connections.get,
             config.download_dir,
             self.limits.download,
-            told,
+            emit,
             config.min_free,
+            {each.name: each.path for each in config.destinations},
         )
         self._control = self._make_control()
         self._wire()
@@ -190,30 +193,30 @@ class App:
 
     def _wire(self) -> None:
         """Tells each part what is above it; the only place that does."""
-        peers, answer = self.peers, self._handlers.answer
+        meeting, answer = self.peers.meeting, self._handlers.answer
         answer(Ls, self.shares.answer_ls)
         answer(Search, self.shares.answer_search)
         answer(Read, self.uploads.answer_read)
         answer(Batch, self.uploads.answer_batch)
         answer(Digest, self.digests.answer_digest)
         answer(Changed, self.listings.answer_changed)
-        answer(Announce, peers.answer_announce)
-        answer(Observed, peers.answer_observed)
-        answer(Rendezvous, peers.traversal.answer_rendezvous)
+        answer(Announce, meeting.telling.answer_announce)
+        answer(Observed, meeting.telling.answer_observed)
+        answer(Rendezvous, meeting.traversal.answer_rendezvous)
 
-        self._endpoint.on_accept = peers.accept
-        self._discovery.on_found = peers.found
-        self._discovery.on_clock_set = peers.candidates_changed
-        self._discovery.on_punch = peers.traversal.requested
-        self.nat.on_candidates_changed = peers.candidates_changed
-        self.nat.on_network_changed = peers.network_changed
+        self._endpoint.on_accept = meeting.sessions.accept
+        self._discovery.on_found = meeting.found
+        self._discovery.on_clock_set = meeting.candidates_changed
+        self._discovery.on_punch = meeting.traversal.requested
+        self.nat.on_candidates_changed = meeting.candidates_changed
+        self.nat.on_network_changed = self.peers.network_changed
         self.nat.on_inside_changed = self._discovery.inside_changed
-        self.topics.on_changed = peers.topics_changed
-        self.topics.on_count = peers.peers_at
-        peers.on_connected = self._peer_connected
-        peers.on_disconnected = self._peer_disconnected
-        peers.on_observed = self.nat.observed
-        peers.on_woken = self.nat.network_changed
+        self.topics.on_changed = meeting.topics_changed
+        self.topics.on_count = self.peers.peers_at
+        meeting.on_connected = self._peer_connected
+        meeting.on_disconnected = self._peer_disconnected
+        meeting.telling.on_observed = self.nat.observed
+        self.peers.on_woken = self.nat.network_changed
         self.shares.teller.on_news = self._listing_changed
 
     def _peer_connected(self, session: Session) -> None:
@@ -232,8 +235,7 @@ class App:
         """Tells a peer, or the clients of this hdpd, which listings of ours are not current."""
         if who is None:
             for path in paths or (None,):
-                text = None if path is None else path.text
-                self._events.emit_json("listing.changed", {"peer": SELF, "path": text})
+                self._events.emit(ListingChanged("self", path))
         elif (session := self.peers.get(who)) is not None:
             await session.ask(Changed(paths))
 
@@ -282,7 +284,8 @@ class App:
         await self.peers.load()
         closing.callback(self._endpoint.close)
         closing.push_async_callback(self.peers.close)
-        closing.callback(self._lanes.close)
+        closing.callback(self._connections.close)
+        self.downloads.set_clear_finished(self._config.clear_finished)
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
 
@@ -317,12 +320,13 @@ class App:
         """On a terminal only: a log is read by more people than the owner."""
         if sys.stderr.isatty():
             with contextlib.suppress(NotFound):
-                link = self._control.login_link()["url"]
+                link = self._control.login_link().url
                 print(f"The control page, logged in: {link}", file=sys.stderr)  # noqa: T201
 
     async def close(self) -> None:
         """Stops everything, in the opposite order, within 5 s."""
         self._notifier.stopping()
+        self._events.emit(Stopping())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -408,8 +412,8 @@ class App:
             lan_only=self._config.lan_only,
         )
 
-    async def examine(self) -> dict[str, object]:
-        """What `daemon.doctor` answers."""
+    async def examine(self) -> list[Finding]:
+        """What keeps this hdpd from its work, and what does not."""
 
         async def list_share(name: str) -> object:
             path = RemotePath.from_text(name)
@@ -419,32 +423,32 @@ class App:
 
         subject = Subject(
             config=lambda: self._reloader.config,
-            configuration=self._reloader.info,
+            configuration=self._reloader.status,
             shares=self.shares.list,
             list_share=list_share,
             topics=lambda: len(self.topics.current()),
             discovery=self._discovery.status,
-            nat=self.nat.report().to_json,
+            nat=self.nat.report,
             standing=self._standing,
         )
         await self.nat.fresh_report()
-        return await Doctor(subject).examine()
+        return await Doctor(subject, self._doctor_calls).examine()
 
-    def info(self) -> dict[str, object]:
-        """What `daemon.info` answers."""
-        return {
-            "name": name_of(self._identity.peer_id),
-            "peer_id": self._identity.peer_id.text,
-            "version": __version__,
-            "api_version": API_VERSION,
-            "started": self._started,
-            "udp_ports": self._endpoint.ports,
-            "controls": self._control.addresses,
-            "tls_fingerprint": self._control.tls_fingerprint,
-            "addresses": [str(HostPort(c.host, c.port)) for c in self.nat.candidates()],
-            "quic_engine": self._config.quic_engine,
-            "download_dir": str(self._config.download_dir),
-            "configuration": self._reloader.info(),
-            "discovery": self._discovery.status(),
-            "nat": self.nat.report().sentence,
-        }
+    def info(self) -> DaemonStatus:
+        """Who and what this hdpd is."""
+        return DaemonStatus(
+            name=name_of(self._identity.peer_id),
+            peer_id=self._identity.peer_id,
+            version=__version__,
+            api_version=API_VERSION,
+            started=self._started,
+            udp_ports=self._endpoint.ports,
+            controls=self._control.addresses,
+            tls_fingerprint=self._control.tls_fingerprint,
+            addresses=[HostPort(c.host, c.port) for c in self.nat.candidates()],
+            quic_engine=self._config.quic_engine,
+            download_dir=self._config.download_dir,
+            configuration=self._reloader.status(),
+            discovery=self._discovery.status(),
+            nat=self.nat.report().sentence,
+        )

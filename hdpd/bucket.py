@@ -8,7 +8,8 @@ import math
 class Bucket:
     """Fills with `rate` tokens per second up to `burst`, and is full at first.
 
-    `now` is in seconds on any one clock; a clock that goes back fills nothing.
+    An infinite rate and burst are no limit. `now` is in seconds on any one clock; a clock that goes
+    back fills nothing.
     """
 
     __slots__ = ("_burst", "_filled_at", "_level", "_rate")

@@ -21,7 +21,7 @@ SOCKET_PATH: Final = Path("/run/systemd/journal/socket")
 # have to go through a file, and nobody reads them.
 MAX_VALUE_BYTES: Final = 32 * 1024
 # The journal reads at once; while it is restarted, the event loop must not wait for it for long.
-_SEND_TIMEOUT_SECONDS: Final = 0.1
+_SEND_TIMEOUT_S: Final = 0.1
 
 
 def encode(fields: Iterable[tuple[str, str]]) -> bytes:
@@ -47,7 +47,7 @@ class JournalHandler(logging.Handler):
         super().__init__()
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(_SEND_TIMEOUT_SECONDS)
+        self._socket.settimeout(_SEND_TIMEOUT_S)
         try:
             # Not connected for good: a restarted journal has another socket at the same path.
             self._socket.sendto(b"", self._path)

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 import sdnotify
 
 # The manager reads at once; should it ever not, the event loop must not wait for it for long.
-_SEND_TIMEOUT_SECONDS = 0.1
+_SEND_TIMEOUT_S = 0.1
 # Only for as long as the event loop turns: it is asked for again at a third of it.
-_EXTENSION_SECONDS = 30.0
+_EXTENSION_S = 30.0
 
 
 class Notifier:
@@ -28,7 +28,7 @@ class Notifier:
         if os.environ.get("NOTIFY_SOCKET"):
             self._systemd = sdnotify.SystemdNotifier()
             if self._systemd.socket is not None:
-                self._systemd.socket.settimeout(_SEND_TIMEOUT_SECONDS)
+                self._systemd.socket.settimeout(_SEND_TIMEOUT_S)
 
     def ready(self, status: str) -> None:
         """Start-up is complete; `status` is one line for `systemctl status`."""
@@ -52,8 +52,8 @@ class Notifier:
 
         async def extend() -> None:
             while True:
-                self._notify(f"EXTEND_TIMEOUT_USEC={int(_EXTENSION_SECONDS * 1e6)}")
-                await asyncio.sleep(_EXTENSION_SECONDS / 3)
+                self._notify(f"EXTEND_TIMEOUT_USEC={int(_EXTENSION_S * 1e6)}")
+                await asyncio.sleep(_EXTENSION_S / 3)
 
         task = asyncio.create_task(extend())
         try:

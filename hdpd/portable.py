@@ -19,7 +19,7 @@ from hdpd.mountinfo import Mount
 
 MAX_EXTENSION = 16  # characters; a longer "extension" is part of the name
 
-_MARK_CHARACTERS = 12  # 60 bits: no accident; who makes two on purpose meets `_marked`'s counter
+_MARK_CHARS = 12  # 60 bits: no accident; who makes two on purpose meets `_marked`'s counter
 _RESERVED = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE
 )
@@ -162,7 +162,7 @@ def _plain(raw: bytes, rules: NameRules) -> bytes:
 def _marked(raw: bytes, text: str, rules: NameRules, number: int) -> str:
     """`text` with a hash of `raw` before its extension, cut so that it fits."""
     digest = hashlib.sha256(b"%d " % number + raw).digest()
-    mark = "~" + base64.b32encode(digest).decode().lower()[:_MARK_CHARACTERS]
+    mark = "~" + base64.b32encode(digest).decode().lower()[:_MARK_CHARS]
     stem, dot, extension = text.rpartition(".")
     if not stem or len(extension) > MAX_EXTENSION:
         stem, dot, extension = text, "", ""

@@ -11,6 +11,8 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hdpd.config import Config
@@ -18,10 +20,25 @@ from hdpd.config.config import changed
 from hdpd.config.setting import Setting
 from hdpd.errors import ConfigError, HdpdError
 from hdpd.log import MessageId, fields
+from hdpd.threads.blocking import BlockingCalls
+
+READ_S = 10.0
 
 log = logging.getLogger(__name__)
 
 Apply = Callable[[Config], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationStatus:
+    """The files in force, the weakest first, and when they were read; what is wrong with newer ones
+    that are not used; the changed keys that wait for a restart.
+    """
+
+    files: tuple[Path, ...]
+    read: float
+    refused: str | None
+    restart_needed: tuple[str, ...]
 
 
 class Reloader:
@@ -40,14 +57,21 @@ class Reloader:
         self._refused: str | None = None
         self._waiting: list[str] = []
         self._one_at_a_time = asyncio.Lock()
+        self._calls = BlockingCalls("configuration")
 
     async def reload(self) -> str:
-        """Takes over what can be taken over; returns one line about the outcome."""
+        """Takes over what can be; returns one line about the outcome, whatever it is."""
         async with self._one_at_a_time:
             try:
-                new = await asyncio.to_thread(self._read)
+                new = await self._calls.run(self._read, READ_S)
             except ConfigError as error:
                 return self._refuse(error)
+            except TimeoutError:
+                return self._refuse(ConfigError("the disk of its file does not answer"))
+            except Exception:
+                # Whatever it is: systemd waits for the end of a reload.
+                log.exception("reading the configuration failed")
+                return self._refuse(ConfigError("reading it failed, see the log"))
             read_at = time.time()
             different = changed(self.config, new)
             done = [setting for setting in different if setting.reloadable]
@@ -70,6 +94,8 @@ class Reloader:
                 error.message,
                 extra=fields(message_id=MessageId.CONFIGURATION_REFUSED, error_code=error.code),
             )
+        except Exception:
+            log.exception("the new value of %s cannot be used", setting.key)
         else:
             values = {setting.field: getattr(new, setting.field)}
             self.config = dataclasses.replace(self.config, **values)
@@ -96,11 +122,8 @@ class Reloader:
         )
         return f"configuration read again; {outcome}; changes of {waiting} wait for a restart"
 
-    def info(self) -> dict[str, object]:
-        """`{files, read, refused, restart_needed}` as in `daemon.info`."""
-        return {
-            "files": [str(path) for path in self.config.config_files],
-            "read": self._read_at,
-            "refused": self._refused,
-            "restart_needed": list(self._waiting),
-        }
+    def status(self) -> ConfigurationStatus:
+        """What became of the configuration files."""
+        return ConfigurationStatus(
+            self.config.config_files, self._read_at, self._refused, tuple(self._waiting)
+        )

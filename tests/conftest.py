@@ -72,6 +72,12 @@ def hdpd(fake_hdpd: FakeHdpd) -> FakeHdpd:
     return fake_hdpd.forget()
 
 
+@pytest.fixture(autouse=True)
+def strict_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot happen to a peer in its state fails the test, where service only logs it."""
+    monkeypatch.setattr("hdpd.peers.peer.strict", True)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Runs an `async def` test; leaves all others to pytest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +53,16 @@ def test_what_is_owed_is_paid_at_the_rate(rate: float, cost: float) -> None:
     assert bucket.level(bucket.ready_at()) == pytest.approx(0, abs=1e-6)
 
 
+def test_an_infinite_rate_is_no_limit() -> None:
+    bucket = Bucket(math.inf, math.inf)
+    for now in (5.0, 5.0, 6.0):
+        assert bucket.allow(now, 1e12)
+        bucket.take(now, 1e12)
+        bucket.take(now, -5)
+        assert bucket.ready_at() <= now
+        assert bucket.is_full(now)
+
+
 def test_what_is_given_back_is_no_more_than_a_burst() -> None:
     bucket = Bucket(1, 10)
     bucket.take(0.0, 4)
@@ -58,3 +70,14 @@ def test_what_is_given_back_is_no_more_than_a_burst() -> None:
     assert bucket.level(0.0) == 9
     bucket.take(0.0, -3)
     assert bucket.level(0.0) == 10
+
+
+def test_a_flood_is_cut_to_the_rate() -> None:
+    bucket = Bucket(50, 50)
+    passed = sum(bucket.allow(10 + number / 10_000) for number in range(100_000))
+    assert 50 + 9.9 * 50 <= passed <= 50 + 10 * 50
+
+
+def test_what_is_below_the_rate_always_passes() -> None:
+    bucket = Bucket(50, 50)
+    assert all(bucket.allow(number / 40) for number in range(4000))

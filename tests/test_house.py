@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE_ORDER = [
     "identity",
     "wire",
-    "database",
     "threads",
+    "database",
     "link",
     "discovery",
     "nat",
@@ -45,13 +45,14 @@ FOUNDATION = {
     "errors": set[str](),
     "log": set[str](),
     "journal": {"log"},
-    "reload": {"config", "errors", "log"},
+    "reload": {"config", "errors", "log", "threads"},
     "notify": set[str](),
     "state_directory": {"errors", "identity"},
     "ignore": set[str](),
     "lean": set[str](),
     "mountinfo": set[str](),
     "portable": {"mountinfo"},
+    "natural": set[str](),
     "backoff": set[str](),
     "bucket": set[str](),
     "recent": set[str](),
@@ -60,7 +61,7 @@ FOUNDATION = {
 
 # Packages that may import less than the order allows: all that they may.
 WALLS = {
-    "scanner": {"database", "errors", "ignore", "shares", "threads", "wire"},
+    "scanner": {"database", "errors", "ignore", "natural", "shares", "threads", "wire"},
     "downloads": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
     "remote": {*FOUNDATION, *PACKAGE_ORDER} - {"uploads", "scanner"},
 }
@@ -118,14 +119,54 @@ REASONS = {
         "a package's `__init__` names in FACE what others may take, so that all else can change "
         "freely; take that, or add to it what truly belongs to the outside"
     ),
+    "thread": (
+        "a thread of a pool that hangs keeps the process from ending; hdpd/threads/ has the three "
+        "ways that do not"
+    ),
     "wiring": (
         "all parts are made before any is told what is above it, so that none can be reached "
         "before it is complete; hand over what is there, or set an `on_...` in App._wire"
     ),
+    "unit": "constants say their unit in one way: _S, _MS, _NS, _BYTES, _CHARS, _PER_S at the end",
+    "untyped": (
+        "what parts hand each other has a type that says what is in it, so that mypy finds who "
+        "uses it wrongly; return a frozen dataclass, which only the edge makes JSON or CBOR"
+    ),
     "size": "a file of more than this many lines does more than one thing; split it",
 }
 
+STARTS_THREADS = {
+    "Thread",
+    "ThreadPoolExecutor",
+    "run_in_executor",
+    "start_new_thread",
+    "to_thread",
+}
+
 MAX_FILE_LINES = 600
+
+UNIT_IN_WORDS = re.compile(r"^_?[A-Z][A-Z0-9_]*_(SECONDS?|MILLISECONDS|NANOSECONDS|CHARACTERS)$")
+UNITS_IN_WORDS = {"discovery", "downloads"}  # packages that are still to be renamed
+
+
+# Where JSON, CBOR, TOML or rows are made or read, or a library has no types of its own.
+UNTYPED = (
+    "hdpd/wire/*.py",
+    "hdpd/config/*.py",
+    "hdpd/database/database.py",
+    "hdpd/log.py",
+    "hdpd/control/call.py",
+    "hdpd/control/document.py",
+    "hdpd/control/jsonrpc.py",
+    "hdpd/control/methods.py",
+    "hdpd/control/openrpc.py",
+    "hdpd/control/protocols.py",
+    "hdpd/control/results.py",
+    "hdpd/link/engine.py",
+    "hdpd/link/qh3_bulk.py",
+)
+# What may hold anything, as nobody looks into it.
+CARRIERS = {"Callable", "Coroutine", "Future", "Setting", "Task"}
 
 
 @dataclass(frozen=True)
@@ -243,6 +284,17 @@ def brain_violations(modules: Iterable[Module]) -> Iterator[str]:
                 yield f"{module.path}:{line} imports {name}: {REASONS['brain']}"
 
 
+def thread_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Threads that are started anywhere else than in hdpd/threads/."""
+    for module in modules:
+        if module.path.startswith("hdpd/") and module.package != "threads":
+            for node in ast.walk(ast.parse(module.source)):
+                if isinstance(node, ast.Name | ast.Attribute | ast.alias):
+                    name = ast.unparse(node).rpartition(".")[2].partition(" ")[0]
+                    if name in STARTS_THREADS:
+                        yield f"{module.path}:{node.lineno} {name}: {REASONS['thread']}"
+
+
 def client_violations(modules: Iterable[Module]) -> Iterator[str]:
     """What hdpctl imports of hdpd."""
     for module in modules:
@@ -323,6 +375,62 @@ def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
                 yield node.lineno
 
 
+def unit_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Constants that spell their unit out."""
+    for module in modules:
+        if module.path.startswith("tests/") or module.package in UNITS_IN_WORDS:
+            continue
+        for node in ast.walk(ast.parse(module.source)):
+            if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Store):
+                continue
+            if UNIT_IN_WORDS.search(node.id):
+                yield f"{module.path}:{node.lineno} {node.id}: {REASONS['unit']}"
+
+
+def untyped_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Public names that take, hold or give what nobody can know."""
+    for module in modules:
+        if not module.path.startswith("hdpd/"):
+            continue
+        if any(fnmatch(module.path, pattern) for pattern in UNTYPED):
+            continue
+        for annotation in _public_annotations(ast.parse(module.source)):
+            if (shown := _untyped(annotation)) is not None:
+                where = f"{module.path}:{annotation.lineno}"
+                yield f"{where} speaks of {shown}: {REASONS['untyped']}"
+
+
+def _public_annotations(tree: ast.Module | ast.ClassDef) -> Iterator[ast.expr]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public_annotations(node)
+        elif isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
+            yield node.annotation
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            yield node.value  # another name for a type
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            node.name == "__init__" or not node.name.startswith("_")
+        ):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            annotations = [*(each.annotation for each in given), node.returns]
+            yield from (each for each in annotations if each is not None)
+
+
+def _untyped(annotation: ast.expr) -> str | None:
+    """What of it could be anything."""
+    if isinstance(annotation, ast.Name) and annotation.id in {"Any", "Json", "JsonObject"}:
+        return annotation.id
+    if isinstance(annotation, ast.Subscript):
+        outside = ast.unparse(annotation.value).rpartition(".")[2]
+        inside = ast.unparse(annotation.slice)
+        if outside in {"dict", "Mapping"} and inside.endswith(("object", "object)")):
+            return ast.unparse(annotation)
+        if outside in CARRIERS and "dict" not in inside and "Json" not in inside:
+            return None
+    inner = (each for each in ast.iter_child_nodes(annotation) if isinstance(each, ast.expr))
+    return next((shown for each in inner if (shown := _untyped(each)) is not None), None)
+
+
 Rule = Callable[[Iterable[Module]], Iterator[str]]
 
 RULES: list[Rule] = [
@@ -330,11 +438,14 @@ RULES: list[Rule] = [
     wall_violations,
     importer_violations,
     brain_violations,
+    thread_violations,
     client_violations,
     docstring_violations,
     size_violations,
+    untyped_violations,
     face_violations,
     wiring_violations,
+    unit_violations,
 ]
 
 
@@ -370,11 +481,21 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (brain_violations, "hdpd/link/hello.py", '"""Proofs. Pure."""\nimport time'),
         (brain_violations, "hdpd/link/a.py", '"""Pure: bytes."""\ndef f():\n    import os.path'),
         (brain_violations, "hdpd/errors.py", '"""Pure, and\nso on."""\nfrom random import choice'),
+        (thread_violations, "hdpd/app.py", "async def f():\n    await asyncio.to_thread(g)"),
+        (thread_violations, "hdpd/link/a.py", "loop.run_in_executor(None, g)"),
+        (thread_violations, "hdpd/link/a.py", "from concurrent.futures import ThreadPoolExecutor"),
+        (thread_violations, "hdpd/link/a.py", "from threading import Thread as T"),
         (client_violations, "hdpctl/cli.py", "from hdpd.errors import HdpdError"),
         (docstring_violations, "tests/test_a.py", "import os"),
         (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),
         (wiring_violations, "hdpd/app.py", "def f(self):\n    self.peers.on_connected = g"),
         (wiring_violations, "hdpd/link/a.py", "f(lambda x: g(x))  # noqa: PLW0108 (later)"),
+        (unit_violations, "hdpd/link/a.py", "STOP_SECONDS: Final = 1.0"),
+        (untyped_violations, "hdpd/nat/a.py", "def f() -> dict[str, object]: ..."),
+        (untyped_violations, "hdpd/nat/a.py", "def f(x: list[Mapping[str, object]]): ..."),
+        (untyped_violations, "hdpd/nat/a.py", "class A:\n    async def f(self, x: Any): ..."),
+        (untyped_violations, "hdpd/nat/a.py", "class A:\n    x: list[Json] | None"),
+        (untyped_violations, "hdpd/nat/a.py", "Emit = Callable[[str, dict[str, object]], None]"),
         (size_violations, "hdpd/app.py", "pass\n" * (MAX_FILE_LINES + 1)),
     ],
 )
@@ -422,6 +543,9 @@ def test_a_library_of_one_file_has_no_second_importer() -> None:
         ("hdpd/link/engine_qh3.py", "import qh3.quic.connection"),
         ("hdpd/app.py", "from hdpd.control import server"),
         ("hdpd/link/endpoint.py", "import asyncio, socket, time"),
+        ("hdpd/nat/a.py", "def f(x: Callable[[], Coroutine[Any, Any, int]]) -> object: ..."),
+        ("hdpd/nat/a.py", "class A:\n    x: dict[str, int]\n    def _f(self) -> Any: ..."),
+        ("hdpd/wire/a.py", "def f() -> dict[str, Any]: ..."),
     ],
 )
 def test_what_is_allowed_is_not_reported(path: str, source: str) -> None:

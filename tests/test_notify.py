@@ -71,7 +71,7 @@ def test_a_reload_is_told_with_its_time(manager: socket.socket, notifier: Notifi
 async def test_more_time_is_asked_for_while_it_takes(
     monkeypatch: pytest.MonkeyPatch, manager: socket.socket, notifier: Notifier
 ) -> None:
-    monkeypatch.setattr(notify, "_EXTENSION_SECONDS", 0.03)
+    monkeypatch.setattr(notify, "_EXTENSION_S", 0.03)
     manager.setblocking(False)
     async with notifier.extending():
         for _ in range(3):

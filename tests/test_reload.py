@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hdpd.app import App
 from hdpd.config import Config, load
 from hdpd.config.config import SETTINGS, changed
-from hdpd.errors import LimitReached
+from hdpd.errors import ConfigError, LimitReached
 from hdpd.reload import Reloader
 
 
@@ -64,11 +65,11 @@ async def test_what_needs_a_restart_is_named_until_it_is_gone(
     assert outcome.endswith("changes of network.port wait for a restart")
     assert setting.applied == ["log_level debug"]
     await setting.reloader.reload()
-    assert setting.reloader.info()["restart_needed"] == ["network.port"]
+    assert setting.reloader.status().restart_needed == ("network.port",)
     assert "changes of network.port wait for a restart" in caplog.text
     setting.write('log_level = "debug"')
     await setting.reloader.reload()
-    assert setting.reloader.info()["restart_needed"] == []
+    assert setting.reloader.status().restart_needed == ()
 
 
 async def test_a_mistake_changes_nothing(
@@ -78,11 +79,29 @@ async def test_a_mistake_changes_nothing(
     outcome = await setting.reloader.reload()
     assert "unknown key 'port'; did you mean 'network.port'?" in outcome
     assert outcome.removeprefix("the new configuration is not used: ") in caplog.text
-    assert setting.reloader.info()["refused"]
+    assert setting.reloader.status().refused
     assert setting.applied == []
     setting.write('topics = ["a"]')
     await setting.reloader.reload()
-    assert setting.reloader.info()["refused"] is None
+    assert setting.reloader.status().refused is None
+
+
+async def test_a_file_whose_disk_hangs_changes_nothing(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdpd.reload.READ_S", 0.05)
+    answers = threading.Event()
+    reloader = Reloader(setting.reloader.config, lambda: hang(answers), {})
+    try:
+        assert "does not answer" in await reloader.reload()
+        assert reloader.status().refused
+    finally:
+        answers.set()
+
+
+def hang(answers: threading.Event) -> Config:
+    answers.wait(30)
+    raise ConfigError("it came too late")
 
 
 async def test_a_value_that_cannot_be_used_leaves_the_others(
@@ -93,6 +112,27 @@ async def test_a_value_that_cannot_be_used_leaves_the_others(
     assert "the new value of topics cannot be used: too many topics" in caplog.text
     assert setting.applied == ["log_level error"]
     assert setting.reloader.config.topics == ()
+
+
+async def test_a_reload_ends_whatever_fails(
+    setting: Setting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(config: Config) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    setting.reloader._appliers = {"topics": fail, "log_level": setting.apply_log_level}
+    setting.write('topics = ["a"]\nlog_level = "error"')
+    await setting.reloader.reload()
+    assert "a mistake of ours" in caplog.text
+    assert (setting.reloader.config.topics, setting.reloader.config.log_level) == ((), "error")
+
+    def cannot_read() -> Config:
+        raise OSError("nobody thought of it")
+
+    monkeypatch.setattr(setting.reloader, "_read", cannot_read)
+    assert "not used: reading it failed, see the log" in await setting.reloader.reload()
+    assert "nobody thought of it" in caplog.text
+    assert setting.reloader.config.log_level == "error"
 
 
 def test_hdpd_takes_over_what_the_table_calls_reloadable() -> None:

@@ -107,7 +107,8 @@ def _keys(commented: str) -> Iterator[str]:
         is_setting = re.compile(r'# (\w+ = .*|\[\[[\w.]+\]\]|\[\w+\."[^"]*"\])')
         text = " ".join(line[2:] for line in lines if not is_setting.fullmatch(line))
         settings = [line[2:] for line in lines if is_setting.fullmatch(line)]
-        if restart & {table + setting.partition(" = ")[0] for setting in settings}:
+        keys = {table + setting.partition(" = ")[0] for setting in settings}
+        if restart & (keys | {setting.strip("[]") for setting in settings}):
             text += " A change waits for a restart."
         terms = "\n.TQ\n".join(f"\\fB{roff.escape(setting)}\\fP" for setting in settings)
         yield f".TP\n{terms}\n{roff.inline(text)}"

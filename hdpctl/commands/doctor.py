@@ -13,7 +13,7 @@ from hdpctl.errors import ConnectError, ControlError
 from hdpctl.params import Session, examples, json_option, pass_session
 
 MARKS = {"failed": "FAILED"}  # the others are words enough
-CHECK_SECONDS = 10.0
+CHECK_S = 10.0
 
 
 @click.command(epilog=examples("hdpctl doctor", "hdpctl doctor --json | jq -r .findings[].state"))
@@ -56,7 +56,7 @@ def _why_not_running() -> str:
             [program, "--check-config"],
             capture_output=True,
             text=True,
-            timeout=CHECK_SECONDS,
+            timeout=CHECK_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

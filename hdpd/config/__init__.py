@@ -5,6 +5,7 @@ Begin reading with `config.py`, the table of all settings.
 """
 
 from hdpd.config.config import Config
+from hdpd.config.destinations import Destination
 from hdpd.config.limits import Limits, LimitsConfig, Span
 from hdpd.config.resolve import load
 from hdpd.config.values import (
@@ -19,6 +20,7 @@ from hdpd.config.values import (
 __all__ = [
     "Config",
     "ControlAddress",
+    "Destination",
     "HostPort",
     "Limits",
     "LimitsConfig",

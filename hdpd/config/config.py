@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from hdpd.config import directories, values
+from hdpd.config.destinations import Destination, Destinations
 from hdpd.config.kinds import (
     AddedItems,
     Choice,
     Directory,
     Items,
     Number,
+    OptionalDirectory,
     OptionalFile,
     Servers,
     Switch,
@@ -104,6 +106,9 @@ class Config:
             lambda around: directories.downloads(around.environ, around.state_dir), "~/Downloads"
         ),
         flag=Flag("--download-dir", "DIR", SHARING, "where downloads go"),
+    )
+    incomplete_dir: Path | None = setting(  # None: beside what is finished
+        "incomplete_dir", OptionalDirectory(), default=None
     )
     state_dir: Path = setting(
         "state_dir",
@@ -241,6 +246,14 @@ class Config:
         default=None,
         reloadable=True,
     )
+
+    # How long finished downloads stay in the list, in seconds; None: until they are cleared.
+    clear_finished: float | None = setting(
+        "transfers.clear_finished",
+        Text(values.parse_age, show=values.format_age, toml=str | int),
+        default=None,
+    )
+    destinations: tuple[Destination, ...] = setting("destinations", Destinations(), default=())
 
     peers: tuple[PeerRule, ...] = setting("peers", Peers(), default=(), reloadable=True)
     limits: LimitsConfig = setting("limits", LimitTables(), default=LimitsConfig(), reloadable=True)

@@ -143,15 +143,17 @@ class Choice(One[str, Value]):
         return str(value)
 
 
-class Text(One[str, Value]):
-    """A text that is parsed; `parse` raises ValueError."""
+class Text(One[Raw, Value]):
+    """A text that is parsed, or what else TOML may hold in its place (`toml`); `parse` raises
+    ValueError.
+    """
 
-    toml = str
+    def __init__(
+        self, parse: Callable[[Raw], Value], show: Callable[[Value], str] = str, toml: Any = str
+    ) -> None:
+        self._parse, self._show, self.toml = parse, show, toml
 
-    def __init__(self, parse: Callable[[str], Value], show: Callable[[Value], str] = str) -> None:
-        self._parse, self._show = parse, show
-
-    def read_one(self, given: Given[str]) -> Value:
+    def read_one(self, given: Given[Raw]) -> Value:
         return given.parsed(self._parse, given.value)[0]
 
     def show(self, value: Value) -> Toml:
@@ -199,13 +201,23 @@ class Directory(One[str, Path]):
     is_directory = True
 
     def read_one(self, given: Given[str]) -> Path:
-        path = directories.resolve_path(given.where, given.value, given.base, given.environ)
-        if path.exists() and not path.is_dir():
-            raise ConfigError(f"{given.where}: {path} is not a directory")
-        return path
+        return directories.resolve_writable(given.where, given.value, given.base, given.environ)
 
     def show(self, value: Path) -> Toml:
         return str(value)
+
+
+class OptionalDirectory(One[str, Path | None]):
+    """Such a directory, or none."""
+
+    toml = str
+    is_directory = True
+
+    def read_one(self, given: Given[str]) -> Path | None:
+        return directories.resolve_writable(given.where, given.value, given.base, given.environ)
+
+    def show(self, value: Path | None) -> Toml | None:
+        return None if value is None else str(value)
 
 
 class OptionalFile(One[str, Path | None]):

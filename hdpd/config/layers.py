@@ -34,6 +34,7 @@ class Layers:
 
     @property
     def paths(self) -> tuple[Path, ...]:
+        """The files, as they were read."""
         return tuple(layer.path for layer in self.files)
 
     def told(self, key: str) -> list[tuple[Path, Any]]:

@@ -105,6 +105,7 @@ def parse_time(text: str) -> int:
 
 
 def format_time(minutes: int) -> str:
+    """`HH:MM`, which `parse_time` reads as exactly these minutes after midnight."""
     return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
@@ -124,4 +125,5 @@ def parse_days(text: str) -> frozenset[int]:
 
 
 def format_days(days: frozenset[int]) -> str:
+    """A text that `parse_days` reads as exactly these days."""
     return "daily" if len(days) == 7 else ",".join(DAYS[day] for day in sorted(days))

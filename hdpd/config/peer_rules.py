@@ -13,13 +13,13 @@ from hdpd.config.kinds import Given, Tables, Toml
 from hdpd.config.sizes import exact_size, parse_size
 from hdpd.config.values import HostPort, parse_host_port
 from hdpd.errors import ConfigError
-from hdpd.identity.keys import PEER_ID_CHARACTERS, PeerId
+from hdpd.identity.keys import PEER_ID_CHARS, PeerId
 
-MIN_ID_CHARACTERS: Final = 8
+MIN_ID_CHARS: Final = 8
 """Of the beginning of an id; that of a peer that nobody has made up to be taken for another."""
 
 DEFAULT_PORT: Final = 3031
-_ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARACTERS},{PEER_ID_CHARACTERS}}}")
+_ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARS},{PEER_ID_CHARS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class PeerRules:
     quota: int | None = None
 
     def is_favourite(self, peer: PeerId) -> bool:
+        """Whether the peer goes before others in the line for upload slots."""
         rule = self._of(peer)
         return rule is not None and rule.favourite
 
@@ -100,7 +101,7 @@ class Peers(Tables[dict[str, PeerSettings], tuple[PeerRule, ...]]):
 def _rule(where: str, id_: str, table: PeerSettings) -> PeerRule:
     if not _ID.fullmatch(id_):
         raise ConfigError(
-            f"{where}: {id_!r} is not a peer's id or the first {MIN_ID_CHARACTERS} or more "
+            f"{where}: {id_!r} is not a peer's id or the first {MIN_ID_CHARS} or more "
             "characters of one (names are not unique); `hdpctl peers --json` lists them"
         )
     try:
@@ -113,9 +114,9 @@ def _rule(where: str, id_: str, table: PeerSettings) -> PeerRule:
 def _address(where: str, id_: str, table: PeerSettings) -> HostPort | None:
     if table.address is None:
         return None
-    if len(id_) != PEER_ID_CHARACTERS:
+    if len(id_) != PEER_ID_CHARS:
         raise ConfigError(
-            f"{where}.{id_}.address: it goes with the whole id, of {PEER_ID_CHARACTERS} characters"
+            f"{where}.{id_}.address: it goes with the whole id, of {PEER_ID_CHARS} characters"
         )
     try:
         return parse_host_port(table.address, DEFAULT_PORT)

@@ -59,10 +59,12 @@ class Setting(Generic[Value]):
 
     @property
     def table(self) -> str:
+        """The table of the file that the key is in; empty for those of no table."""
         return self.key.rpartition(".")[0]
 
     @property
     def name(self) -> str:
+        """The key within its table."""
         return self.key.rpartition(".")[2]
 
     def default_in(self, surroundings: Surroundings) -> Value:

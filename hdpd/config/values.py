@@ -28,9 +28,10 @@ STUN_PORT: Final = 3478
 # sockaddr_un has room for 108 bytes with the closing NUL.
 MAX_UNIX_PATH_BYTES: Final = 107
 
-MIN_INTERVAL: Final = 60.0
+MIN_INTERVAL_S: Final = 60.0
 _INTERVALS: Final = {"auto": None, "never": math.inf}
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_INTERVAL: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w-]*\w)?(\.[^\W_]([\w-]*\w)?)*\.?")
 _INTERFACE = re.compile(r"[^\s/:\[\]]{1,15}")  # IFNAMSIZ less one
@@ -280,13 +281,32 @@ def parse_interval(text: str) -> float | None:
     """Seconds of `90s`, `15m`, `1h`, `7d`; infinity for `never`, None for `auto`."""
     if text in _INTERVALS:
         return _INTERVALS[text]
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
-    if match is None or (seconds := int(match[1]) * _UNITS[match[2]]) < MIN_INTERVAL:
+    match = _INTERVAL.fullmatch(text)
+    if match is None or (seconds := int(match[1]) * _UNITS[match[2]]) < MIN_INTERVAL_S:
         raise ValueError(
             f"{text!r} is not an interval; write auto, never, or a time of at least a minute, "
             "such as 15m, 1h or 7d"
         )
     return float(seconds)
+
+
+def parse_age(value: str | int) -> float | None:
+    """Seconds of `12h`, `7d`, and of `0`; None for `never`."""
+    if value == "never":
+        return None
+    if str(value) == "0":
+        return 0.0
+    match = _INTERVAL.fullmatch(str(value))
+    if match is None:
+        raise ValueError(f"{value!r} is not an age; write never, 0, or a time such as 12h or 7d")
+    return float(int(match[1]) * _UNITS[match[2]])
+
+
+def format_age(seconds: float | None) -> str:
+    """A text that `parse_age` reads as exactly this age."""
+    if seconds is None:
+        return "never"
+    return _in_units(seconds) if seconds else "0"
 
 
 def interval_text(seconds: float | None) -> str:
@@ -295,5 +315,9 @@ def interval_text(seconds: float | None) -> str:
         if value == seconds:
             return text
     assert seconds is not None, "it is among the above"
+    return _in_units(seconds)
+
+
+def _in_units(seconds: float) -> str:
     unit = next(unit for unit in reversed(_UNITS) if seconds % _UNITS[unit] == 0)
     return f"{int(seconds) // _UNITS[unit]}{unit}"

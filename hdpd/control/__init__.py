@@ -5,10 +5,9 @@ methods is in methods.py; docs/rpc.md and the OpenRPC document are made from it.
 """
 
 FACE = (
-    "activity.Activity",
-    "entries.SELF",
     "events.Events",
+    "eventtypes.Stopping",
     "server.Control",
-    "services.Services",
+    "services",
     "tls.CertificateFiles",
 )

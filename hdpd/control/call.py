@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,23 +11,24 @@ from hdpd.control.encoding import Result
 from hdpd.control.events import Events, Subscription
 from hdpd.control.logring import LogRing
 from hdpd.control.parameters import Params
+from hdpd.control.results import LoginLink
 from hdpd.control.rules import Role
 from hdpd.control.searches import Searches
-from hdpd.control.services import Json, Services
+from hdpd.control.services import Services
 from hdpd.control.tokens import Tokens
 from hdpd.errors import InvalidParams
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all methods share. `login_link` makes `{url, expires}`."""
+    """What all methods share."""
 
     services: Services
     events: Events
     tokens: Tokens
     searches: Searches
     log: LogRing
-    login_link: Callable[[], Json]
+    login_link: Callable[[], LoginLink]
 
 
 class Client(Protocol):
@@ -77,7 +78,7 @@ class Method:
     params: type[Params]
     result: type[Result] | tuple[type[Result], ...]
     summary: str
-    example: Json
+    example: Mapping[str, object]
 
     @property
     def results(self) -> tuple[type[Result], ...]:

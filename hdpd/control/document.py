@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from hdpd.control.call import Method
+from hdpd.control.eventlog import LOST
+from hdpd.control.eventtypes import EVENTS
 from hdpd.control.jsonrpc import MAX_BATCH, MAX_MESSAGE_BYTES, error_code
 from hdpd.control.methods import METHODS
 from hdpd.control.openrpc import discover
@@ -65,20 +68,7 @@ what it shows. Of several `download.changed` of one download (likewise `verifica
 `share.changed` of one share, `upload.changed` and `limits.changed`) that a client has not been sent
 yet it gets the last; events are sent at most five times a second.
 
-| type | data |
-|---|---|
-| `peer.found` `peer.connected` `peer.changed` `peer.disconnected` | the peer, as in `peers.list` |
-| `nat.changed` | the report, as in `nat.report` |
-| `topic.joined` `topic.left` | the topic's name |
-| `share.changed` | the share, as in `shares.list`; its state is `removed` when it is gone |
-| `listing.changed` | `{{peer, path}}` |
-| `download.added` `download.changed` | the download, as in `downloads.list` |
-| `download.removed` | `{{id}}` |
-| `verification.changed` | the check, as in `downloads.verification` |
-| `upload.changed` | what is sent and who waits |
-| `limits.changed` | the limits, as in `limits.get` |
-| `daemon.stopping` | nothing; the WebSocket is closed with code 1001 after it |
-| `events.lost` | `{{seq}}` |
+EVENT_TABLE
 
 `listing.changed`: what `files.list` answered for this directory, here (`peer` is `self`) or at a
 connected peer (its id), may be another thing now; null in place of the path means any directory of
@@ -108,7 +98,8 @@ Prometheus.
 def document() -> str:
     """The text of docs/rpc.md."""
     schemas = _schemas()
-    lines = [PROSE, *_errors(), "## Methods", ""]
+    prose = PROSE.replace("EVENT_TABLE", "\n".join(_events()))
+    lines = [prose, *_errors(), "## Methods", ""]
     lines += [f"- [`{name}`](#{_anchor(name)})" for name in METHODS]
     for method in METHODS.values():
         lines += ["", *_method(method, schemas)]
@@ -131,6 +122,14 @@ def method_list() -> str:
 def _schemas() -> dict[str, Any]:
     components: Any = discover(METHODS.values())["components"]
     return dict(components["schemas"])
+
+
+def _events() -> Iterator[str]:
+    yield "| type | data |"
+    yield "|---|---|"
+    for about, rows in groupby(EVENTS.values(), lambda row: row.about):
+        yield f"| {' '.join(f'`{row.name}`' for row in rows)} | {about} |"
+    yield f"| `{LOST}` | `{{seq}}` |"
 
 
 def _errors() -> Iterator[str]:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from hdpd.control import results as r
 from hdpd.control.encoding import Text
 from hdpd.control.parameters import FilesList
-from hdpd.control.services import Peers, Services, Session
+from hdpd.control.services import Services
 from hdpd.errors import InvalidParams, PathInvalid, PeerNotConnected
 from hdpd.identity.names import name_of
+from hdpd.link.session import Session
+from hdpd.peers.peers import Peers
 from hdpd.wire.messages import MAX_CURSOR_BYTES, Entry, EntryType, Ls
 from hdpd.wire.paths import RemotePath
 

@@ -13,10 +13,32 @@ from hdpd.control import results as r
 from hdpd.control.encoding import Result, show
 from hdpd.control.eventlog import Key
 from hdpd.downloads import status as downloads
+from hdpd.nat.report import NatChanged
+from hdpd.peers import status as peers
+from hdpd.peers.topics import TopicJoined, TopicLeft
 from hdpd.rates.status import LimitsChanged
+from hdpd.remote.listings import ListingChanged
+from hdpd.shares.status import ShareChanged
 from hdpd.uploads.status import UploadsChanged
 
-News = downloads.News | LimitsChanged | UploadsChanged
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Soon nothing of this hdpd runs any more."""
+
+
+News = (
+    NatChanged
+    | peers.News
+    | TopicJoined
+    | TopicLeft
+    | ShareChanged
+    | ListingChanged
+    | downloads.News
+    | UploadsChanged
+    | LimitsChanged
+    | Stopping
+)
 """Everything that may be emitted."""
 
 
@@ -47,18 +69,36 @@ class EventType:
 
 # fmt: off
 _TABLE = (
-    EventType("download.added", downloads.DownloadAdded, r.DownloadInfo, "the download",
-              field="download"),
-    EventType("download.changed", downloads.DownloadChanged, r.DownloadInfo, "the download",
-              field="download", identity="id"),
-    EventType("download.removed", downloads.DownloadRemoved, r.DownloadId, "its id"),
+    EventType("nat.changed", NatChanged, r.NatReport, "the report, as in `nat.report`",
+              field="report"),
+    EventType("peer.found", peers.PeerFound, r.PeerInfo, "the peer, as in `peers.list`",
+              field="peer"),
+    EventType("peer.connected", peers.PeerConnected, r.PeerInfo, "the peer, as in `peers.list`",
+              field="peer"),
+    EventType("peer.changed", peers.PeerChanged, r.PeerInfo, "the peer, as in `peers.list`",
+              field="peer"),
+    EventType("peer.disconnected", peers.PeerDisconnected, r.PeerInfo,
+              "the peer, as in `peers.list`", field="peer"),
+    EventType("topic.joined", TopicJoined, r.Name, "the topic's name"),
+    EventType("topic.left", TopicLeft, r.Name, "the topic's name"),
+    EventType("share.changed", ShareChanged, r.ShareInfo,
+              "the share, as in `shares.list`; its state is `removed` when it is gone",
+              field="share", identity="name"),
+    EventType("listing.changed", ListingChanged, r.ListingChange, "`{peer, path}`"),
+    EventType("download.added", downloads.DownloadAdded, r.DownloadInfo,
+              "the download, as in `downloads.list`", field="download"),
+    EventType("download.changed", downloads.DownloadChanged, r.DownloadInfo,
+              "the download, as in `downloads.list`", field="download", identity="id"),
+    EventType("download.removed", downloads.DownloadRemoved, r.DownloadId, "`{id}`"),
     EventType("verification.changed", downloads.VerificationChanged, r.Verification,
-              "how far a check of a download is", field="verification", identity="id"),
+              "the check, as in `downloads.verification`", field="verification", identity="id"),
     EventType("upload.changed", UploadsChanged, r.Uploads, "what is sent and who waits",
               field="uploads", identity=""),
     EventType("limits.changed", LimitsChanged, r.Limits, "the limits, as in `limits.get`",
               field="limits", identity=""),
+    EventType("daemon.stopping", Stopping, r.Nothing,
+              "nothing; the WebSocket is closed with code 1001 after it"),
 )
 # fmt: on
 
-EVENTS: dict[type, EventType] = {row.event: row for row in _TABLE}
+EVENTS: dict[type[News], EventType] = {row.event: row for row in _TABLE}

@@ -31,7 +31,7 @@ async def daemon_shutdown(call: Call, _: p.NoParams) -> r.Nothing:
 
 
 async def daemon_log(call: Call, params: p.DaemonLog) -> r.LogLines:
-    return show(r.LogLines, call.context.log.since(params.since))
+    return call.context.log.since(params.since)
 
 
 async def nat_report(call: Call, _: p.NoParams) -> r.NatReport:
@@ -39,7 +39,7 @@ async def nat_report(call: Call, _: p.NoParams) -> r.NatReport:
 
 
 async def daemon_doctor(call: Call, _: p.NoParams) -> r.Findings:
-    return show(r.Findings, await call.services.app.examine())
+    return r.Findings(findings=show(list[r.FindingInfo], await call.services.app.examine()))
 
 
 async def peers_list(call: Call, params: p.PeersList) -> r.PeerList:
@@ -131,10 +131,14 @@ async def files_search(call: Call, params: p.FilesSearch) -> r.Hits | r.SearchSt
     return r.SearchStarted(search=search)
 
 
-async def downloads_add(call: Call, params: p.DownloadsAdd) -> r.DownloadId:
+async def downloads_add(call: Call, params: p.DownloadsAdd) -> r.DownloadsAdded:
     peer = call.services.peers.resolve(params.peer)
-    path = RemotePath.from_text(params.path)
-    return r.DownloadId(id=await call.services.downloads.add(peer, path, params.to))
+    paths = [RemotePath.from_text(path) for path in (params.path, *params.paths)]
+    downloads = call.services.downloads
+    if len(paths) == 1:
+        await downloads.make_sure_it_is_there(peer, paths[0])
+    ids = await downloads.add_all([(peer, path) for path in paths], params.to)
+    return r.DownloadsAdded(id=ids[0], ids=list(ids))
 
 
 async def downloads_list(call: Call, params: p.DownloadsList) -> r.Downloads:
@@ -222,7 +226,7 @@ async def tokens_new(call: Call, params: p.TokensNew) -> r.NewToken:
 
 
 async def tokens_list(call: Call, _: p.NoParams) -> r.TokenList:
-    return r.TokenList(tokens=show(list[r.TokenInfo], call.context.tokens.list()))
+    return r.TokenList(tokens=call.context.tokens.list())
 
 
 async def tokens_revoke(call: Call, params: p.TokenId) -> r.Nothing:
@@ -231,11 +235,11 @@ async def tokens_revoke(call: Call, params: p.TokenId) -> r.Nothing:
 
 
 async def tokens_current(call: Call, _: p.NoParams) -> r.CurrentToken:
-    return show(r.CurrentToken, {"id": call.caller.token, "role": call.caller.role.word})
+    return r.CurrentToken(id=call.caller.token, role=call.caller.role.word)
 
 
 async def tokens_login_link(call: Call, _: p.NoParams) -> r.LoginLink:
-    return show(r.LoginLink, call.context.login_link())
+    return call.context.login_link()
 
 
 async def events_subscribe(call: Call, params: p.EventsSubscribe) -> r.Subscribed:

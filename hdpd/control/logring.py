@@ -6,10 +6,16 @@ import logging
 import threading
 from collections import deque
 
-from hdpd.control.services import Json
+from hdpd.control.results import LogLevel, LogLine, LogLines
 
 MAX_LINES = 500
 MAX_LINE_CHARS = 1000  # at most 500 kB together, usually a tenth
+_LEVELS: tuple[tuple[int, LogLevel], ...] = (
+    (logging.ERROR, "error"),
+    (logging.WARNING, "warning"),
+    (logging.INFO, "info"),
+    (logging.NOTSET, "debug"),
+)
 _FORMATTER = logging.Formatter()
 
 
@@ -18,7 +24,7 @@ class LogRing(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: deque[tuple[int, Json]] = deque(maxlen=MAX_LINES)
+        self._lines: deque[LogLine] = deque(maxlen=MAX_LINES)
         self._seq = 0
         self._own_lock = threading.Lock()
 
@@ -36,25 +42,19 @@ class LogRing(logging.Handler):
         except Exception:  # noqa: BLE001 - a wrong format is told on standard error, as logging does
             self.handleError(record)
             return
-        level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+        level = next(word for least, word in _LEVELS if record.levelno >= least)
         # What others chose may hold surrogates, which JSON can't.
         text = text[:MAX_LINE_CHARS].encode(errors="backslashreplace").decode()
         with self._own_lock:
             self._seq += 1
-            line: Json = {
-                "seq": self._seq,
-                "time": record.created,
-                "level": level,
-                "text": text,
-            }
-            self._lines.append((self._seq, line))
+            line = LogLine(seq=self._seq, time=record.created, level=level, text=text)
+            self._lines.append(line)
 
-    def since(self, seq: int) -> Json:
-        """`{seq, lines}`: those after the number `seq` that are still held, and the last number. A
-        number from the future is from an earlier run of hdpd.
+    def since(self, seq: int) -> LogLines:
+        """Those after the number `seq` that are still held. A number from the future is from an
+        earlier run of hdpd.
         """
         with self._own_lock:
             if seq > self._seq:
                 seq = 0
-            lines = [line for number, line in self._lines if number > seq]
-            return {"seq": self._seq, "lines": lines}
+            return LogLines(seq=self._seq, lines=[line for line in self._lines if line.seq > seq])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client import Counter as Total
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from hdpd.control.services import Json, Services
+from hdpd.control.services import Services
 from hdpd.downloads.status import DownloadInfo
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -19,28 +20,27 @@ OPEN_STATES = ("queued", "waiting_for_peer", "remote_queued", "downloading", "pa
 _PAGE = 1000
 
 
+class _Row(Protocol):
+    @property
+    def state(self) -> str: ...
+
+
 async def metrics(services: Services) -> bytes:
     """All metrics as they are at this moment, in Prometheus' text format."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     info = services.app.info()
-    labels = {"name": str(info["name"]), "version": str(info["version"])}
+    labels = {"name": info.name, "version": info.version}
     gauge = Gauge("hdpd_info", "Which hdpd this is.", list(labels), registry=registry)
     gauge.labels(**labels).set(1)
-    _set(registry, "hdpd_start_time_seconds", "When hdpd was started.", info["started"])
+    _set(registry, "hdpd_start_time_seconds", "When hdpd was started.", info.started)
 
     peers = services.peers.list(all=True)
-    _count(
-        registry,
-        "hdpd_peers",
-        "Known peers by state.",
-        PEER_STATES,
-        [str(each["state"]) for each in peers],
-    )
+    _count(registry, "hdpd_peers", "Known peers by state.", PEER_STATES, peers)
 
     shares = services.shares.list()
-    _set(registry, "hdpd_shared_files", "Files in all shares.", _sum(shares, "files"))
-    _set(registry, "hdpd_shared_bytes", "Bytes in all shares.", _sum(shares, "bytes"))
+    _set(registry, "hdpd_shared_files", "Files in all shares.", sum(each.files for each in shares))
+    _set(registry, "hdpd_shared_bytes", "Bytes in all shares.", sum(each.bytes for each in shares))
 
     sent, same = services.shares.listings_sent, services.shares.listings_not_modified
     about = "Pages of listings that peers asked for."
@@ -49,8 +49,13 @@ async def metrics(services: Services) -> bytes:
     listings.labels(answer="not_modified").inc(same)
 
     downloads = await _open_downloads(services)
-    states = [each.state for each in downloads]
-    _count(registry, "hdpd_downloads", "Unfinished downloads by state.", OPEN_STATES, states)
+    _count(
+        registry,
+        "hdpd_downloads",
+        "Unfinished downloads by state.",
+        OPEN_STATES,
+        downloads,
+    )
     rate = sum(each.rate for each in downloads)
     _set(registry, "hdpd_download_bytes_per_second", "What downloads receive.", rate)
 
@@ -77,19 +82,14 @@ async def _open_downloads(services: Services) -> list[DownloadInfo]:
         cursor = page.next_cursor
 
 
-def _sum(rows: Iterable[Json], key: str) -> float:
-    return sum(number for row in rows if isinstance(number := row[key], int | float))
-
-
-def _set(registry: CollectorRegistry, name: str, help_: str, value: object) -> None:
-    assert isinstance(value, int | float)
+def _set(registry: CollectorRegistry, name: str, help_: str, value: float) -> None:
     Gauge(name, help_, registry=registry).set(value)
 
 
 def _count(
-    registry: CollectorRegistry, name: str, help_: str, states: Iterable[str], those: Iterable[str]
+    registry: CollectorRegistry, name: str, help_: str, states: Iterable[str], rows: Iterable[_Row]
 ) -> None:
     gauge = Gauge(name, help_, ["state"], registry=registry)
-    counts = Counter(those)
+    counts = Counter(row.state for row in rows)
     for state in states:
         gauge.labels(state=state).set(counts[state])

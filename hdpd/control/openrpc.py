@@ -10,7 +10,10 @@ import msgspec
 from hdpd import __version__
 from hdpd.control.call import Method
 from hdpd.control.encoding import schema
-from hdpd.control.services import Json
+from hdpd.control.eventtypes import EVENTS
+from hdpd.control.results import Lost, SearchHits
+
+Json = dict[str, object]
 
 OPENRPC_VERSION = "1.3.2"
 API_VERSION = "1.0.0"
@@ -20,7 +23,8 @@ _REF = "#/components/schemas/{name}"
 def discover(methods: Iterable[Method]) -> Json:
     """The document that `rpc.discover` answers with."""
     rows = list(methods)
-    types = [kind for row in rows for kind in (row.params, *row.results)]
+    types: list[type] = [kind for row in rows for kind in (row.params, *row.results)]
+    types += [SearchHits, Lost, *(event.result for event in EVENTS.values())]
     _schemas, components = msgspec.json.schema_components(
         types, schema_hook=schema, ref_template=_REF
     )

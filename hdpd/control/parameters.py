@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from hdpd.control.rules import RoleWord
 from hdpd.wire.messages import MAX_LIST_ENTRIES, MAX_QUERY_BYTES
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -19,7 +20,6 @@ Ids = Annotated[list[Id], Meta(min_length=1, max_length=10_000)]
 Cursor = Annotated[str, Meta(max_length=16384)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIST_ENTRIES)]
 Rate = Annotated[str, Meta(max_length=64)] | int | None
-RoleWord = Literal["read", "control", "admin"]
 Sort = Literal["name", "-name", "size", "-size", "mtime", "-mtime"]
 State = Literal[
     "queued", "waiting_for_peer", "remote_queued", "downloading", "paused", "done", "failed"
@@ -114,11 +114,17 @@ class FilesSearch(Params):
 
 
 class DownloadsAdd(Params):
-    """path: a file or directory. to: a subdirectory of the download directory."""
+    """path: a file or directory. to: a subdirectory of the download directory, or `NAME:` of a
+    destination of the configuration, with a subdirectory behind it. paths: more of the same peer,
+    to be queued in one go.
+    """
 
     peer: Name
     path: Annotated[str, Meta(min_length=1, max_length=4096)]
     to: Path | None = None
+    paths: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=4096)]], Meta(max_length=10_000)
+    ] = []
 
 
 class DownloadsList(Params):

@@ -4,7 +4,7 @@ The OpenRPC document and docs/rpc.md are made from it, and `encoding.show` fills
 parts return. Fields may be added here, none removed or changed in meaning. Sizes are bytes, times
 seconds since the epoch, rates bytes per second, ids opaque text.
 
-It is one file, as it is one list, and some results are parts of several others.
+It is better whole: it is one list, and some results are parts of several others.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType
 
 from hdpd.control.encoding import Result, Text
-from hdpd.control.parameters import RoleWord, State
+from hdpd.control.parameters import State
+from hdpd.control.rules import RoleWord
 
 FileType = Literal["file", "directory"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Nothing(Result):
@@ -56,6 +58,33 @@ class Configuration(Result):
     restart_needed: list[str]
 
 
+class BrokerInfo(Result):
+    """error: the last one; trouble: its kind. works: what this hdpd publishes comes back there; null
+    while not known.
+    """
+
+    server: str
+    connected: bool
+    error: str | None
+    works: bool | None
+    trouble: Literal["away", "refused", "certificate", "subscription", "silent"] | None
+
+
+class MdnsInfo(Result):
+    """advertised: others on the network can see this hdpd. adverts: how many others are seen."""
+
+    advertised: bool
+    adverts: int
+    error: str | None
+
+
+class DiscoveryInfo(Result):
+    """mqtt: the brokers. mdns: null when it is switched off."""
+
+    mqtt: list[BrokerInfo]
+    mdns: MdnsInfo | None
+
+
 class DaemonInfo(Result):
     """controls: where this interface listens. tls_fingerprint: of its certificate, SHA-256, where
     it has one. addresses: where peers can reach this hdpd.
@@ -73,7 +102,7 @@ class DaemonInfo(Result):
     quic_engine: str
     download_dir: Text
     configuration: Configuration
-    discovery: dict[str, Any]
+    discovery: DiscoveryInfo
     nat: str
 
 
@@ -82,7 +111,7 @@ class LogLine(Result):
 
     seq: int
     time: float
-    level: Literal["debug", "info", "warning", "error"]
+    level: LogLevel
     text: str
 
 
@@ -228,12 +257,12 @@ class ShareInfo(Result):
     """searchable: whether the search index is complete. skipped: unreadable entries, of which
     skipped_first says more about some. configured: it is in the configuration, and can only be
     removed there. watched: of how many of its directories the system tells changes at once; the
-    others are looked through at intervals.
+    others are looked through at intervals. A share that is removed is in events only.
     """
 
     name: str
     path: Text
-    state: Literal["scanning", "ready", "away", "error"]
+    state: Literal["scanning", "ready", "away", "error", "removed"]
     searchable: bool
     files: int
     directories: int
@@ -268,6 +297,13 @@ class Files(Result):
 
     entries: list[FileInfo]
     next_cursor: str | None
+
+
+class ListingChange(Result):
+    """peer: its id, or `self`. path: of the directory; null for any."""
+
+    peer: Text
+    path: Text | None
 
 
 class Hit(Result):
@@ -305,7 +341,7 @@ class SearchHits(Result):
 
     search: str
     hits: list[Hit]
-    done: Literal[True] | UnsetType = UNSET
+    done: bool | UnsetType = UNSET
     unanswered: list[Text] | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
 
@@ -316,12 +352,39 @@ class DownloadId(Result):
     id: str
 
 
+class DownloadsAdded(DownloadId):
+    """ids: of all, in the order of `path` and `paths`; that of the same unfinished one where there
+    is one.
+    """
+
+    ids: list[str]
+
+
+class WaitingFor(Result):
+    """What a download that does not run waits for. text: for people."""
+
+    kind: Literal[
+        "peer",
+        "turn",
+        "remote_queue",
+        "owner",
+        "room",
+        "disk",
+        "state_disk",
+        "share",
+        "quota",
+        "topic",
+    ]
+    text: str
+
+
 class DownloadInfo(Result):
     """eta: seconds to go. queue_position: its place in the peer's upload queue. queue_eta:
-    the peer's guess of the seconds until its turn there. error: why it
-    failed or waits; with `paused` why hdpd paused it (`disk_full`, `disk_silent`), to go on by
-    itself when that has passed, where a pause of the owner's has none. received_bytes: what came
-    over the network for it.
+    the peer's guess of the seconds until its turn there. error: why it failed or waits; with
+    `paused` why hdpd paused it (`disk_full`, `disk_away` and others), to go on by itself when that
+    has passed, where a pause of the owner's has none. received_bytes: what came over the network
+    for it. place: where it is, or goes, on hdpd's disk. waiting_for: null for one that runs or has
+    ended.
     """
 
     id: str
@@ -343,6 +406,8 @@ class DownloadInfo(Result):
     error: Problem | None
     added: float
     received_bytes: int
+    place: Text | None
+    waiting_for: WaitingFor | None
 
 
 class Downloads(Result):
@@ -512,6 +577,12 @@ class Subscribed(Result):
     follow. Numbers rise, also over restarts of hdpd. An event of type `events.lost` says that
     events up to its `seq` can't be had any more: list again what you show.
     """
+
+    seq: int
+
+
+class Lost(Result):
+    """seq: up to this number events can't be had any more."""
 
     seq: int
 

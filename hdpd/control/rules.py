@@ -11,8 +11,13 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Literal
 
+from hdpd.backoff import Backoff
 from hdpd.errors import Forbidden
+from hdpd.recent import Recent
+
+RoleWord = Literal["read", "control", "admin"]
 
 
 class Role(IntEnum):
@@ -23,14 +28,20 @@ class Role(IntEnum):
     ADMIN = 3  # shares, topics, peers, tokens, invites, shutdown
 
     @property
-    def word(self) -> str:
-        return self.name.lower()
+    def word(self) -> RoleWord:
+        return _WORDS[self]
 
     @classmethod
     def parse(cls, word: str) -> Role:
         """The role of that name; raises KeyError for any other word."""
         return cls[word.upper()]
 
+
+_WORDS: dict[Role, RoleWord] = {
+    Role.READ: "read",
+    Role.CONTROL: "control",
+    Role.ADMIN: "admin",
+}
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\s]+)(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -108,28 +119,26 @@ class SlowDown:
     keep the owner out by failing in his place.
     """
 
-    FIRST_SECONDS = 0.25
-    LONGEST_SECONDS = 8.0
-    FORGOTTEN_SECONDS = 600.0
+    FIRST_S = 0.25
+    LONGEST_S = 8.0
+    FORGOTTEN_S = 600.0
     # About 200 KB. The address that failed longest ago goes first: whoever has a thousand
     # addresses to fail from gains nothing else, as tokens have 128 random bits or more.
     MAX_ADDRESSES = 1024
 
     def __init__(self) -> None:
-        self._failures: dict[str, tuple[int, float]] = {}  # count and time, oldest first
+        self._failures = Recent[str, tuple[int, float]](self.MAX_ADDRESSES)  # count and time
 
     def failed(self, address: str, now: float) -> float:
         """Counts a failure and returns how many seconds its answer has to wait."""
         key = _network_of(address)
-        count, last = self._failures.pop(key, (0, now))
-        count = 1 if now - last > self.FORGOTTEN_SECONDS else count + 1
-        self._failures[key] = (count, now)
-        if len(self._failures) > self.MAX_ADDRESSES:
-            del self._failures[next(iter(self._failures))]
-        return float(min(self.LONGEST_SECONDS, self.FIRST_SECONDS * 2 ** min(count - 1, 16)))
+        count, last = self._failures.get(key, (0, now))
+        count = 1 if now - last > self.FORGOTTEN_S else count + 1
+        self._failures.put(key, (count, now))
+        return Backoff(self.FIRST_S, self.LONGEST_S).delay(count - 1)
 
     def succeeded(self, address: str) -> None:
-        self._failures.pop(_network_of(address), None)
+        self._failures.pop(_network_of(address))
 
     def __len__(self) -> int:
         return len(self._failures)

@@ -6,23 +6,21 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from hdpd.control import results as r
 from hdpd.control.encoding import Text, show
 from hdpd.control.entries import SELF, connected_session, hit
 from hdpd.control.parameters import FilesSearch
-from hdpd.control.services import Services, Session
+from hdpd.control.services import Services
 from hdpd.errors import Busy, HdpdError
-from hdpd.remote.pages import ANSWER_OVERHEAD_BYTES, ENTRY_OVERHEAD_BYTES
-from hdpd.wire.messages import Entry, Search, entries_from_wire, raise_if_error
-from hdpd.wire.paths import MAX_PATH_BYTES
+from hdpd.link.session import Session
+from hdpd.remote.searches import PEER_S, search_peer
+from hdpd.wire.messages import Entry
 
 log = logging.getLogger(__name__)
 
-PEER_SECONDS = 5.0  # in which a peer has to answer
 MAX_SEARCHES = 8  # at once, of all clients; each asks every peer
-# A hit may be a long path, so this bounds what all peers together can make us hold: 2 MB each.
-MAX_HITS_OF_ONE_PEER = 500
 _HITS_AT_ONCE = 200  # in one notification
 
 
@@ -144,14 +142,15 @@ class Searches:
         """Asks one; whatever goes wrong there is only that one's hits missing."""
         peer = SELF if session is None else session.peer_id.text
         try:
-            async with asyncio.timeout(PEER_SECONDS):
+            async with asyncio.timeout(PEER_S):
                 if session is None:
                     entries, truncated = await self._services.shares.search(
                         params.query, params.limit
                     )
                     findings.add(SELF, SELF, entries)
                 else:
-                    truncated = await _ask_peer(session, params, findings)
+                    add = partial(findings.add, peer, session.name)
+                    truncated = await search_peer(session, params.query, params.limit, add)
             findings.truncated |= truncated
         except (HdpdError, TimeoutError) as error:
             log.debug("%s did not answer a search: %s", peer, error)
@@ -159,22 +158,3 @@ class Searches:
         except Exception:
             log.exception("a search at %s failed", peer)
             findings.unanswered.append(peer)
-
-
-async def _ask_peer(session: Session, params: FilesSearch, findings: _Findings) -> bool:
-    """Hands on what the peer finds; whether it has more than it told."""
-    limit = min(params.limit, MAX_HITS_OF_ONE_PEER)
-    budget = ANSWER_OVERHEAD_BYTES + limit * (MAX_PATH_BYTES + ENTRY_OVERHEAD_BYTES)
-    peer = session.peer_id.text
-    with await session.call(Search(params.query, limit), budget=budget) as stream:
-        while True:
-            answer = await stream.receive(PEER_SECONDS)
-            raise_if_error(answer)
-            if "end" in answer:
-                return answer.get("truncated") is True
-            entries = entries_from_wire(answer, "hits")
-            if len(entries) > limit:
-                return True
-            limit -= len(entries)
-            if not findings.add(peer, session.name, entries):
-                return True

@@ -23,9 +23,10 @@ from hdpd.control.events import Events
 from hdpd.control.jsonrpc import MAX_MESSAGE_BYTES
 from hdpd.control.logring import LogRing
 from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
+from hdpd.control.results import LoginLink
 from hdpd.control.rules import local_names
 from hdpd.control.searches import Searches
-from hdpd.control.services import Json, Services
+from hdpd.control.services import Services
 from hdpd.control.sockets import BACKLOG, Listeners, inherited_unix_sockets
 from hdpd.control.tls import CertificateFiles, self_signed
 from hdpd.control.tokens import Tokens
@@ -35,12 +36,12 @@ from hdpd.errors import NotFound
 log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 32 * 1024  # a path of 4096 bytes, each written as %XX, and the rest
-PING_SECONDS = 20.0  # below the idle limits of proxies and NATs
+PING_S = 20.0  # below the idle limits of proxies and NATs
 # A client with MAX_REQUESTS slow requests is not read from meanwhile, so its pongs may be late.
-PONG_SECONDS = 60.0
-GOODBYE_SECONDS = 1.0  # for clients to take the last events
-WAIT_SECONDS = 2.0  # between looks for an address to listen on that was not there
-STOP_SECONDS = 1  # for requests to end by themselves
+PONG_S = 60.0
+GOODBYE_S = 1.0  # for clients to take the last events
+WAIT_S = 2.0  # between looks for an address to listen on that was not there
+STOP_S = 1  # for requests to end by themselves
 
 
 class _Server(uvicorn.Server):
@@ -137,7 +138,7 @@ class Control:
 
     async def _wait_for_addresses(self, files: CertificateFiles | None) -> None:
         while self._listeners.waiting:
-            await asyncio.sleep(WAIT_SECONDS)
+            await asyncio.sleep(WAIT_S)
             plain, tls = await self._listeners.retry()
             if plain:
                 await self._serve(plain, None)
@@ -174,10 +175,10 @@ class Control:
                 backlog=BACKLOG,
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 ws_max_size=MAX_MESSAGE_BYTES,
-                ws_ping_interval=PING_SECONDS,
-                ws_ping_timeout=PONG_SECONDS,
+                ws_ping_interval=PING_S,
+                ws_ping_timeout=PONG_S,
                 ws_per_message_deflate=False,
-                timeout_graceful_shutdown=STOP_SECONDS,
+                timeout_graceful_shutdown=STOP_S,
                 ssl_certfile=files.certificate if files else None,
                 ssl_keyfile=files.key if files else None,
             )
@@ -206,7 +207,7 @@ class Control:
     async def _stop(self) -> None:
         goodbyes = [asyncio.create_task(c.stop()) for c in self._endpoints.connections]
         if goodbyes:
-            _done, late = await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
+            _done, late = await asyncio.wait(goodbyes, timeout=GOODBYE_S)
             for task in late:
                 task.cancel()
         for server in self._serving:
@@ -215,8 +216,8 @@ class Control:
         tasks = [task for server in self._serving for task in server.server_state.tasks]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def login_link(self) -> Json:
-        """A link that logs one browser in: `{url, expires}`.
+    def login_link(self) -> LoginLink:
+        """A link that logs one browser in.
 
         Raises:
             NotFound: there is no TCP address, so no page.
@@ -225,7 +226,7 @@ class Control:
             raise NotFound("hdpd listens on no TCP address, so there is no page to log in to")
         code, expires = self._tokens.new_code()
         # A fragment is never sent to a server, so it is in no log.
-        return {"url": f"{_reachable(self._listeners.urls[0])}/#code={code}", "expires": expires}
+        return LoginLink(url=f"{_reachable(self._listeners.urls[0])}/#code={code}", expires=expires)
 
 
 def _reachable(url: str) -> str:

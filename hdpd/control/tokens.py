@@ -14,18 +14,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hdpd.control.results import TokenInfo
 from hdpd.control.rules import Role
 from hdpd.database import Database, Transaction
 from hdpd.errors import LimitReached, TokenNotFound, Unauthorized
+from hdpd.recent import Recent
 
 TOKEN_PREFIX = "hdp_"  # lets people and secret scanners see what it is  # noqa: S105
 TOKEN_BYTES = 20
 CODE_BYTES = 16
-CODE_SECONDS = 600.0
+CODE_S = 600.0
 MAX_TOKENS = 256  # checked one by one at each request
 MAX_CODES = 16  # the oldest link stops working when more are made
-LAST_USED_SECONDS = 60.0  # how exact `last_used` is; saves a write for each request
-SESSION_SECONDS = 90 * 86400.0  # an unused browser session ends; tokens never do by themselves
+LAST_USED_S = 60.0  # how exact `last_used` is; saves a write for each request
+SESSION_S = 90 * 86400.0  # an unused browser session ends; tokens never do by themselves
 
 _SESSION_PREFIX = "session-"
 
@@ -39,14 +41,6 @@ class Token:
     role: Role
     created: float
     last_used: float | None
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "id": self.id,
-            "role": self.role.word,
-            "created": self.created,
-            "last_used": self.last_used,
-        }
 
 
 def _hash(secret: str) -> bytes:
@@ -65,7 +59,7 @@ class Tokens:
         self._state = state
         self._clock = clock
         self._tokens: dict[str, Token] = {}
-        self._codes: dict[bytes, float] = {}  # hash of the code to its expiry, oldest first
+        self._codes = Recent[bytes, float](MAX_CODES)  # hash of the code to its expiry
         self._on_revoke: list[Callable[[str], None]] = []
 
     async def load(self) -> None:
@@ -110,13 +104,22 @@ class Tokens:
         return token, secret
 
     async def _end_unused_sessions(self) -> None:
-        oldest = self._clock() - SESSION_SECONDS
+        oldest = self._clock() - SESSION_S
         for token in list(self._tokens.values()):
             if is_session(token.id) and (token.last_used or token.created) < oldest:
                 await self.revoke(token.id)
 
-    def list(self) -> list[dict[str, object]]:
-        return [token.to_json() for token in sorted(self._tokens.values(), key=lambda t: t.created)]
+    def list(self) -> list[TokenInfo]:
+        """The oldest first."""
+        return [
+            TokenInfo(
+                id=token.id,
+                role=token.role.word,
+                created=token.created,
+                last_used=token.last_used,
+            )
+            for token in sorted(self._tokens.values(), key=lambda token: token.created)
+        ]
 
     async def revoke(self, id_: str) -> None:
         """Ends a token; it is refused from this moment on.
@@ -143,7 +146,7 @@ class Tokens:
 
     async def _note_use(self, token: Token) -> None:
         now = self._clock()
-        if token.last_used is not None and abs(now - token.last_used) < LAST_USED_SECONDS:
+        if token.last_used is not None and abs(now - token.last_used) < LAST_USED_S:
             return
         token.last_used = now
 
@@ -155,10 +158,8 @@ class Tokens:
     def new_code(self) -> tuple[str, float]:
         """A login code and when it expires (seconds since the epoch)."""
         code = secrets.token_urlsafe(CODE_BYTES)
-        expires = self._clock() + CODE_SECONDS
-        self._codes[_hash(code)] = expires
-        if len(self._codes) > MAX_CODES:
-            del self._codes[next(iter(self._codes))]
+        expires = self._clock() + CODE_S
+        self._codes.put(_hash(code), expires)
         return code, expires
 
     async def use_code(self, code: str) -> str:

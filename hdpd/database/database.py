@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +24,7 @@ from hdpd.database import recovery
 from hdpd.database.migrations import migrate
 from hdpd.errors import StartError
 from hdpd.log import MessageId, fields
+from hdpd.threads.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a la
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
+CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
 Connection = apsw.Connection
@@ -54,9 +55,11 @@ class Transaction:
         self.connection = connection
 
     def execute(self, sql: str, parameters: Sequence[Value] | dict[str, Value] = ()) -> Rows:
+        """Runs statements; gives their rows one by one as they are taken. Raises DatabaseError."""
         return self.connection.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Runs the statement for each row of values; raises DatabaseError."""
         self.connection.executemany(sql, rows)
 
     def execute_all(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
@@ -76,6 +79,7 @@ class Transaction:
         return self.connection.changes()
 
     def last_rowid(self) -> int:
+        """The id of the row that the last INSERT made."""
         return self.connection.last_insert_rowid()
 
 
@@ -131,8 +135,8 @@ class Database:
         self._durable = durable
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{schema}-writer")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{schema}-reader")
+        self._writer = Worker(f"{schema}-writer")
+        self._readers = Worker(f"{schema}-reader", READERS)
 
     async def open(self) -> None:
         """Creates or migrates the file.
@@ -150,7 +154,7 @@ class Database:
             except (apsw.Error, OSError) as error:
                 raise StartError(f"cannot open the database {self.path}: {error}") from None
 
-        await asyncio.get_running_loop().run_in_executor(self._writer, prepare)
+        await self._writer.submit(prepare)
 
     def _prepare(self) -> None:
         try:
@@ -201,7 +205,7 @@ class Database:
             with write_transaction(connection) as transaction:
                 return change(transaction)
 
-        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+        return await self._writer.submit(run)
 
     async def read(self, query: Callable[[Transaction], T], *, timeout: float | None = None) -> T:
         """Runs `query` in a reader thread on one snapshot. `timeout` seconds after it began, the
@@ -222,13 +226,21 @@ class Database:
             finally:
                 connection.set_progress_handler(None)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        return await self._readers.submit(run)
 
     async def close(self) -> None:
+        """Waits for what was asked for; no longer than CLOSE_S for a disk that hangs."""
+
         def shut_down() -> None:
-            self._readers.shutdown(wait=True)
-            self._writer.shutdown(wait=True)
+            self._readers.join()
             for connection in self._connections:
                 connection.close()
 
-        await asyncio.to_thread(shut_down)
+        self._readers.close()
+        closing = self._writer.submit(shut_down)
+        self._writer.close()
+        await asyncio.wait({closing}, timeout=CLOSE_S)
+        if not closing.done():
+            log.warning("the disk of %s does not answer", self.path)
+        else:
+            closing.result()

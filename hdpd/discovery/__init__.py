@@ -4,4 +4,5 @@ FACE = (
     "discovery.Discovery",
     "discovery.Found",
     "records",
+    "status",
 )

@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from hdpd.bucket import Bucket
 from hdpd.config import MqttServer
 from hdpd.discovery.clocks import JUMP_SECONDS, ClockDifference, Clocks
 from hdpd.discovery.mqtt import Mqtt
-from hdpd.discovery.rates import AnnouncementSchedule, MessageLimiter
+from hdpd.discovery.rates import AnnouncementSchedule
 from hdpd.discovery.records import (
     MAX_CANDIDATES,
     MAX_PUNCH_CANDIDATES,
@@ -27,6 +28,7 @@ from hdpd.discovery.records import (
     open_record,
     seal,
 )
+from hdpd.discovery.status import DiscoveryStatus
 from hdpd.discovery.twin import Twin
 from hdpd.errors import ClockWrong, ProtocolError
 from hdpd.identity.keys import Identity, PeerId
@@ -42,6 +44,9 @@ FoundBy = Literal["mqtt", "mdns", "gossip", "known"]
 # A schedule that cannot be met now is looked at again no sooner than this.
 _MIN_WAIT_SECONDS: Final = 0.01
 CLOCK_LOOK_SECONDS: Final = 2.0
+
+# From one topic at one server; the others are dropped before they are decrypted.
+MAX_MESSAGES_PER_SECOND: Final = 50.0
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +103,7 @@ class Discovery:
         self._latest_punches = LatestRecords()
         # One for each joined topic and configured server, so that a flood at one broker does not
         # silence the others.
-        self._limiters: dict[tuple[bytes, str], MessageLimiter] = {}
+        self._heard: dict[tuple[bytes, str], Bucket] = {}  # by topic and server
         self._timer: asyncio.TimerHandle | None = None
         self._clocks = Clocks()
         self._twin = Twin(time.time())
@@ -213,12 +218,11 @@ class Discovery:
                 refusal = error
         raise refusal
 
-    def status(self) -> dict[str, object]:
-        """`mqtt`: a list of brokers; `mdns`: its state, or None when it is switched off."""
-        return {
-            "mqtt": self._mqtt.status(),
-            "mdns": None if self._mdns is None else self._mdns.status(),
-        }
+    def status(self) -> DiscoveryStatus:
+        """How each way to find peers does."""
+        return DiscoveryStatus(
+            self._mqtt.status(), None if self._mdns is None else self._mdns.status()
+        )
 
     async def close(self) -> None:
         """Goes away, saying goodbye on the local network."""
@@ -240,8 +244,8 @@ class Discovery:
     def _leave(self, topic: Topic) -> None:
         del self._topics[topic.public_id]
         del self._schedules[topic.public_id]
-        for key in [key for key in self._limiters if key[0] == topic.public_id]:
-            del self._limiters[key]
+        for key in [key for key in self._heard if key[0] == topic.public_id]:
+            del self._heard[key]
         self._latest.forget_topic(topic.public_id)
         self._latest_punches.forget_topic(topic.public_id)
         self._mqtt.unsubscribe(topic)
@@ -319,8 +323,11 @@ class Discovery:
         if topic is None:
             return
         now = _now()
-        limiter = self._limiters.setdefault((topic_id, server), MessageLimiter(now))
-        if not limiter.allow(now):
+        heard = self._heard.get((topic_id, server))
+        if heard is None:
+            heard = Bucket(MAX_MESSAGES_PER_SECOND, MAX_MESSAGES_PER_SECOND)
+            self._heard[topic_id, server] = heard
+        if not heard.allow(now):
             return
         try:
             record = open_record(payload, topic, time.time())

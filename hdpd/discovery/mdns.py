@@ -14,7 +14,6 @@ import itertools
 import logging
 import os
 import socket
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,10 +29,12 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from hdpd.discovery.advert import SLOTS, open_slots, seal_slots
 from hdpd.discovery.records import Candidate
+from hdpd.discovery.status import MdnsStatus
 from hdpd.errors import ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
+from hdpd.recent import Recent
 
 SERVICE_TYPE: Final = "_hdp._udp.local."
 
@@ -89,7 +90,7 @@ class Mdns:
         self._advert: AsyncServiceInfo | None = None
         self._addresses: tuple[InterfaceAddress, ...] = ()
         self._rotation = 0
-        self._adverts: OrderedDict[str, AsyncServiceInfo] = OrderedDict()
+        self._adverts = Recent[str, AsyncServiceInfo](MAX_ADVERTS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolving = 0
         self._lock = asyncio.Lock()
@@ -138,13 +139,11 @@ class Mdns:
                 self._error = str(error)
                 log.info("mDNS does not work at the moment and is tried again: %s", error)
 
-    def status(self) -> dict[str, object]:
-        """`advertised` tells whether others can see us; `error` is the reason or None."""
-        return {
-            "advertised": self._advert is not None,
-            "adverts": len(self._adverts),
-            "error": self._error,
-        }
+    def status(self) -> MdnsStatus:
+        """Whether others can see us, and we them."""
+        return MdnsStatus(
+            advertised=self._advert is not None, adverts=len(self._adverts), error=self._error
+        )
 
     async def close(self) -> None:
         """Says goodbye and frees the sockets."""
@@ -277,7 +276,7 @@ class Mdns:
         if self._advert is not None and name == self._advert.name:
             return
         if state_change is ServiceStateChange.Removed:
-            self._adverts.pop(name, None)
+            self._adverts.pop(name)
             return
         advert = AsyncServiceInfo(service_type, name)
         if advert.load_from_cache(zeroconf):
@@ -295,10 +294,7 @@ class Mdns:
             self._resolving -= 1
 
     def _remember(self, name: str, advert: AsyncServiceInfo) -> None:
-        self._adverts[name] = advert
-        self._adverts.move_to_end(name)
-        if len(self._adverts) > MAX_ADVERTS:
-            self._adverts.popitem(last=False)
+        self._adverts.put(name, advert)
         self._look(name)
 
     def _look(self, name: str) -> None:

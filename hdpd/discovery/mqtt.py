@@ -17,19 +17,22 @@ import random
 import secrets
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
 from hdpd.discovery.proof import Proof, Trouble
 from hdpd.discovery.records import NONCE_BYTES, RECORD_BYTES
+from hdpd.discovery.status import BrokerStatus
 from hdpd.identity.topics import Topic
 from hdpd.lean import without
+from hdpd.threads.blocking import BlockingCalls
 
 with without("dns"):  # for finding a broker by a domain's name
     import paho.mqtt.client as paho
@@ -41,10 +44,10 @@ SUBTOPIC_PREFIX: Final = "hdp/1/"
 # Short enough to notice a dead path within a minute, long enough to be no load for a public broker.
 KEEPALIVE_SECONDS: Final = 30
 CONNECT_SECONDS: Final = 5.0
+DIAL_SECONDS: Final = 30.0  # with the name server and TLS; each wait in it has its own end
 ANSWER_SECONDS: Final = 10.0
 CHECK_SECONDS: Final = 2.0
-MIN_RETRY_SECONDS: Final = 1.0
-MAX_RETRY_SECONDS: Final = 30.0
+RETRY: Final = Backoff(first=1.0, longest=30.0)
 # A connection that held so long was a good one; a broker that drops us sooner is left alone longer.
 STABLE_SECONDS: Final = 30.0
 
@@ -121,11 +124,9 @@ class Mqtt:
         """Whether at least one broker is."""
         return any(broker.connected for broker in self._brokers)
 
-    def status(self) -> list[dict[str, object]]:
-        """For each broker `server`, `connected`, `works` (what we publish comes back; None while
-        that is not known), and `trouble` and `error`, the kind of the last one and its words.
-        """
-        return [broker.status() for broker in self._brokers]
+    def status(self) -> tuple[BrokerStatus, ...]:
+        """How it stands with each broker."""
+        return tuple(broker.status() for broker in self._brokers)
 
     async def close(self) -> None:
         """Disconnects. An attempt to connect that hangs is left to die with its own timeout."""
@@ -168,11 +169,13 @@ class _Broker:
         self._packets = 0
         self._second = 0.0
         self._resume: asyncio.Handle | None = None
+        # The one before may still wait for a name server.
+        self._dials = BlockingCalls(f"connect {server}", threads=2)
 
     async def run(self) -> None:
         """Connects, stays connected and reconnects, until cancelled."""
         self._loop = asyncio.get_running_loop()
-        delay = MIN_RETRY_SECONDS
+        failures = 0
         while True:
             started = self._loop.time()
             was_plain = self._choose(started)
@@ -184,21 +187,22 @@ class _Broker:
                     continue
                 self._note(_kind(error), _explain(error))
             if self._loop.time() - started > STABLE_SECONDS:
-                delay = MIN_RETRY_SECONDS
+                failures = 0
+            delay = RETRY.delay(failures, random.random())  # noqa: S311 (spreads load)
             with suppress(TimeoutError):
-                async with asyncio.timeout(delay * (0.5 + random.random())):  # noqa: S311 (jitter)
+                async with asyncio.timeout(delay):
                     await self._retry.wait()
             self._retry.clear()
-            delay = min(2 * delay, MAX_RETRY_SECONDS)
+            failures += 1
 
-    def status(self) -> dict[str, object]:
-        return {
-            "server": str(self._server if self.connected else self._configured),
-            "connected": self.connected,
-            "works": self._proof.works if self.connected else None,
-            "trouble": self._trouble,
-            "error": self._error,
-        }
+    def status(self) -> BrokerStatus:
+        return BrokerStatus(
+            str(self._server if self.connected else self._configured),
+            self.connected,
+            self._error,
+            self._proof.works if self.connected else None,
+            self._trouble,
+        )
 
     def _choose(self, now: float) -> bool:
         """Which port to try next: TLS, where the broker is known to offer it and did not fail
@@ -241,7 +245,9 @@ class _Broker:
 
     async def _stay_connected(self) -> None:
         """Returns never; raises OSError or ValueError when there is no connection any more."""
-        client = await self._dial()
+        client = await self._dials.run(
+            partial(_dial, self._server, self._interface), DIAL_SECONDS, late=_discard
+        )
         self._attach(client)
         lost = self._lost = self._loop.create_future()
         give_up = self._loop.time() + ANSWER_SECONDS
@@ -268,15 +274,6 @@ class _Broker:
             self._note(None)
         if again:
             self._loop.call_soon(self._on_connected)
-
-    async def _dial(self) -> paho.Client:
-        """A client with an open transport on which CONNECT has been sent."""
-        dialled: asyncio.Future[paho.Client] = self._loop.create_future()
-        arguments = (self._server, self._interface, self._loop, dialled)
-        threading.Thread(
-            target=_dial_in_thread, args=arguments, name=f"connect {self._server}", daemon=True
-        ).start()
-        return await dialled
 
     def _attach(self, client: paho.Client) -> None:
         """From here on the event loop drives the client."""
@@ -476,35 +473,15 @@ def _open(server: MqttServer, interface: str | None) -> paho.Client:
     return client
 
 
-def _dial_in_thread(
-    server: MqttServer,
-    interface: str | None,
-    loop: asyncio.AbstractEventLoop,
-    dialled: asyncio.Future[paho.Client],
-) -> None:
-    outcome: paho.Client | Exception
+def _dial(server: MqttServer, interface: str | None) -> paho.Client:
+    """A client with an open transport on which CONNECT has been sent."""
     try:
-        outcome = _open(server, interface)
-    except (OSError, ValueError) as error:
-        outcome = error
+        return _open(server, interface)
+    except (OSError, ValueError):
+        raise
     # A hostile broker makes the WebSocket handshake fail in ways that paho does not document.
     except Exception as error:  # noqa: BLE001
-        outcome = ConnectionError(f"it answers nonsense: {error}")
-    try:
-        loop.call_soon_threadsafe(_hand_over, outcome, dialled)
-    except RuntimeError:  # the event loop was closed meanwhile
-        if isinstance(outcome, paho.Client):
-            _discard(outcome)
-
-
-def _hand_over(outcome: paho.Client | Exception, dialled: asyncio.Future[paho.Client]) -> None:
-    if isinstance(outcome, Exception):
-        if not dialled.done():
-            dialled.set_exception(outcome)
-    elif dialled.done():  # nobody waits for it any more
-        _discard(outcome)
-    else:
-        dialled.set_result(outcome)
+        raise ConnectionError(f"it answers nonsense: {error}") from None
 
 
 def _discard(client: paho.Client) -> None:

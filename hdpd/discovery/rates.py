@@ -1,9 +1,9 @@
-"""When to announce oneself, and how much of what others announce is looked at. Pure.
+"""When to announce oneself, so that a topic with a thousand peers stays quiet. Pure.
 
-Both exist so that a topic with a thousand peers stays quiet. Answers to newcomers are spread over a
-time that grows with the number of peers heard, so that all peers of a topic together answer about
-ANSWERS_PER_SECOND times a second however many join; a newcomer that nobody has answered yet is
-reached anyway, because everyone who read its record can dial it.
+Answers to newcomers are spread over a time that grows with the number of peers heard, so that all
+peers of a topic together answer about ANSWERS_PER_SECOND times a second however many join; a
+newcomer that nobody has answered yet is reached anyway, because everyone who read its record can
+dial it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ PERIOD_JITTER: Final = 0.2
 CHANGE_DELAY_SECONDS: Final = 1.0
 MIN_GAP_SECONDS: Final = 1.0
 ANSWERS_PER_SECOND: Final = 10.0
-
-MAX_MESSAGES_PER_SECOND: Final = 50.0
 
 
 class AnnouncementSchedule:
@@ -67,23 +65,3 @@ class AnnouncementSchedule:
         self._answer = math.inf
         self._planned = now + PERIOD_SECONDS * (1 + PERIOD_JITTER * (2 * self._random() - 1))
         return wants_answer
-
-
-class MessageLimiter:
-    """A token bucket: lets MAX_MESSAGES_PER_SECOND messages through, before any is decrypted."""
-
-    __slots__ = ("_filled", "_tokens")
-
-    def __init__(self, now: float) -> None:
-        self._filled = now
-        self._tokens = MAX_MESSAGES_PER_SECOND
-
-    def allow(self, now: float) -> bool:
-        """Whether a message that arrives `now` (monotonic seconds) may be looked at."""
-        earned = (now - self._filled) * MAX_MESSAGES_PER_SECOND
-        self._tokens = min(MAX_MESSAGES_PER_SECOND, self._tokens + earned)
-        self._filled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

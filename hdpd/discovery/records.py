@@ -14,7 +14,6 @@ look the same.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -26,6 +25,7 @@ from hdpd.identity.addresses import check_port, parse_ip
 from hdpd.identity.contexts import RECORD_SIGNATURE
 from hdpd.identity.keys import KEY_BYTES, SIGNATURE_BYTES, Identity, PeerId, verify
 from hdpd.identity.topics import Topic
+from hdpd.recent import Recent
 from hdpd.wire import fields
 from hdpd.wire.codec import decode_map, encode
 
@@ -252,20 +252,17 @@ class LatestRecords:
     MAX_PEERS_PER_TOPIC: Final = 4096
 
     def __init__(self) -> None:
-        self._topics: dict[bytes, OrderedDict[PeerId, tuple[int, float]]] = {}
+        self._topics: dict[bytes, Recent[PeerId, tuple[int, float]]] = {}
 
     def accept(self, record: Record, now: float) -> bool:
         """Whether `record` is newer than any before it from that peer; remembers it when it is."""
-        peers = self._topics.setdefault(record.topic_id, OrderedDict())
+        peers = self._topics.setdefault(record.topic_id, Recent(self.MAX_PEERS_PER_TOPIC))
         while peers and next(iter(peers.values()))[1] < now - 2 * MAX_CLOCK_DIFFERENCE_SECONDS:
-            peers.popitem(last=False)
+            peers.pop_oldest()
         known = peers.get(record.peer_id)
         if known is not None and known[0] >= record.seq:
             return False
-        peers[record.peer_id] = (record.seq, now)
-        peers.move_to_end(record.peer_id)
-        if len(peers) > self.MAX_PEERS_PER_TOPIC:
-            peers.popitem(last=False)
+        peers.put(record.peer_id, (record.seq, now))
         return True
 
     def count(self, topic_id: bytes) -> int:

@@ -3,5 +3,6 @@
 FACE = (
     "doctor.Doctor",
     "doctor.Subject",
+    "findings.Finding",
     "network.Standing",
 )

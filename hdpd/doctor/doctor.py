@@ -10,55 +10,61 @@ import stat
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from hdpd.config import Config
+from hdpd.discovery.status import DiscoveryStatus
 from hdpd.doctor import findings
 from hdpd.doctor.findings import Finding
 from hdpd.doctor.network import Standing, network
 from hdpd.errors import HdpdError
+from hdpd.nat.report import NatReport
+from hdpd.reload import ConfigurationStatus
 from hdpd.shares.inotify import max_watches
+from hdpd.shares.status import ShareStatus
+from hdpd.threads.blocking import BlockingCalls
 
-LOOK_SECONDS: Final = 10.0
+LOOK_S: Final = 10.0
 BUFFER_BYTES: Final = 8 << 20  # what the endpoint asks for
-Json = dict[str, Any]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is looked at: the answers of the other parts as the control interface gives them."""
+    """What is looked at: what the other parts tell of themselves."""
 
     config: Callable[[], Config]
-    configuration: Callable[[], Json]
-    shares: Callable[[], list[Json]]
+    configuration: Callable[[], ConfigurationStatus]
+    shares: Callable[[], list[ShareStatus]]
     list_share: Callable[[str], Awaitable[object]]
     topics: Callable[[], int]
-    discovery: Callable[[], Json]
-    nat: Callable[[], Json]
+    discovery: Callable[[], DiscoveryStatus]
+    nat: Callable[[], NatReport]
     standing: Callable[[], Standing]
 
 
 class Doctor:
     """The checks, in the order in which they are shown."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, calls: BlockingCalls) -> None:
+        """`calls` makes the looks that may block, as a dead mount does."""
         self._subject = subject
+        self._calls = calls
 
-    async def examine(self) -> Json:
-        """As `daemon.doctor`: `{findings: [{check, state, text, advice}]}`."""
+    async def examine(self) -> list[Finding]:
+        """What was found, in an order for people."""
         subject = self._subject
         config = subject.config()
         rows = subject.shares()
-        found = [
+        return [
             findings.configuration(
-                subject.configuration(), await _in_thread(lambda: _open_to_others(config), [])
+                subject.configuration(), await self._in_thread(lambda: _open_to_others(config), [])
             ),
-            *await _in_thread(lambda: list(_places(config)), [_stuck("directories")]),
-            await _in_thread(_clock, _stuck("clock")),
-            await _in_thread(_udp_buffers, _stuck("UDP buffers")),
+            *await self._in_thread(lambda: list(_places(config)), [_stuck("directories")]),
+            await self._in_thread(_clock, _stuck("clock")),
+            await self._in_thread(_udp_buffers, _stuck("UDP buffers")),
             findings.inotify(max_watches(), rows),
             *await asyncio.gather(*(self._share(row) for row in rows)),
             findings.topics(subject.topics()),
@@ -66,29 +72,25 @@ class Doctor:
             *findings.discovery(subject.discovery()),
             *findings.nat(subject.nat()),
         ]
-        return {"findings": [asdict(finding) for finding in found]}
 
-    async def _share(self, row: Json) -> Finding:
+    async def _share(self, row: ShareStatus) -> Finding:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._subject.list_share(row["name"])
+            async with asyncio.timeout(LOOK_S):
+                await self._subject.list_share(row.name)
         except (HdpdError, TimeoutError):
             return findings.share(row, None)
         return findings.share(row, time.monotonic() - began)
 
-
-async def _in_thread(look: Callable[[], T], otherwise: T) -> T:
-    """A look that may block, as a dead mount does; its thread is then left alone."""
-    try:
-        async with asyncio.timeout(LOOK_SECONDS):
-            return await asyncio.to_thread(look)
-    except TimeoutError:
-        return otherwise
+    async def _in_thread(self, look: Callable[[], T], otherwise: T) -> T:
+        try:
+            return await self._calls.run(look, LOOK_S)
+        except TimeoutError:
+            return otherwise
 
 
 def _stuck(what: str) -> Finding:
-    text = f"no answer in {LOOK_SECONDS:g} s"
+    text = f"no answer in {LOOK_S:g} s"
     return Finding(what, "failed", text, "does its disk or mount answer?")
 
 

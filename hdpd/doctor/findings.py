@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
+
+from hdpd.discovery.status import DiscoveryStatus
+from hdpd.nat.report import NatReport
+from hdpd.reload import ConfigurationStatus
+from hdpd.shares.status import ShareStatus
 
 State = Literal["ok", "warning", "failed"]
 
@@ -16,7 +21,7 @@ FEW_BYTES: Final = 5 * GIB
 NO_BYTES: Final = 200 * MIB
 # Of UDP buffers: what a sender may have in flight in the time of a disk's hiccup, at 50 MB/s.
 ENOUGH_BUFFER_BYTES: Final = 1 * MIB
-SLOW_LISTING_SECONDS: Final = 1.0
+SLOW_LISTING_S: Final = 1.0
 # Of the directories that a user may watch, those that hdpd does.
 WATCHES_PART: Final = 3 / 4
 # 2026-01-01: a clock that shows less was never set.
@@ -67,12 +72,12 @@ def udp_buffers(receive: int, send: int) -> Finding:
     return Finding("UDP buffers", "ok", text)
 
 
-def inotify(limit: int | None, rows: Sequence[Mapping[str, Any]]) -> Finding:
-    """Judges how many directories of the shares are watched; `rows` are those of `shares.list`."""
+def inotify(limit: int | None, rows: Sequence[ShareStatus]) -> Finding:
+    """Judges how many directories of the shares are watched; `rows` is what `Shares.list` gives."""
     if limit is None:
         return Finding("inotify", "ok", "this machine does not tell its limits")
-    directories = sum(int(row["directories"]) + 1 for row in rows)
-    watched = sum(int(row["watched"]) for row in rows)
+    directories = sum(row.directories + 1 for row in rows)
+    watched = sum(row.watched for row in rows)
     text = f"{watched} of {directories} shared directories are watched"
     enough = math.ceil(directories / WATCHES_PART)
     if limit < enough:
@@ -81,7 +86,7 @@ def inotify(limit: int | None, rows: Sequence[Mapping[str, Any]]) -> Finding:
             "changes are seen at once and disks need not be looked through every hour"
         )
         return Finding("inotify", "warning", f"{text}, with {limit} allowed", advice)
-    if watched < directories and all(row["state"] == "ready" for row in rows):
+    if watched < directories and all(row.state == "ready" for row in rows):
         text += "; the others are where the system does not tell changes, and looked through hourly"
     return Finding("inotify", "ok", text)
 
@@ -94,33 +99,33 @@ def clock(now: float, shown: str) -> Finding:
     return Finding("clock", "ok", shown)
 
 
-def share(row: Mapping[str, Any], seconds: float | None) -> Finding:
+def share(row: ShareStatus, seconds: float | None) -> Finding:
     """Judges a row of `shares.list` and how long its listing took (None: it failed)."""
-    what = f"share {row['name']}"
-    if row["state"] in {"away", "error"} or seconds is None:
-        text = str(row["error"] or "it does not answer")
-        return Finding(what, "failed", text, f"is {row['path']} mounted and readable for hdpd?")
-    text = f"{row['files']} files, listed in {seconds * 1000:.0f} ms"
-    if row["skipped"]:
-        first = "".join(f"; first: {reason}" for reason in row["skipped_first"][:1])
-        advice = f"let hdpd read it: setfacl -R -m u:hdpd:rX {row['path']}{first}"
-        return Finding(what, "warning", f"{text}; {row['skipped']} entries not shared", advice)
-    if seconds > SLOW_LISTING_SECONDS:
+    what = f"share {row.name}"
+    if row.state in {"away", "error"} or seconds is None:
+        text = row.error or "it does not answer"
+        return Finding(what, "failed", text, f"is {row.path} mounted and readable for hdpd?")
+    text = f"{row.files} files, listed in {seconds * 1000:.0f} ms"
+    if row.skipped:
+        first = "".join(f"; first: {reason}" for reason in row.skipped_first[:1])
+        advice = f"let hdpd read it: setfacl -R -m u:hdpd:rX {row.path}{first}"
+        return Finding(what, "warning", f"{text}; {row.skipped} entries not shared", advice)
+    if seconds > SLOW_LISTING_S:
         return Finding(
             what, "warning", text, "is its disk busy or asleep, or a slow network mount?"
         )
-    if row["state"] == "scanning":
+    if row.state == "scanning":
         text += ", being scanned"
     return Finding(what, "ok", text)
 
 
-def configuration(info: Mapping[str, Any], open_to_others: Sequence[str]) -> Finding:
+def configuration(info: ConfigurationStatus, open_to_others: Sequence[str]) -> Finding:
     """Judges what became of the configuration files."""
-    files = ", ".join(info["files"]) or "no file; flags and defaults"
-    if info["refused"]:
-        return Finding("configuration", "failed", str(info["refused"]), "correct it, then reload")
-    if info["restart_needed"]:
-        text = f"{files}; changed since the start: {', '.join(info['restart_needed'])}"
+    files = ", ".join(map(str, info.files)) or "no file; flags and defaults"
+    if info.refused:
+        return Finding("configuration", "failed", info.refused, "correct it, then reload")
+    if info.restart_needed:
+        text = f"{files}; changed since the start: {', '.join(info.restart_needed)}"
         return Finding("configuration", "warning", text, "systemctl restart hdpd")
     if open_to_others:
         text = f"everybody on this machine can read the topics in {', '.join(open_to_others)}"
@@ -136,39 +141,39 @@ def topics(count: int) -> Finding:
     return Finding("topics", "warning", "none joined, so nobody can be met", advice)
 
 
-def discovery(status: Mapping[str, Any]) -> Iterator[Finding]:
+def discovery(status: DiscoveryStatus) -> Iterator[Finding]:
     """Judges the ways to find peers, as `daemon.info` tells them."""
-    for broker in status["mqtt"]:
-        what = f"broker {broker['server']}"
-        if broker["connected"] and broker["error"] is None:
-            proved = ", and what is published there comes back" if broker["works"] else ""
+    for broker in status.mqtt:
+        what = f"broker {broker.server}"
+        if broker.connected and broker.error is None:
+            proved = ", and what is published there comes back" if broker.works else ""
             yield Finding(what, "ok", f"connected{proved}")
         else:
-            advice = BROKER_ADVICE[broker["trouble"] or "away"]
-            yield Finding(what, "warning", str(broker["error"] or "not connected yet"), advice)
-    if (mdns := status["mdns"]) is not None:
-        if mdns["advertised"]:
-            yield Finding("mDNS", "ok", f"advertised; {mdns['adverts']} others seen")
+            advice = BROKER_ADVICE[broker.trouble or "away"]
+            yield Finding(what, "warning", broker.error or "not connected yet", advice)
+    if (mdns := status.mdns) is not None:
+        if mdns.advertised:
+            yield Finding("mDNS", "ok", f"advertised; {mdns.adverts} others seen")
         else:
             advice = "peers on this network do not find this one by themselves"
-            yield Finding("mDNS", "warning", str(mdns["error"] or "not advertised yet"), advice)
+            yield Finding("mDNS", "warning", mdns.error or "not advertised yet", advice)
 
 
-def nat(report: Mapping[str, Any]) -> Iterator[Finding]:
+def nat(report: NatReport) -> Iterator[Finding]:
     """Judges the way to the internet, as `nat.report` tells it."""
-    answers = report["stun"]
+    answers = report.stun
     if answers:
-        heard = sum(1 for answer in answers if answer["mapped"])
+        heard = sum(1 for answer in answers if answer.mapped)
         text = f"{heard} of {len(answers)} servers answer"
         if heard:
             yield Finding("STUN", "ok", text)
         else:
             advice = "is UDP blocked by a firewall? hdpctl netcheck says more"
             yield Finding("STUN", "warning", text, advice)
-    if report["port_mappings"]:
-        mapped = [m for m in report["port_mappings"] if m["state"] == "mapped"]
+    if report.port_mappings:
+        mapped = [m for m in report.port_mappings if m.state == "mapped"]
         if mapped:
-            yield Finding("port mapping", "ok", f"{mapped[0]['protocol']}: {mapped[0]['external']}")
+            yield Finding("port mapping", "ok", f"{mapped[0].protocol}: {mapped[0].external}")
         else:
             advice = (
                 "allow UPnP or PCP in the router, or forward the UDP port by hand; "

@@ -22,12 +22,12 @@ from hdpd.identity.topics import SECRET_BYTES, new_name
 
 PREFIX: Final = "hdp1"
 MAX_ADDRESSES: Final = 4
-LIFETIME_SECONDS: Final = 7 * 24 * 3600
+LIFETIME_S: Final = 7 * 24 * 3600
 
 _CHECKSUM_BYTES: Final = 4
 _FIXED_BYTES: Final = KEY_BYTES + SECRET_BYTES + 4
 # The longest code has 212 characters; the rest is room for line breaks, quote marks and dashes.
-_MAX_CHARACTERS: Final = 1024
+_MAX_CHARS: Final = 1024
 _MISTYPED: Final = "this invite code is mistyped or incomplete; copy the whole code once more"
 
 
@@ -72,7 +72,7 @@ def parse(code: str, now: float) -> Invite:
     Raises InviteInvalid when it is no code or not the one that was made, and InviteExpired when
     it is the right one, too late.
     """
-    if len(code) > _MAX_CHARACTERS:
+    if len(code) > _MAX_CHARS:
         raise InviteInvalid("this is too long to be an invite code; paste the code alone")
     text = "".join(filter(_is_significant, code)).lower()
     if not text.startswith(PREFIX):

@@ -26,7 +26,7 @@ from hdpd.identity import contexts
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
-PEER_ID_CHARACTERS: Final = 52
+PEER_ID_CHARS: Final = 52
 
 # Peers pin the key and never look at dates; these only keep a strict TLS stack content on a
 # machine whose clock stands at the epoch or anywhere else. 9999-12-31 is RFC 5280's "no expiry".
@@ -47,7 +47,7 @@ class PeerId:
     @classmethod
     def parse(cls, text: str) -> PeerId:
         """The id written as `text`; raises ProtocolError unless it is exactly what `text` gives."""
-        if len(text) == PEER_ID_CHARACTERS and text.isascii():
+        if len(text) == PEER_ID_CHARS and text.isascii():
             try:
                 peer_id = cls(base64.b32decode(text.upper() + "===="))
             except ValueError:
@@ -56,7 +56,7 @@ class PeerId:
                 if peer_id.text == text:
                     return peer_id
         raise ProtocolError(
-            f"a peer id is {PEER_ID_CHARACTERS} characters of lower-case base32 (a-z, 2-7)"
+            f"a peer id is {PEER_ID_CHARS} characters of lower-case base32 (a-z, 2-7)"
         )
 
     @property

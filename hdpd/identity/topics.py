@@ -31,7 +31,7 @@ _UNGUESSABLE_BITS: Final = 80.0
 _WORD_BITS: Final = 14.0
 _SIGN_BITS: Final = 3.0
 # Keyboard patterns and repetitions use few; 16 random characters hardly ever do.
-_MIN_DIFFERENT_CHARACTERS: Final = 8
+_MIN_DIFFERENT_CHARS: Final = 8
 
 _TOKEN: Final = re.compile(r"[^\W\d_]+|\d+|.", re.DOTALL)
 _GENERATED: Final = re.compile(r"(?:[a-z2-7]{5}-){4}[a-z2-7]{6}")
@@ -117,7 +117,7 @@ def is_guessable(name: str) -> bool:
     An estimate, on the side of warning: each different word counts as one of a dictionary,
     however long it is; digits and signs count for themselves.
     """
-    if len(set(name)) < _MIN_DIFFERENT_CHARACTERS:
+    if len(set(name)) < _MIN_DIFFERENT_CHARS:
         return True
     if _GENERATED.fullmatch(name):
         return False

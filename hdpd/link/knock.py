@@ -8,13 +8,14 @@ first packet of a connection looked at.
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 
+from hdpd.bucket import Bucket
 from hdpd.identity import contexts
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic
 from hdpd.link.demux import KNOCK
+from hdpd.recent import Recent
 
 NONCE_BYTES = 16
 MAC_BYTES = 16
@@ -41,10 +42,9 @@ class KnockGate:
     def __init__(self, peer_id: PeerId) -> None:
         self._peer_id = peer_id
         self._topics: tuple[Topic, ...] = ()
-        self._open: OrderedDict[Hashable, float] = OrderedDict()
-        self._nonces: OrderedDict[bytes, None] = OrderedDict()
-        self._checks_left = 0.0
-        self._refilled = 0.0
+        self._open = Recent[Hashable, float](MAX_OPEN_ADDRESSES)
+        self._nonces = Recent[bytes, None](MAX_NONCES)
+        self._checks = Bucket(MAX_CHECKS_PER_S, MAX_CHECKS_PER_S)
         self.refused = 0
 
     def set_topics(self, topics: Iterable[Topic]) -> None:
@@ -57,27 +57,13 @@ class KnockGate:
             len(datagram) != KNOCK_BYTES
             or datagram[0] != KNOCK
             or nonce in self._nonces
-            or not self._may_check(now)
+            or not self._checks.allow(now, len(self._topics))
             or not self._is_valid(nonce, datagram[1 + NONCE_BYTES :])
         ):
             self.refused += 1
             return False
-        self._nonces[nonce] = None
-        if len(self._nonces) > MAX_NONCES:
-            self._nonces.popitem(last=False)
-        self._open[address] = now
-        self._open.move_to_end(address)
-        if len(self._open) > MAX_OPEN_ADDRESSES:
-            self._open.popitem(last=False)
-        return True
-
-    def _may_check(self, now: float) -> bool:
-        refill = (now - self._refilled) * MAX_CHECKS_PER_S
-        self._checks_left = min(MAX_CHECKS_PER_S, self._checks_left + refill)
-        self._refilled = now
-        if self._checks_left < len(self._topics):
-            return False
-        self._checks_left -= len(self._topics)
+        self._nonces.put(nonce, None)
+        self._open.put(address, now)
         return True
 
     def _is_valid(self, nonce: bytes, mac: bytes) -> bool:

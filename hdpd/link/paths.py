@@ -19,6 +19,7 @@ from typing import Literal
 from hdpd.identity import contexts
 from hdpd.identity.keys import derive_key
 from hdpd.link.demux import PATH_PING, PATH_PONG
+from hdpd.recent import Recent
 
 Role = Literal["client", "server"]
 TAG_BYTES = 8
@@ -54,7 +55,7 @@ class PathProbes:
         self.tag = derive_key(secret, contexts.PATH_TAG, TAG_BYTES)
         self._role = role
         self._peer_role: Role = "server" if role == "client" else "client"
-        self._pending: dict[bytes, tuple[Hashable, float]] = {}
+        self._pending = Recent[bytes, tuple[Hashable, float]](MAX_PENDING)
         self._last_ping = float("-inf")
 
     def _make(self, kind: int, nonce: bytes) -> bytes:
@@ -69,9 +70,7 @@ class PathProbes:
         if now - self._last_ping < PROBE_INTERVAL_S:
             return None
         self._last_ping = now
-        if len(self._pending) >= MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
-        self._pending[nonce] = (path, now)
+        self._pending.put(nonce, (path, now))
         return self._make(PATH_PING, nonce)
 
     def receive(
@@ -91,7 +90,7 @@ class PathProbes:
             pong = self._make(PATH_PONG, theirs)
             ping = self.ping(path, nonce, now) if path != current else None
             return Reply((pong, ping) if ping else (pong,))
-        asked = self._pending.pop(theirs, None)
+        asked = self._pending.pop(theirs)
         if asked is None or asked[0] != path or now - asked[1] > PROBE_LIFETIME_S:
             return Reply()
         return Reply(moved=path != current)

@@ -2,6 +2,7 @@
 
 FACE = (
     "nat.Nat",
+    "report.NatChanged",
     "report.NatReport",
     "scopes.is_public",
 )

@@ -25,12 +25,12 @@ from hdpd.nat.classify import Observation, mapping_of
 from hdpd.nat.observed import ObservedAddresses
 from hdpd.nat.pcp import NONCE_BYTES
 from hdpd.nat.port_mapper import PortMapper
-from hdpd.nat.report import Mapping, NatReport
+from hdpd.nat.report import Mapping, NatChanged, NatReport
 from hdpd.nat.scopes import is_public
 from hdpd.nat.stun_watch import StunWatch
 from hdpd.nat.watch import Network, NetworkWatch
 
-Emit = Callable[[str, dict[str, object]], None]
+Emit = Callable[[NatChanged], None]
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Nat:
         if before is not None and now is not None and before.host != now.host:
             self._map_port()  # the router has another address now, of which the mapping tells
         if self._report != report:
-            self._emit("nat.changed", self._report.to_json())
+            self._emit(NatChanged(self._report))
         if self._report.mapping != report.mapping:
             log.info("%s", self._report.sentence)
 

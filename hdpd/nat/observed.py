@@ -6,7 +6,6 @@ peer of another network says the same (see `is_confirmed`).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +15,7 @@ from hdpd.errors import ProtocolError
 from hdpd.identity.addresses import check_port, parse_ip
 from hdpd.identity.keys import PeerId
 from hdpd.nat.classify import is_confirmed
+from hdpd.recent import Recent
 
 MAX_PEERS: Final = 64  # one entry each, about 300 bytes; the one heard longest ago is forgotten
 LIFETIME_S: Final = 3600.0
@@ -32,7 +32,7 @@ class ObservedAddresses:
     """The last claim of each peer."""
 
     def __init__(self) -> None:
-        self._claims: OrderedDict[PeerId, _Claim] = OrderedDict()
+        self._claims = Recent[PeerId, _Claim](MAX_PEERS)
 
     def claim(self, peer_id: PeerId, peer_host: str, host: str, port: int, now: float) -> None:
         """The peer, reached at `peer_host`, sees us there; nonsense is left out."""
@@ -40,10 +40,7 @@ class ObservedAddresses:
             address = HostPort(str(parse_ip(host)), check_port(port))
         except ProtocolError:
             return
-        self._claims[peer_id] = _Claim(peer_host, address, now)
-        self._claims.move_to_end(peer_id)
-        if len(self._claims) > MAX_PEERS:
-            self._claims.popitem(last=False)
+        self._claims.put(peer_id, _Claim(peer_host, address, now))
 
     def forget_all(self) -> None:
         """The network changed: what was seen from there is past."""

@@ -82,43 +82,12 @@ class NatReport:
         """What it means for the user."""
         return " ".join(_sentences(self))
 
-    def to_json(self) -> dict[str, object]:
-        """As `nat.report` answers."""
-        return {
-            "sentence": self.sentence,
-            "online": self.online,
-            "udp_works": self.udp_works,
-            "mapping": self.mapping,
-            "filtering": self.filtering,
-            "hairpin": self.hairpin,
-            "public_ipv4": _text(self.public_ipv4),
-            "public_ipv6": _text(self.public_ipv6),
-            "behind_carrier": self.behind_carrier,
-            "port_mappings": [
-                {
-                    "protocol": each.protocol,
-                    "ipv6": each.ipv6,
-                    "state": each.state,
-                    "external": _text(each.external),
-                    "error": each.error,
-                }
-                for each in self.port_mappings
-            ],
-            "stun": [
-                {
-                    "server": each.server,
-                    "address": _text(each.address),
-                    "mapped": _text(each.mapped),
-                    "rtt": each.rtt,
-                    "error": each.error,
-                }
-                for each in self.stun
-            ],
-        }
 
+@dataclass(frozen=True, slots=True)
+class NatChanged:
+    """Something else is known about the way to the internet."""
 
-def _text(address: HostPort | None) -> str | None:
-    return None if address is None else str(address)
+    report: NatReport
 
 
 def _sentences(report: NatReport) -> Iterator[str]:

@@ -1,16 +1,16 @@
 """Looks up host names in threads that may hang, without making anybody wait for them.
 
-Without internet a look-up can take minutes, and the threads of asyncio's pool would hold up the
-end of the program for as long. These are daemons, one for each name at most.
+Without internet a look-up can take minutes. There is one at a time for each name.
 """
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
+from contextlib import suppress
+from functools import partial
 
 from hdpd.config import HostPort
+from hdpd.threads.blocking import BlockingCalls
 
 TIMEOUT_S = 5.0
 MAX_ADDRESSES = 4  # of one name
@@ -22,37 +22,31 @@ class Resolver:
     """Remembers the last good answer for each name, for when the next look-up fails."""
 
     def __init__(self) -> None:
-        self._pending: dict[HostPort, asyncio.Future[_Addresses]] = {}
+        self._calls: dict[HostPort, BlockingCalls] = {}
         self._known: dict[HostPort, _Addresses] = {}
-        self._loop = asyncio.get_running_loop()
 
     async def resolve(self, server: HostPort) -> _Addresses:
         """At most 4 addresses of both families; empty when there are none within 5 s."""
         if _is_literal(server.host):
             return (server,)
-        if server not in self._pending:
-            self._pending[server] = self._loop.create_future()
-            threading.Thread(
-                target=self._look_up, args=(server,), name=f"resolve-{server.host}", daemon=True
-            ).start()
-        await asyncio.wait([self._pending[server]], timeout=TIMEOUT_S)
+        if server not in self._calls:
+            self._calls[server] = BlockingCalls(f"resolve-{server.host}", threads=1)
+        found = partial(self._found, server)
+        with suppress(TimeoutError):
+            found(await self._calls[server].run(partial(_look_up, server), TIMEOUT_S, late=found))
         return self._known.get(server, ())
-
-    def _look_up(self, server: HostPort) -> None:
-        try:
-            found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
-        except (OSError, UnicodeError):
-            found = []
-        addresses = tuple(dict.fromkeys(HostPort(str(each[4][0]), server.port) for each in found))
-        try:
-            self._loop.call_soon_threadsafe(self._found, server, addresses)
-        except RuntimeError:  # the loop is closed: the program ends
-            return
 
     def _found(self, server: HostPort, addresses: _Addresses) -> None:
         if addresses:
             self._known[server] = _first_of_each_family(addresses)
-        self._pending.pop(server).set_result(addresses)
+
+
+def _look_up(server: HostPort) -> _Addresses:
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return ()
+    return tuple(dict.fromkeys(HostPort(str(each[4][0]), server.port) for each in found))
 
 
 def _is_literal(host: str) -> bool:

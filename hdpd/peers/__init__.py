@@ -3,5 +3,8 @@
 FACE = (
     "peers.Peers",
     "record_numbers.RecordNumbers",
+    "status",
+    "topics.TopicJoined",
+    "topics.TopicLeft",
     "topics.Topics",
 )

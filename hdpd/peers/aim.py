@@ -8,33 +8,31 @@ tried so often and no more; friends are dialled without regard for it.
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict
+
+from hdpd.recent import Recent
 
 WINDOW_S = 60.0
 # Each costs its target three datagrams of 1.2 KB; a stranger with twelve addresses at one host can
 # still be tried twice and a half in a minute.
 MAX_TRIES = 32
-MAX_HOSTS = 4096  # 600 KB; the one that was tried first is forgotten first
+MAX_HOSTS = 4096  # 600 KB; the one that was tried longest ago is forgotten first
 
 
 class Aim:
     """Counts the tries of each host; an IPv6 network of one customer (/64) is one host."""
 
     def __init__(self) -> None:
-        self._tries: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._tries: Recent[str, tuple[float, int]] = Recent(MAX_HOSTS)
 
     def allow(self, host: str, now: float) -> bool:
         """Whether `host`, an IP literal, may be tried once more; counts it when it may."""
         key = _network(host)
         since, tries = self._tries.get(key, (now, 0))
         if now - since > WINDOW_S:
-            self._tries.pop(key)
             since, tries = now, 0
         if tries >= MAX_TRIES:
             return False
-        self._tries[key] = (since, tries + 1)
-        if len(self._tries) > MAX_HOSTS:
-            self._tries.popitem(last=False)
+        self._tries.put(key, (since, tries + 1))
         return True
 
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
 
-FIRST_S = 1.0
+from hdpd.backoff import Backoff
+
 # A friend who was here within a day is likely to come back soon.
-MAX_RECENT_S = 30.0
-MAX_S = 600.0
-RECENT_S = 24 * 3600.0
+RECENT_S: Final = 24 * 3600.0
+FRIENDS = Backoff(first=1.0, longest=30.0)
+OTHERS = Backoff(first=1.0, longest=600.0)
 
 
-@dataclass(slots=True)
-class Backoff:
-    """Doubles with each failure, with jitter so that two sides do not stay in step."""
-
-    failures: int = 0
-
-    def delay(self, since_connected: float, jitter: float) -> float:
-        """Seconds until the next try; `jitter` is random in [0, 1)."""
-        longest = MAX_RECENT_S if since_connected < RECENT_S else MAX_S
-        wait = min(longest, FIRST_S * 2.0 ** min(self.failures, 16))
-        self.failures += 1
-        return wait * (0.5 + jitter)
-
-    def reset(self) -> None:
-        self.failures = 0
+def dial_delay(failures: int, since_connected: float, jitter: float) -> float:
+    """Seconds until the next try after so many failures before this one; `jitter` is random in
+    [0, 1), so that two sides do not stay in step.
+    """
+    backoff = FRIENDS if since_connected < RECENT_S else OTHERS
+    return backoff.delay(failures, jitter)

@@ -5,7 +5,7 @@ It is what lets old friends meet without any broker: at start its peers are dial
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hdpd.identity.keys import PeerId
@@ -36,6 +36,7 @@ class KnownPeer:
     found_by: list[str] = field(default_factory=list)
     last_connected: float = 0.0
     blocked: bool = False
+    in_use: bool = False  # a session stands, so that nobody else may take its place
 
     def addresses_to_dial(self) -> list[Address]:
         """Those that worked last come first, then those that were told last."""
@@ -45,9 +46,10 @@ class KnownPeer:
 
 
 class Book:
-    """All known peers. `take_changed` tells which to save."""
+    """All known peers. `take_changed` tells which to save, `on_forgotten` who has no entry now."""
 
     def __init__(self) -> None:
+        self.on_forgotten: Callable[[PeerId], None] = lambda peer_id: None
         self._peers: dict[PeerId, KnownPeer] = {}
         self._changed: set[PeerId] = set()
         self._removed: set[PeerId] = set()
@@ -139,11 +141,12 @@ class Book:
             return
         victim = min(
             self._peers.values(),
-            key=lambda peer: (peer.blocked, peer.last_connected, peer.last_seen),
+            key=lambda peer: (peer.in_use, peer.blocked, peer.last_connected, peer.last_seen),
         ).peer_id
         del self._peers[victim]
         self._changed.discard(victim)
         self._removed.add(victim)
+        self.on_forgotten(victim)
 
     @staticmethod
     def _trim(peer: KnownPeer, now: float) -> None:

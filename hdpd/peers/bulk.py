@@ -8,11 +8,12 @@ and end with it.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Final
 
 from hdpd.errors import NoCommonTopic, PeerNotConnected, TimedOut
-from hdpd.identity.keys import PeerId
 from hdpd.link.session import Session, Surroundings, dial_hello
+from hdpd.peers.peer import Peer
 from hdpd.wire.messages import ResetCode
 
 MAX_BULK: Final = 7
@@ -21,56 +22,49 @@ MAX_BULK: Final = 7
 OPEN_TIMEOUT_S = 6.0
 
 
-class BulkSessions:
-    """The bulk sessions with all peers."""
+async def open_bulk(peer: Peer, main: Session, around: Surroundings) -> Session:
+    """One more, on the path of `main`.
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._sessions: dict[PeerId, list[Session]] = {}
+    Raises:
+        HdpdError: the peer has room for no more, or does not answer.
+    """
+    topic = next((t for t in around.topics() if t.public_id in main.topics), None)
+    if topic is None:
+        raise NoCommonTopic
+    connection = around.endpoint.dial_paths(main.peer_id, (main.path,), topic)
+    try:
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            session = await dial_hello(connection, around, main.peer_id, bulk=True)
+    except TimeoutError:
+        raise TimedOut("the peer did not answer another connection") from None
+    if main.closed or not add_bulk(peer, session):
+        session.close(ResetCode.BUSY)
+        raise PeerNotConnected("no other connection with the peer is wanted now")
+    return session
 
-    async def open(self, main: Session) -> Session:
-        """One more, on the path of `main`.
 
-        Raises:
-            HdpdError: the peer has room for no more, or does not answer.
-        """
-        topics = (t for t in self._around.topics() if t.public_id in main.topics)
-        topic = next(topics, None)
-        if topic is None:
-            raise NoCommonTopic
-        connection = self._around.endpoint.dial_paths(main.peer_id, (main.path,), topic)
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                session = await dial_hello(connection, self._around, main.peer_id, bulk=True)
-        except TimeoutError:
-            raise TimedOut("the peer did not answer another connection") from None
-        if not self.add(session, main):
-            raise PeerNotConnected("no other connection with the peer is wanted now")
-        return session
+def add_bulk(peer: Peer, session: Session) -> bool:
+    """Keeps `session` beside the peer's; closes it and returns False when it has no place."""
+    if session.closed or peer.session is None or len(peer.bulk) >= MAX_BULK:
+        session.close(ResetCode.BUSY)
+        return False
+    peer.bulk.append(session)
+    session.on_closed = functools.partial(_closed, peer)
+    return True
 
-    def add(self, session: Session, main: Session | None) -> bool:
-        """Keeps `session` beside `main`; closes it and returns False when it has no place."""
-        others = self._sessions.get(session.peer_id, [])
-        if session.closed or main is None or main.closed or len(others) >= MAX_BULK:
-            session.close(ResetCode.BUSY)
-            return False
-        self._sessions[session.peer_id] = [*others, session]
-        session.on_closed = self._closed
-        return True
 
-    def follow(self, main: Session) -> None:
-        """The peer is reached on another path now; tries it for the others too."""
-        for session in self._sessions.get(main.peer_id, ()):
-            session.probe(main.path)
+def _closed(peer: Peer, session: Session) -> None:
+    if session in peer.bulk:
+        peer.bulk.remove(session)
 
-    def end(self, peer_id: PeerId) -> None:
-        """Closes all that there are with a peer: its session has ended."""
-        for session in self._sessions.pop(peer_id, ()):
-            session.close()
 
-    def _closed(self, session: Session) -> None:
-        rest = [each for each in self._sessions.get(session.peer_id, ()) if each is not session]
-        if rest:
-            self._sessions[session.peer_id] = rest
-        else:
-            self._sessions.pop(session.peer_id, None)
+def follow(peer: Peer, main: Session) -> None:
+    """The peer is reached on another path now; tries it for the others too."""
+    for session in peer.bulk:
+        session.probe(main.path)
+
+
+def end_bulk(peer: Peer) -> None:
+    """Closes all that there are: the peer's session has ended."""
+    for session in list(peer.bulk):
+        session.close()

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError, NoCommonTopic
-from hdpd.identity.names import name_of
 from hdpd.link.session import Session, Surroundings
-from hdpd.peers.book import KnownPeer
-from hdpd.peers.dialler import Dialler
+from hdpd.peers.peer import Peer
+from hdpd.peers.states import WORDS, State, Word
+from hdpd.peers.status import PathKind, PeerExplained, PeerStatus
 from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Traversal
-from hdpd.peers.tries import Tries, shown
+from hdpd.peers.tries import shown
 
 _OWN_NAT = {
     "unknown": "what stands between this machine and the internet is not known yet",
@@ -37,101 +38,77 @@ class Descriptions:
         self,
         around: Surroundings,
         topics: Topics,
-        dialler: Dialler,
         traversal: Traversal,
-        tries: Tries,
         candidates: Callable[[], Sequence[Candidate]],
     ) -> None:
         self._around = around
         self._topics = topics
-        self._dialler = dialler
         self._traversal = traversal
-        self._tries = tries
         self._candidates = candidates
         self._loop = asyncio.get_running_loop()
 
-    def describe(self, peer: KnownPeer, session: Session | None) -> dict[str, object]:
-        error = self._error(peer)
-        described: dict[str, object] = {
-            "id": peer.peer_id.text,
-            "name": name_of(peer.peer_id),
-            "state": self._state(peer, session),
-            "address": None,
-            "path": None,
-            "found_by": list(peer.found_by),
-            "topics": self._topics.names_of(frozenset(peer.topics)),
-            "rtt": None,
-            "connected_since": None,
-            "last_connected": peer.last_connected or None,
-            "error": None if error is None else {"code": error.code, "message": error.message},
-        }
-        if session is not None:
-            described |= {
-                "address": shown(*session.address),
-                "path": self._path_kind(peer, session),
-                "topics": self._topics.names_of(session.topics),
-                "rtt": session.rtt or None,
-                "connected_since": time.time() - (self._loop.time() - session.since),
-                "error": None,
-            }
-        return described
+    def describe(self, peer: Peer) -> PeerStatus:
+        """What `peers.list` shows of it."""
+        session, shared = peer.session, frozenset(peer.known.topics)
+        since = None if session is None else time.time() - (self._loop.time() - session.since)
+        return PeerStatus(
+            id=peer.peer_id,
+            name=peer.name,
+            state=self._state(peer),
+            address=None if session is None else shown(*session.address),
+            path=None if session is None else self._path_kind(peer, session),
+            found_by=tuple(peer.known.found_by),
+            topics=tuple(self._topics.names_of(shared if session is None else session.topics)),
+            rtt=None if session is None else session.rtt or None,
+            connected_since=since,
+            last_connected=peer.known.last_connected or None,
+            error=None if session is not None else self._error(peer),
+        )
 
-    def _error(self, peer: KnownPeer) -> HdpdError | None:
+    def _error(self, peer: Peer) -> HdpdError | None:
         """A punch knows more about the reason than a dial to which nobody answered."""
-        dialled = self._dialler.last_error(peer.peer_id)
+        dialled = peer.dial.error
         if isinstance(dialled, NoCommonTopic):
             return dialled
-        return self._traversal.situation(peer.peer_id).error or dialled
+        return peer.way.error or dialled
 
-    def _state(self, peer: KnownPeer, session: Session | None) -> str:
-        if peer.blocked:
-            return "blocked"
-        if session is not None:
-            return "connected"
-        busy = self._dialler.is_dialling(peer.peer_id) or self._traversal.is_punching(peer.peer_id)
-        return "connecting" if busy else "known"
+    def _state(self, peer: Peer) -> Word:
+        word = WORDS[peer.state]
+        punching = word == "known" and self._traversal.is_punching(peer)
+        return "connecting" if punching else word
 
-    def _path_kind(self, peer: KnownPeer, session: Session) -> str:
+    def _path_kind(self, peer: Peer, session: Session) -> PathKind:
         host, port = session.address
         if self._around.endpoint.is_on_link(host):
             return "lan"
         if ":" in host:
             return "ipv6"
-        if (host, port) in self._traversal.situation(peer.peer_id).mapped:
+        if (host, port) in peer.way.mapped:
             return "mapped"
-        if self._traversal.owes_punch(session):
+        if self._traversal.owes_punch(peer, session):
             return "punched"
         is_mapped = any(each.kind == "mapped" for each in self._candidates())
         if not session.dialled_by_us and is_mapped and self._traversal.own_nat() != "none":
             return "mapped"  # nobody comes in uninvited but by the port that the router forwards
         return "direct"
 
-    def explain(self, peer: KnownPeer, session: Session | None) -> dict[str, object]:
+    def explain(self, peer: Peer) -> PeerExplained:
         """The same, with all that was tried, the reason in words, and what could be changed."""
-        own_nat = self._traversal.own_nat()
-        peer_nat = self._traversal.situation(peer.peer_id).peer_nat
-        described = self.describe(peer, session)
-        tries = [
-            {
-                "kind": each.kind,
-                "address": each.address,
-                "time": each.time,
-                "result": each.result,
-                "worked": each.worked,
-            }
-            for each in self._tries.of(peer.peer_id)
-        ]
-        return described | {
-            "own_nat": own_nat,
-            "peer_nat": peer_nat,
-            "reason": self._reason(peer, session, own_nat),
-            "advice": [] if session or peer.blocked else self._advice(peer, own_nat, peer_nat),
-            "tries": tries,
-        }
+        own_nat, peer_nat = self._traversal.own_nat(), peer.way.peer_nat
+        is_settled = peer.session is not None or peer.state is State.BLOCKED
+        status = self.describe(peer)
+        return PeerExplained(
+            **{each.name: getattr(status, each.name) for each in fields(PeerStatus)},
+            own_nat=own_nat,
+            peer_nat=peer_nat,
+            reason=self._reason(peer, own_nat),
+            advice=() if is_settled else self._advice(peer, own_nat, peer_nat),
+            tries=tuple(peer.tries.values()),
+        )
 
-    def _reason(self, peer: KnownPeer, session: Session | None, own_nat: NatKind) -> str:
-        name = name_of(peer.peer_id)
-        if peer.blocked:
+    def _reason(self, peer: Peer, own_nat: NatKind) -> str:
+        name, session = peer.name, peer.session
+        if peer.state is State.BLOCKED:
             return f"{name} is blocked here"
         if session is not None:
             return {
@@ -144,22 +121,22 @@ class Descriptions:
         error = self._error(peer)
         if error is not None:
             return f"{name} is {error.message}" if _is_verdict(error) else error.message
-        if not self._tries.of(peer.peer_id):
+        if not peer.tries:
             return f"{name} was not tried yet; {_OWN_NAT[own_nat]}"
         return f"{name} is being tried; {_OWN_NAT[own_nat]}"
 
-    def _advice(self, peer: KnownPeer, own_nat: NatKind, peer_nat: NatKind | None) -> list[str]:
+    def _advice(self, peer: Peer, own_nat: NatKind, peer_nat: NatKind | None) -> tuple[str, ...]:
         error = self._error(peer)
         if isinstance(error, NoCommonTopic):
-            return ["meet at the same topic: `hdpctl topics join NAME` on both sides"]
+            return ("meet at the same topic: `hdpctl topics join NAME` on both sides",)
         if own_nat == peer_nat == "hard":
-            return [_FORWARD, _WITH_FRIEND, _IPV6]
+            return (_FORWARD, _WITH_FRIEND, _IPV6)
         if peer_nat is None:
-            return [
+            return (
                 "is hdpd running there, at the same topic? It has not answered any request",
                 "does it reach the same broker, or a peer that both of you are connected with?",
-            ]
-        return [_FORWARD, _WITH_FRIEND, "does a firewall drop UDP, here or there?"]
+            )
+        return (_FORWARD, _WITH_FRIEND, "does a firewall drop UDP, here or there?")
 
 
 def _is_verdict(error: HdpdError) -> bool:

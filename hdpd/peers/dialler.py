@@ -8,20 +8,21 @@ first that finishes the hello wins.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from hdpd.errors import HdpdError, NoCommonTopic, TimedOut
-from hdpd.identity.keys import PeerId
-from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic
 from hdpd.link.session import Session, Surroundings, dial_hello
+from hdpd.log import fields
 from hdpd.peers.aim import Aim
-from hdpd.peers.backoff import Backoff
-from hdpd.peers.book import Address, Book, KnownPeer
+from hdpd.peers.backoff import dial_delay
+from hdpd.peers.book import Address
+from hdpd.peers.peer import Peer, Roster
+from hdpd.peers.states import Event, State
 from hdpd.peers.tries import Try, shown
 from hdpd.wire.messages import ResetCode
 
@@ -38,177 +39,179 @@ LAN_HEAD_START_S = 0.25
 UNANSWERED_S = 0.9
 
 
-@dataclass(slots=True)
-class _Target:
-    """A peer that is to be connected."""
-
-    backoff: Backoff = field(default_factory=Backoff)
-    timer: asyncio.TimerHandle | None = None
-    task: asyncio.Task[None] | None = None
-    error: HdpdError | None = None
-
-
 class Dialler:
     """Owns the attempts. `wanted` says whether a peer should be connected that is not.
 
-    `on_unanswered` is called when an attempt has not succeeded after a moment, `on_tried` with what
-    came of each address.
+    `on_session` gets each session that comes about, `on_unanswered` a peer whose attempt has not
+    succeeded after a moment.
     """
 
     def __init__(
         self,
         around: Surroundings,
-        book: Book,
-        wanted: Callable[[KnownPeer], bool],
+        roster: Roster,
+        wanted: Callable[[Peer], bool],
         on_session: Callable[[Session], None],
+        on_unanswered: Callable[[Peer, Topic], None] = lambda peer, topic: None,
     ) -> None:
         self._around = around
-        self._book = book
+        self._roster = roster
         self._wanted = wanted
         self._on_session = on_session
-        self.on_unanswered: Callable[[PeerId, Topic], None] = lambda peer_id, topic: None
-        self.on_tried: Callable[[PeerId, Try], None] = lambda peer_id, what: None
-        self._targets: dict[PeerId, _Target] = {}
+        self._on_unanswered = on_unanswered
         # Half of the places each, so that made-up peers never keep friends waiting.
         self._places_of_friends = asyncio.Semaphore(MAX_DIALS // 2)
         self._places_of_strangers = asyncio.Semaphore(MAX_DIALS // 2)
         self._aim = Aim()
+        self._tasks: set[asyncio.Task[None]] = set()  # of attempts, those that were stopped too
+        self._closed = False
         self._loop = asyncio.get_running_loop()
 
-    def wake(self, peer_id: PeerId, *, at_once: bool = False) -> None:
+    def wake(self, peer: Peer, *, at_once: bool = False) -> None:
         """Something speaks for trying this peer now: forget the backoff."""
-        target = self._targets.setdefault(peer_id, _Target())
-        target.backoff.reset()
-        if target.task is not None:
+        peer.dial.failures = 0
+        if peer.dial.task is not None:
             return
         own = self._around.identity.peer_id
-        waits = own > peer_id and not at_once
-        self._schedule(peer_id, target, HIGHER_KEY_DELAY_S if waits else 0.0)
+        waits = own > peer.peer_id and not at_once
+        self._schedule(peer, HIGHER_KEY_DELAY_S if waits else 0.0)
 
     def wake_all(self) -> None:
         """Topics or the network changed: everybody is worth a try, old friends first."""
-        for peer in sorted(self._book, key=lambda peer: peer.last_connected, reverse=True):
-            if self._wanted(peer):
-                self.wake(peer.peer_id)
+        known = sorted(self._roster.book, key=lambda peer: peer.last_connected, reverse=True)
+        for each in known:
+            peer = self._roster.get(each.peer_id)
+            if peer is not None and self._wanted(peer):
+                self.wake(peer)
 
-    def is_dialling(self, peer_id: PeerId) -> bool:
-        target = self._targets.get(peer_id)
-        return target is not None and target.task is not None
+    def connected(self, peer: Peer) -> None:
+        """A session stands: stops trying. An attempt that may be a session to the other side
+        already ends by itself, since there it could be the one that is kept.
+        """
+        if any(each.shaken and not each.ended for each in peer.dial.connections):
+            peer.dial.task = None
+            peer.dial.connections = set()
+        self.stop(peer)
 
-    def last_error(self, peer_id: PeerId) -> HdpdError | None:
-        """Why the last attempt failed."""
-        target = self._targets.get(peer_id)
-        return target.error if target else None
-
-    def connected(self, peer_id: PeerId) -> None:
-        """A session stands: stops trying, and remembers how often that took."""
-        target = self._targets.get(peer_id)
-        if target is not None:
-            target.error = None
-            self._stop(target)
-
-    def lost(self, peer_id: PeerId, lasted: float) -> None:
+    def lost(self, peer: Peer, lasted: float) -> None:
         """The session has ended after `lasted` seconds: tries again, the later the more often
         sessions did not last.
         """
-        if lasted >= LASTING_S:
-            self.wake(peer_id)
-            return
-        target = self._targets.setdefault(peer_id, _Target())
-        if target.task is None:
-            self._schedule(peer_id, target, self._next_delay(target, 0.0))
+        if peer.dial.task is not None:
+            if peer.state is State.IDLE:  # it was dialled already, since it was silent
+                peer.happens(Event.WAKE)
+                peer.happens(Event.DUE)
+        elif lasted >= LASTING_S:
+            self.wake(peer)
+        else:
+            self._schedule(peer, self._next_delay(peer, 0.0))
 
-    def forget(self, peer_id: PeerId) -> None:
-        """Stops trying: it is blocked or not wanted any more."""
-        target = self._targets.pop(peer_id, None)
-        if target is not None:
-            self._stop(target)
+    def stop(self, peer: Peer) -> None:
+        """Begins nothing more for it; what is under way ends."""
+        dial = peer.dial
+        if dial.timer is not None:
+            dial.timer.cancel()
+            dial.timer = None
+        if dial.task is not None and dial.task is not asyncio.current_task():
+            dial.task.cancel()
+        dial.task = None
+        dial.error = None
 
-    @staticmethod
-    def _stop(target: _Target) -> None:
-        if target.timer is not None:
-            target.timer.cancel()
-            target.timer = None
-        if target.task is not None and target.task is not asyncio.current_task():
-            target.task.cancel()
-            target.task = None
+    def unwanted(self, peer: Peer) -> None:
+        """Stops trying: its topics were left, for example."""
+        self.stop(peer)
+        peer.dial.failures = 0
+        if peer.state in {State.WAITING, State.DIALLING, State.REDIALLING}:
+            peer.happens(Event.UNWANTED)
 
     async def close(self) -> None:
-        tasks = [target.task for target in self._targets.values() if target.task is not None]
-        for peer_id in list(self._targets):
-            self.forget(peer_id)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stops all attempts, and waits for their ends."""
+        self._closed = True
+        for peer in self._roster:
+            self.unwanted(peer)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _schedule(self, peer_id: PeerId, target: _Target, delay: float) -> None:
-        if target.timer is not None:
-            target.timer.cancel()
-        target.timer = self._loop.call_later(delay, self._begin, peer_id, target)
-
-    def _begin(self, peer_id: PeerId, target: _Target) -> None:
-        target.timer = None
-        target.task = self._loop.create_task(
-            self._attempt(peer_id, target), name=f"dial {name_of(peer_id)}"
-        )
-
-    async def _attempt(self, peer_id: PeerId, target: _Target) -> None:
-        session: Session | None = None
-        peer = self._book.get(peer_id)
-        if peer is None or not self._wanted(peer):
-            self._targets.pop(peer_id, None)
+    def _schedule(self, peer: Peer, delay: float) -> None:
+        if self._closed or not peer.happens(Event.WAKE):
             return
-        places = self._places_of_friends if peer.last_connected else self._places_of_strangers
+        if peer.dial.timer is not None:
+            peer.dial.timer.cancel()
+        peer.dial.timer = self._loop.call_later(delay, self._begin, peer)
+
+    def _begin(self, peer: Peer) -> None:
+        peer.dial.timer = None
+        if not self._wanted(peer):
+            self.unwanted(peer)
+        elif peer.happens(Event.DUE):
+            peer.dial.connections = set()
+            task = self._loop.create_task(self._attempt(peer), name=f"dial {peer.name}")
+            peer.dial.task = task
+            self._tasks.add(task)
+            task.add_done_callback(functools.partial(self._ended, peer))
+
+    async def _attempt(self, peer: Peer) -> None:
+        friend = peer.known.last_connected
+        places = self._places_of_friends if friend else self._places_of_strangers
         try:
             async with places:
-                session = await self._dial(peer, target)
-            target.error = None
+                session = await self._dial(peer)
         except HdpdError as error:
-            target.error = error
-            log.debug("dialling %s: %s", name_of(peer_id), error)
-        finally:
-            if target.task is asyncio.current_task():
-                target.task = None
-        if session is not None:
+            if peer.dial.task is asyncio.current_task():
+                peer.dial.error = error
+                log.debug("dialling %s: %s", peer.name, error)
+        else:
             self._on_session(session)
-        elif self._targets.get(peer_id) is target:
-            since = time.time() - peer.last_connected
-            self._schedule(peer_id, target, self._next_delay(target, since))
+
+    def _ended(self, peer: Peer, task: asyncio.Task[None]) -> None:
+        """However an attempt ended: by itself, by somebody else or by a mistake of ours."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            about = fields(peer=(peer.name, peer.peer_id.text))
+            log.error("dialling %s failed", peer.name, exc_info=error, extra=about)
+        if peer.dial.task is not task:
+            return
+        peer.dial.task = None
+        if peer.happens(Event.FAIL):
+            since = time.time() - peer.known.last_connected
+            self._schedule(peer, self._next_delay(peer, since))
 
     @staticmethod
-    def _next_delay(target: _Target, since_connected: float) -> float:
-        return target.backoff.delay(since_connected, random.random())  # noqa: S311 (spreads load)
+    def _next_delay(peer: Peer, since_connected: float) -> float:
+        failures, peer.dial.failures = peer.dial.failures, peer.dial.failures + 1
+        return dial_delay(failures, since_connected, random.random())  # noqa: S311 (spreads load)
 
-    def _addresses(self, peer: KnownPeer) -> list[Address]:
+    def _addresses(self, peer: Peer) -> list[Address]:
         """Raises TimedOut when there is none to dial now."""
-        known = peer.addresses_to_dial()
+        known = peer.known.addresses_to_dial()
         if not known:
             raise TimedOut("it has told no address at which to reach it")
-        if peer.last_connected:
+        if peer.known.last_connected:
             return known
         allowed = [each for each in known if self._aim.allow(each[0], self._loop.time())]
         if not allowed:
             raise TimedOut("its addresses were dialled often in the last minute; it is tried again")
         return allowed
 
-    async def _dial(self, peer: KnownPeer, target: _Target) -> Session:
+    async def _dial(self, peer: Peer) -> Session:
         """Raises the error of the attempt that came furthest."""
-        topic = self._common_topic(peer, target.backoff.failures)
+        topic = self._common_topic(peer)
         try:
             addresses = self._addresses(peer)
         except TimedOut as nowhere:
-            self.on_unanswered(peer.peer_id, topic)
-            self.on_tried(peer.peer_id, Try("dial", None, time.time(), nowhere.message))
+            self._on_unanswered(peer, topic)
+            self._roster.note(peer, Try("dial", None, time.time(), nowhere.message))
             raise
         near, far = self._around.endpoint.dialable(addresses)
         pending = attempts = {
-            asyncio.create_task(self._try(peer.peer_id, group, topic, delay))
+            asyncio.create_task(self._try(peer, group, topic, delay))
             for group, delay in ((near, 0.0), (far, LAN_HEAD_START_S if near else 0.0))
             if group
         }
         failure: HdpdError = TimedOut("nothing answered")
         chosen: Session | None = None
-        unanswered = self._loop.call_later(
-            UNANSWERED_S, lambda: self.on_unanswered(peer.peer_id, topic)
-        )
+        unanswered = self._loop.call_later(UNANSWERED_S, self._on_unanswered, peer, topic)
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -236,17 +239,19 @@ class Dialler:
         raise failure
 
     async def _try(
-        self, peer_id: PeerId, addresses: Sequence[Address], topic: Topic, delay: float
+        self, peer: Peer, addresses: Sequence[Address], topic: Topic, delay: float
     ) -> Session:
+        connections = peer.dial.connections
         await asyncio.sleep(delay)
         try:
-            connection = self._around.endpoint.dial(peer_id, addresses, topic)
+            connection = self._around.endpoint.dial(peer.peer_id, addresses, topic)
         except ValueError as error:
             raise TimedOut(str(error)) from None
+        connections.add(connection)
         result = "given up for another way"
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
-                session = await dial_hello(connection, self._around, peer_id)
+                session = await dial_hello(connection, self._around, peer.peer_id)
             result = "another address was faster"
         except TimeoutError:
             result = "no answer"
@@ -256,27 +261,27 @@ class Dialler:
             result = error.message
             raise
         finally:
-            self._note(peer_id, addresses, result)
-        self._note(peer_id, [session.address], "connected", worked=True)
+            self._note(peer, addresses, result)
+        self._note(peer, [session.address], "connected", worked=True)
         return session
 
     def _note(
         self,
-        peer_id: PeerId,
+        peer: Peer,
         addresses: Sequence[Address],
         result: str,
         *,
         worked: bool = False,
     ) -> None:
         for address in addresses:
-            self.on_tried(peer_id, Try("dial", shown(*address), time.time(), result, worked))
+            self._roster.note(peer, Try("dial", shown(*address), time.time(), result, worked))
 
-    def _common_topic(self, peer: KnownPeer, attempt: int) -> Topic:
+    def _common_topic(self, peer: Peer) -> Topic:
         """Another one at each attempt: the peer may have left some, and hears no knock of those."""
-        common = [topic for topic in self._around.topics() if topic.public_id in peer.topics]
+        common = [topic for topic in self._around.topics() if topic.public_id in peer.known.topics]
         if not common:
             raise NoCommonTopic
-        return common[attempt % len(common)]
+        return common[peer.dial.failures % len(common)]
 
 
 def _close_others(attempts: Iterable[asyncio.Task[Session]], chosen: Session | None) -> None:

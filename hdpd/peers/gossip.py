@@ -8,14 +8,16 @@ was itself heard by gossip goes no further until then, so that news do not circl
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.link.session import Session
+from hdpd.peers.peer import Roster
+from hdpd.recent import Recent
 from hdpd.wire.messages import MAX_RECORDS, Announce
 
 MAX_RECORDS_KEPT: Final = 1024  # 700 KB; the one heard longest ago is forgotten
@@ -25,19 +27,21 @@ SETTLE_S: Final = 0.1  # several records of one moment go out together
 _Key = tuple[bytes, PeerId]
 
 
+@dataclass(slots=True)
+class _Heard:
+    """The latest record of a peer at a topic, and which connected peers told us of that peer."""
+
+    record: bytes
+    tellers: set[PeerId] = field(default_factory=set)
+    is_news: bool = False  # it is to be told to everybody who is connected
+
+
 class Gossip:
     """Knows the latest record of each peer at each topic, and who told us of it."""
 
-    def __init__(
-        self,
-        connected: Callable[[], Iterable[Session]],
-        spawn: Callable[[Coroutine[None, None, None]], None],
-    ) -> None:
-        self._connected = connected
-        self._spawn = spawn
-        self._records: OrderedDict[_Key, bytes] = OrderedDict()
-        self._tellers: dict[_Key, set[PeerId]] = {}
-        self._news: set[_Key] = set()
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._heard: Recent[_Key, _Heard] = Recent(MAX_RECORDS_KEPT)
         self._telling: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -47,32 +51,37 @@ class Gossip:
     def heard(self, topic_id: bytes, peer_id: PeerId, record: bytes) -> None:
         """A new record of that peer, from anywhere."""
         key = (topic_id, peer_id)
-        self._records[key] = record
-        self._records.move_to_end(key)
-        if len(self._records) > MAX_RECORDS_KEPT:
-            forgotten, _ = self._records.popitem(last=False)
-            self._tellers.pop(forgotten, None)
-        if any(session.peer_id == peer_id for session in self._connected()):
-            self._news.add(key)
+        heard = self._heard[key] if key in self._heard else _Heard(record)
+        heard.record = record
+        self._heard.put(key, heard)
+        if self._roster.session(peer_id) is not None:
+            heard.is_news = True
             self._tell_soon()
 
     def told_by(self, topic_id: bytes, peer_id: PeerId, teller: PeerId) -> None:
         """A connected peer passed a record of another one on: it is likely connected with it."""
-        key = (topic_id, peer_id)
-        if key in self._records:
-            self._tellers.setdefault(key, set()).add(teller)
+        heard = self._heard.get((topic_id, peer_id))
+        if heard is not None:
+            heard.tellers.add(teller)
 
-    def tellers(self, topic_id: bytes, peer_id: PeerId) -> set[PeerId]:
-        return self._tellers.get((topic_id, peer_id), set())
+    def tellers(self, topic_id: bytes, peer_id: PeerId) -> frozenset[PeerId]:
+        """Who told us of that peer at that topic, and is still connected."""
+        heard = self._heard.get((topic_id, peer_id))
+        return frozenset(() if heard is None else heard.tellers)
 
     def connected_with(self, session: Session) -> None:
         """A session began or has other topics: each side gets what it may want to know."""
-        connected = {each.peer_id for each in self._connected()}
-        keys = [key for key in reversed(self._records) if self._concerns(key, session)]
-        keys.sort(key=lambda key: key[1] not in connected)
-        self._spawn(self._tell(session, keys[:MAX_TOLD_AT_ONCE]))
-        self._news.update(key for key in self._records if key[1] == session.peer_id)
+        keys = [key for key in reversed(self._heard) if self._concerns(key, session)]
+        keys.sort(key=lambda key: self._roster.session(key[1]) is None)
+        self._tell(session, keys[:MAX_TOLD_AT_ONCE])
+        for key, heard in self._heard.items():
+            heard.is_news |= key[1] == session.peer_id
         self._tell_soon()
+
+    def disconnected_from(self, peer_id: PeerId) -> None:
+        """What it told may not be known to it any more when it comes again."""
+        for heard in self._heard.values():
+            heard.tellers.discard(peer_id)
 
     @staticmethod
     def _concerns(key: _Key, session: Session) -> bool:
@@ -82,27 +91,29 @@ class Gossip:
     def forget_topics_but(self, topic_ids: Iterable[bytes]) -> None:
         """Topics were left: nothing of them is kept."""
         kept = set(topic_ids)
-        for key in [key for key in self._records if key[0] not in kept]:
-            del self._records[key]
-            self._tellers.pop(key, None)
+        for key in [key for key in self._heard if key[0] not in kept]:
+            self._heard.pop(key)
 
     def _tell_soon(self) -> None:
-        if self._telling is None and self._news:
+        if self._telling is None and any(heard.is_news for heard in self._heard.values()):
             self._telling = asyncio.get_running_loop().call_later(SETTLE_S, self._tell_all)
 
     def _tell_all(self) -> None:
         self._telling = None
-        news, self._news = self._news, set()
-        for session in self._connected():
-            keys = [key for key in news if self._concerns(key, session)]
-            self._spawn(self._tell(session, keys))
+        news = [key for key, heard in self._heard.items() if heard.is_news]
+        for key in news:
+            self._heard[key].is_news = False
+        for session in self._roster.connected():
+            self._tell(session, [key for key in news if self._concerns(key, session)])
 
-    async def _tell(self, session: Session, keys: list[_Key]) -> None:
-        records = [
-            self._records[key]
-            for key in keys
-            if key in self._records and session.peer_id not in self._tellers.get(key, ())
-        ]
+    def _tell(self, session: Session, keys: list[_Key]) -> None:
+        peer = self._roster.get(session.peer_id)
+        if peer is not None and keys:
+            peer.spawn(self._tell_records(session, keys))
+
+    async def _tell_records(self, session: Session, keys: list[_Key]) -> None:
+        heard = [self._heard[key] for key in keys if key in self._heard]
+        records = [each.record for each in heard if session.peer_id not in each.tellers]
         with suppress(HdpdError):
             for start in range(0, len(records), MAX_RECORDS):
                 await session.ask(Announce(tuple(records[start : start + MAX_RECORDS])))

@@ -12,6 +12,8 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from hdpd.database import Database, Transaction
 from hdpd.errors import LimitReached, TopicNotFound
@@ -24,10 +26,39 @@ from hdpd.identity.topics import (
     normalise,
 )
 from hdpd.link.hello import MAX_TOPICS
+from hdpd.log import fields
+from hdpd.threads.worker import Worker
 
 log = logging.getLogger(__name__)
 
-Emit = Callable[[str, dict[str, object]], None]
+
+@dataclass(frozen=True, slots=True)
+class TopicStatus:
+    """A joined topic: how many connected peers share it, whether it is in the configuration, and
+    whether strangers may find it by trying names.
+    """
+
+    name: str
+    peers: int
+    configured: bool
+    guessable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TopicJoined:
+    """A topic was joined."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicLeft:
+    """A topic was left."""
+
+    name: str
+
+
+Emit = Callable[[TopicJoined | TopicLeft], None]
 
 
 class Topics:
@@ -72,14 +103,15 @@ class Topics:
         """The names of those of `topic_ids` that are joined, sorted."""
         return sorted(self._by_id[each].name for each in topic_ids if each in self._by_id)
 
-    def list(self) -> list[dict[str, object]]:
+    def list(self) -> list[TopicStatus]:
+        """The joined topics by name."""
         return [
-            {
-                "name": topic.name,
-                "peers": self.on_count(topic.public_id),
-                "configured": topic.name in self._configured,
-                "guessable": is_guessable(topic.name),
-            }
+            TopicStatus(
+                topic.name,
+                peers=self.on_count(topic.public_id),
+                configured=topic.name in self._configured,
+                guessable=is_guessable(topic.name),
+            )
             for topic in sorted(self._joined.values(), key=lambda topic: topic.name)
         ]
 
@@ -104,7 +136,9 @@ class Topics:
             if len(self._joined) >= MAX_TOPICS:
                 raise LimitReached(f"{MAX_TOPICS} topics are joined; leave one first")
             self._add(await self._derive(name, joined=joined))
-        self._emit("topic.joined", {"name": name})
+        # At this level the name, too: see `fields`.
+        log.debug("a topic was joined", extra=fields(topic=name))
+        self._emit(TopicJoined(name))
         self.on_changed()
         return True
 
@@ -119,7 +153,8 @@ class Topics:
         if topic is None:
             raise TopicNotFound(f"the topic {wanted!r} is not joined; `hdpctl topics` lists them")
         del self._by_id[topic.public_id]
-        self._emit("topic.left", {"name": wanted})
+        log.debug("a topic was left", extra=fields(topic=wanted))
+        self._emit(TopicLeft(wanted))
         self.on_changed()
         await self._database.write(
             lambda t: t.execute("DELETE FROM topic WHERE name = ?", (wanted,))
@@ -149,7 +184,10 @@ class Topics:
         self._by_id[topic.public_id] = topic
 
     async def _derive(self, name: str, joined: float | None) -> Topic:
-        master = await asyncio.to_thread(derive_master, name)
+        deriver = Worker("topic-key")
+        derived = deriver.submit(partial(derive_master, name))
+        deriver.close()
+        master = await derived
 
         def save(transaction: Transaction) -> None:
             transaction.execute(

@@ -12,13 +12,13 @@ clocks say.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from hdpd.discovery.records import PUNCH_NONCE_BYTES, Record
 from hdpd.identity.keys import PeerId
+from hdpd.recent import Recent
 
 OFFER_S: Final = 10.0  # a nonce that was not answered by then is too old
 REPEAT_S: Final = 1.0  # a request may be lost: brokers forward them with QoS 0
@@ -69,7 +69,7 @@ class Agreements:
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
-        self._offers: OrderedDict[PeerId, _Offer] = OrderedDict()
+        self._offers = Recent[PeerId, _Offer](MAX_PEERS)
 
     def propose(self, peer_id: PeerId, topic_id: bytes, now: float) -> list[Command]:
         """We want to punch with that peer; nothing while there is an offer to it that is young."""
@@ -86,10 +86,8 @@ class Agreements:
 
     def _offer(self, peer_id: PeerId, topic_id: bytes, now: float) -> _Offer:
         nonce = self._random_bytes(PUNCH_NONCE_BYTES)
-        offer = self._offers[peer_id] = _Offer(topic_id, nonce, now, now)
-        self._offers.move_to_end(peer_id)
-        if len(self._offers) > MAX_PEERS:
-            self._offers.popitem(last=False)
+        offer = _Offer(topic_id, nonce, now, now)
+        self._offers.put(peer_id, offer)
         return offer
 
     def receive(self, record: Record, now: float) -> list[Command]:
@@ -137,4 +135,4 @@ class Agreements:
 
     def forget(self, peer_id: PeerId) -> None:
         """The peer is connected, or not wanted any more."""
-        self._offers.pop(peer_id, None)
+        self._offers.pop(peer_id)

@@ -21,6 +21,7 @@ from hdpd.discovery.records import Candidate, NatKind
 from hdpd.nat.scopes import is_public
 from hdpd.punching.birthday import DURATION_S, Address, Opener, Prober, part_of, public_ipv4
 from hdpd.punching.packets import NONCE_BYTES, PacketCodec, PunchKeys
+from hdpd.recent import Recent
 
 HOME: Final = -1  # the slot of the main socket, to which a router may forward
 BASE: Final = 0  # of the socket made for this punch; higher ones are opened for a birthday run
@@ -101,7 +102,7 @@ class Punch:
         self._rounds = 0
         self._next_round = now
         self._deadline = now + ORDINARY_S
-        self._pending: dict[bytes, tuple[Way, float]] = {}
+        self._pending = Recent[bytes, tuple[Way, float]](MAX_PENDING)
 
     # What has become of it.
 
@@ -176,9 +177,7 @@ class Punch:
         if way in self.ways and not short:
             self.ways[way].last_ping = now
         nonce = self._random_bytes(NONCE_BYTES)
-        if len(self._pending) >= MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
-        self._pending[nonce] = (way, now)
+        self._pending.put(nonce, (way, now))
         return Send(way, self._codec.ping(nonce), birthday, short)
 
     def receive(self, datagram: bytes, way: Way, now: float) -> list[Send] | None:
@@ -188,7 +187,7 @@ class Punch:
             return None
         if packet.is_ping:
             return self._answer(packet.nonce, way, now)
-        asked = self._pending.pop(packet.nonce, None)
+        asked = self._pending.pop(packet.nonce)
         if asked is not None:
             self._prove(asked[0], now - asked[1], now)
         return []

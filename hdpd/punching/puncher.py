@@ -99,7 +99,7 @@ class Puncher:
         self._on_failed = on_failed
         self._loop = asyncio.get_running_loop()
         self._agreements = Agreements(secrets.token_bytes)
-        self._pacer = Pacer(self._loop.time())
+        self._pacer = Pacer()
         self._offers: dict[bytes, Offer] = {}  # by our nonce
         self._running: dict[bytes, Running] = {}  # by tag
         self._ticking: asyncio.TimerHandle | None = None

@@ -33,16 +33,16 @@ log = logging.getLogger(__name__)
 
 Emit = Callable[[LimitsChanged], None]
 
-UPLOAD_SLICE_SECONDS = 0.02
+UPLOAD_SLICE_S = 0.02
 MIN_UPLOAD_SLICE = 512  # at 10 kB/s four peers with 88 small reads each all hear something in 20 s
 
-DOWNLOAD_SLICE_SECONDS = 0.1
+DOWNLOAD_SLICE_S = 0.1
 MIN_DOWNLOAD_SLICE = 4096  # what is asked for at once, with some 200 bytes around it
 
-CLOCK_SECONDS = 60.0
+CLOCK_S = 60.0
 """How often the clock is looked at while there is a schedule: it may be set, or sleep."""
 
-MIN_WAIT_SECONDS = 1.0  # in the hour that autumn repeats a change may seem to be in the past
+MIN_WAIT_S = 1.0  # in the hour that autumn repeats a change may seem to be in the past
 
 _SETTING = "limits"  # in the table of settings: a JSON object of what was set at run time
 
@@ -57,8 +57,8 @@ class TransferLimits:
         emit: Emit,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.upload = Throttle(UPLOAD_SLICE_SECONDS, MIN_UPLOAD_SLICE)
-        self.download = Throttle(DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE)
+        self.upload = Throttle(UPLOAD_SLICE_S, MIN_UPLOAD_SLICE)
+        self.download = Throttle(DOWNLOAD_SLICE_S, MIN_DOWNLOAD_SLICE)
         self._database = database
         self._config = config
         self._emit = emit
@@ -136,7 +136,7 @@ class TransferLimits:
             self._timer.cancel()
             self._timer = None
         if (change := next_change(self._config.schedule, now)) is not None:
-            wait = min(max(change.timestamp() - self._clock(), MIN_WAIT_SECONDS), CLOCK_SECONDS)
+            wait = min(max(change.timestamp() - self._clock(), MIN_WAIT_S), CLOCK_S)
             self._timer = asyncio.get_running_loop().call_later(wait, self._look_at_clock)
 
     def _local_time(self) -> datetime:

@@ -8,41 +8,33 @@ requests), and its streams take turns.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
+from hdpd.bucket import Bucket
 from hdpd.identity.keys import PeerId
 
-BURST_SECONDS = 0.1
+BURST_S = 0.1
 """What may be made up for when the clock comes late, or after a silence: never more than that."""
 
-FORGET_SECONDS = 5.0
+FORGET_S = 5.0
 """A peer that wanted nothing for so long owes nothing, and is as good as a new one."""
 
 
-@dataclass(slots=True)
-class _Bucket:
-    """`free_at`: when all that was taken so far is paid for at the rate."""
+def _bucket(rate: int | None) -> Bucket:
+    return Bucket(math.inf, math.inf) if rate is None else Bucket(rate, rate * BURST_S)
 
-    rate: int | None = None
-    free_at: float = 0.0
 
-    def set_rate(self, rate: int | None, now: float) -> None:
-        if rate != self.rate:
-            # Nothing is owed that was taken at another rate, and nothing was saved up.
-            self.rate, self.free_at = rate, now
-
-    def take(self, size: int, now: float) -> None:
-        """A negative size gives back."""
-        if self.rate is not None:
-            self.free_at = max(self.free_at, now - BURST_SECONDS) + size / self.rate
-
-    def ready_at(self) -> float:
-        return self.free_at if self.rate is not None else 0.0
+def _empty_bucket(rate: int | None, now: float) -> Bucket:
+    bucket = _bucket(rate)
+    if rate is not None:
+        bucket.take(now, bucket.level(now))
+    return bucket
 
 
 @dataclass(slots=True)
 class _Peer:
-    bucket: _Bucket
+    bucket: Bucket
     served: float  # bytes so far, on the scale of `Shaper._served`
     seen_at: float
     wants: dict[int, int] = field(default_factory=dict)  # stream -> bytes, the next one first
@@ -65,30 +57,36 @@ class Shaper:
     def __init__(self, slice_seconds: float, min_slice: int) -> None:
         self._slice_seconds = slice_seconds
         self._min_slice = min_slice
-        self._all = _Bucket()
+        self._rate: int | None = None
         self._per_peer: int | None = None
+        self._all = _bucket(None)
         self._peers: dict[PeerId, _Peer] = {}
         self._owners: dict[int, PeerId] = {}  # of the streams that wait
         self._served = 0.0  # what the peer that was served last had had by then
 
     @property
     def limited(self) -> bool:
-        return self._all.rate is not None or self._per_peer is not None
+        """Whether there is any limit at all."""
+        return self._rate is not None or self._per_peer is not None
 
     @property
     def slice_bytes(self) -> int:
         """The most that is granted at once."""
-        rates = [rate for rate in (self._all.rate, self._per_peer) if rate is not None]
+        rates = [rate for rate in (self._rate, self._per_peer) if rate is not None]
         if not rates:
             raise AssertionError("without a limit there are no slices")
         return max(self._min_slice, int(min(rates) * self._slice_seconds))
 
     def set_rates(self, rate: int | None, per_peer: int | None, now: float) -> None:
         """Bytes per second for all peers together and for each one; None is no limit."""
-        self._all.set_rate(rate, now)
-        self._per_peer = per_peer
+        # Nothing is owed that was taken at another rate, and nothing was saved up.
+        if rate != self._rate:
+            self._rate, self._all = rate, _empty_bucket(rate, now)
+        if per_peer != self._per_peer:
+            self._per_peer = per_peer
+            for peer in self._peers.values():
+                peer.bucket = _empty_bucket(per_peer, now)
         for peer in self._peers.values():
-            peer.bucket.set_rate(per_peer, now)
             peer.served = self._served  # what was had under other limits gives no right to more
 
     def want(self, peer_id: PeerId, stream: int, size: int, now: float) -> None:
@@ -96,7 +94,7 @@ class Shaper:
         peer = self._peers.get(peer_id)
         if peer is None:
             self._forget_idle(now)
-            peer = _Peer(_Bucket(self._per_peer), self._served, now)
+            peer = _Peer(_bucket(self._per_peer), self._served, now)
             self._peers[peer_id] = peer
         if not peer.wants:
             # Time in which it wanted nothing is no claim to be served before the others.
@@ -113,9 +111,9 @@ class Shaper:
 
     def give_back(self, peer_id: PeerId, size: int, now: float) -> None:
         """So much of what was granted to the peer was not used; less than 0: so much more was."""
-        self._all.take(-size, now)
+        self._all.take(now, -size)
         if peer := self._peers.get(peer_id):
-            peer.bucket.take(-size, now)
+            peer.bucket.take(now, -size)
             peer.served -= size
 
     def next_grant(self, now: float) -> Grant | None:
@@ -132,8 +130,8 @@ class Shaper:
         self._served = max(self._served, peer.served)
         peer.served += size
         peer.seen_at = now
-        self._all.take(size, now)
-        peer.bucket.take(size, now)
+        self._all.take(now, size)
+        peer.bucket.take(now, size)
         return Grant(stream, size)
 
     def wake_at(self) -> float | None:
@@ -145,5 +143,5 @@ class Shaper:
         self._peers = {
             peer_id: peer
             for peer_id, peer in self._peers.items()
-            if peer.wants or now - peer.seen_at < FORGET_SECONDS or peer.bucket.ready_at() > now
+            if peer.wants or now - peer.seen_at < FORGET_S or peer.bucket.ready_at() > now
         }

@@ -1,13 +1,15 @@
 """What peers are asked, and the one place where their answers are checked.
 
-`reads.py` for bytes, `listings.py` for directories, `searches.py` for searches.
+`reads.py` for bytes, `files.py` for those of one file in order, `listings.py` for directories,
+`searches.py` for searches.
 """
 
 FACE = (
+    "files.RemoteFile",
+    "listings.ListingChanged",
     "listings.Listings",
-    "pages.ANSWER_OVERHEAD_BYTES",
-    "pages.ENTRY_OVERHEAD_BYTES",
     "pages.ListingSession",
     "pages.ask_for_page",
     "reads",
+    "searches",
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from hdpd.errors import TimedOut
 from hdpd.identity.keys import PeerId
@@ -21,13 +21,24 @@ from hdpd.shares.answers import Sink
 from hdpd.wire.messages import Changed, Entry, Ls, Request
 from hdpd.wire.paths import RemotePath
 
-LIST_SECONDS = 30.0  # for a whole page; a slow link gets along with smaller pages
+LIST_S = 30.0  # for a whole page; a slow link gets along with smaller pages
 
 # Of one peer, at most 1 MB with paths of full length. When clients have listed more of its
 # directories since the last change, they are told that any may have changed.
 MAX_SHOWN = 256
 
-Emit = Callable[[str, dict[str, object]], None]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListingChanged:
+    """What was listed of a directory, at a peer or here (`self`), may be another thing now; without
+    a path it may be any of them.
+    """
+
+    peer: PeerId | Literal["self"]
+    path: RemotePath | None
+
+
+Emit = Callable[[ListingChanged], None]
 
 
 class Session(ListingSession, Protocol):
@@ -54,9 +65,9 @@ class Listings:
         answered, and TimedOut.
         """
         try:
-            async with asyncio.timeout(LIST_SECONDS):
+            async with asyncio.timeout(LIST_S):
                 if request.recursive:
-                    return (await ask_for_page(session, request, LIST_SECONDS))[:2]
+                    return (await ask_for_page(session, request, LIST_S))[:2]
                 return await self._current(session, request)
         except TimeoutError:
             raise TimedOut(f"{session.name} did not send the listing in time") from None
@@ -66,7 +77,7 @@ class Listings:
         self._show(peer, request.path)  # before the answer, which a change may overtake
         known = self._pages.get(peer, request)
         asked = dataclasses.replace(request, if_none_match=known.validator if known else b"")
-        page = await ask_for_page(session, asked, LIST_SECONDS)
+        page = await ask_for_page(session, asked, LIST_S)
         if page.not_modified:
             assert known is not None, "this is no answer to who has nothing"
             return known.entries, known.cursor
@@ -112,6 +123,5 @@ class Listings:
             shown.discard(path)
         else:
             return False
-        text = None if path is None else path.text
-        self._emit("listing.changed", {"peer": peer.text, "path": text})
+        self._emit(ListingChanged(peer, path))
         return True

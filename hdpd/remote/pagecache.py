@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hdpd.identity.keys import PeerId
+from hdpd.recent import Recent
 from hdpd.wire.messages import Entry, Ls
 from hdpd.wire.paths import RemotePath
 
@@ -48,17 +49,16 @@ class PageCache:
     """The pages, by what was asked."""
 
     def __init__(self, max_pages: int = MAX_PAGES, max_bytes: int = MAX_BYTES) -> None:
-        self._pages: dict[_Key, CachedPage] = {}  # the least recently used first
+        self._pages = Recent[_Key, CachedPage](max_pages)  # the least recently used first
         self._bytes = 0
-        self._max_pages = max_pages
         self._max_bytes = max_bytes
 
     def get(self, peer: PeerId, request: Ls) -> CachedPage | None:
         """The answer that the peer gave once."""
         key = _key(peer, request)
-        page = self._pages.pop(key, None)
+        page = self._pages.get(key)
         if page is not None:
-            self._pages[key] = page
+            self._pages.put(key, page)
         return page
 
     def put(self, peer: PeerId, request: Ls, page: CachedPage | None) -> None:
@@ -66,10 +66,11 @@ class PageCache:
         self._drop(_key(peer, request))
         if page is None or page.cost > self._max_bytes:
             return
-        self._pages[_key(peer, request)] = page
-        self._bytes += page.cost
-        while len(self._pages) > self._max_pages or self._bytes > self._max_bytes:
-            self._drop(next(iter(self._pages)))
+        gone = self._pages.put(_key(peer, request), page)
+        self._bytes += page.cost - (gone[1].cost if gone else 0)
+        while self._bytes > self._max_bytes:
+            _, oldest = self._pages.pop_oldest()
+            self._bytes -= oldest.cost
 
     def forget(self, peer: PeerId, path: RemotePath | None) -> None:
         """Gives up what it holds of a directory, or of all of the peer's."""
@@ -80,8 +81,7 @@ class PageCache:
         return (k for k in self._pages if k.peer == peer and (path is None or k.path == path))
 
     def _drop(self, key: _Key) -> None:
-        page = self._pages.pop(key, None)
-        if page is not None:
+        if (page := self._pages.pop(key)) is not None:
             self._bytes -= page.cost
 
 

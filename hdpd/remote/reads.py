@@ -14,8 +14,7 @@ from typing import Protocol, Self
 from hdpd.errors import (
     Busy,
     Cancelled,
-    DiskFull,
-    DiskSilent,
+    DiskUnavailable,
     FileChanged,
     HdpdError,
     NoCommonTopic,
@@ -39,8 +38,8 @@ from hdpd.wire.messages import (
 )
 
 MOST_BYTES = 1024 * 1024
-ANSWER_SECONDS = 30.0
-QUEUE_SECONDS = 60.0  # who waits is told its place every 15 s; four times nothing is a dead peer
+ANSWER_S = 30.0
+QUEUE_S = 60.0  # who waits is told its place every 15 s; four times nothing is a dead peer
 MAX_QUEUED_FRAMES = 4000  # some 15 hours; then the question is asked anew
 FILE_BUDGET_BYTES = 1024  # what comes of a file of a batch beside its bytes, an error for example
 BUDGET_BYTES = 64 * 1024 + 32 * MAX_QUEUED_FRAMES  # frames around the bytes of a read
@@ -69,11 +68,17 @@ class Stream(AnswerStream, Protocol):
     def reset(self, code: ResetCode) -> None: ...
 
 
-class Link(Protocol):
-    """What is used of hdpd.link.session.Session."""
+class Asked(Protocol):
+    """Who is asked."""
 
     @property
     def peer_id(self) -> PeerId: ...
+
+    async def call(self, request: Request, *, budget: int) -> Stream: ...
+
+
+class Link(Asked, Protocol):
+    """What is used of hdpd.link.session.Session."""
 
     @property
     def rtt(self) -> float: ...
@@ -84,21 +89,19 @@ class Link(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    async def call(self, request: Request, *, budget: int) -> Stream: ...
-
 
 class Session(Link, Protocol):
     """A connected peer, over one connection or several."""
 
     @property
-    def lanes(self) -> int: ...
+    def connections(self) -> int: ...
 
 
 class AskAgain(HdpdError):
     """Another read of the same peer waits already; this one has to be asked again later."""
 
 
-FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent, QuotaReached)
+FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskUnavailable, QuotaReached)
 """What ends a download for now; any other error is that of one file."""
 
 PASSING = (*FATAL, AskAgain, Busy, TimedOut)
@@ -124,7 +127,7 @@ class RemoteRead:
         if not self.missing:
             await self._verify()
             return []
-        chunks = await self.stream.receive_chunks(min(self.missing, MOST_BYTES), ANSWER_SECONDS)
+        chunks = await self.stream.receive_chunks(min(self.missing, MOST_BYTES), ANSWER_S)
         size = sum(map(len, chunks))
         if not size:
             raise ProtocolError("the peer ended a file early")
@@ -141,7 +144,7 @@ class RemoteRead:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _verify(self) -> None:
-        end = await self.stream.receive(ANSWER_SECONDS)
+        end = await self.stream.receive(ANSWER_S)
         raise_if_error(end)
         if read_ended(end) != self.started.validator:
             raise FileChanged("the file changed while it was sent")
@@ -182,7 +185,7 @@ class RemoteBatch:
         return started, self._reader.take(started.length)
 
     async def _more(self) -> None:
-        chunks = await self.stream.receive_chunks(MOST_BYTES, ANSWER_SECONDS)
+        chunks = await self.stream.receive_chunks(MOST_BYTES, ANSWER_S)
         self._reader.feed(b"".join(chunks))
 
 
@@ -195,7 +198,7 @@ class FileRefused(Exception):
 
 
 async def start_read(
-    session: Link,
+    session: Asked,
     request: Read,
     on_queued: Callable[[int, int | None], None],
     on_bytes: Callable[[int], None],
@@ -221,7 +224,7 @@ async def start_read(
 
 
 async def start_batch(
-    session: Link,
+    session: Asked,
     request: Batch,
     on_queued: Callable[[int, int | None], None],
     on_bytes: Callable[[int], None],
@@ -239,7 +242,7 @@ async def start_batch(
 
 async def _answer(stream: Stream, on_queued: Callable[[int, int | None], None]) -> Message:
     """What comes after the peer's line."""
-    answer = await stream.receive(ANSWER_SECONDS)
+    answer = await stream.receive(ANSWER_S)
     frames = 0
     while "queued" in answer:
         frames += 1
@@ -247,6 +250,6 @@ async def _answer(stream: Stream, on_queued: Callable[[int, int | None], None]) 
             raise AskAgain
         eta = fields.integer(answer, "eta") if "eta" in answer else None
         on_queued(fields.integer(answer, "queued", 1), eta)
-        answer = await stream.receive(QUEUE_SECONDS)
+        answer = await stream.receive(QUEUE_S)
     raise_if_error(answer)
     return answer

@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +25,12 @@ from hdpd.scanner.writer import Directory, IndexWriter, take_ids
 from hdpd.shares.jobs import Job, Report, ShareJob, job_from_line, to_line
 from hdpd.shares.opening import Place, Root
 from hdpd.shares.presence import Presence, look_at
+from hdpd.threads.worker import Worker
 from hdpd.wire.paths import bytes_from_text
 
 NICENESS = 19  # the lowest; it also gives the lowest best-effort priority to its disk accesses
 NICENESS_WHEN_NAMED = 5  # few directories, which somebody waits for
-REPORT_SECONDS = 0.5
+REPORT_S = 0.5
 WATCHES_IN_REPORT = 5000  # of some 20 bytes: well below the longest line
 
 
@@ -112,7 +112,7 @@ class Scanner:
 
     def _progress(self, phase: str, tally: Tally) -> None:
         self._tell_watches()
-        if time.monotonic() - self._last_report >= REPORT_SECONDS:
+        if time.monotonic() - self._last_report >= REPORT_S:
             self._report(phase, tally)
 
     def _tell_watches(self) -> None:
@@ -215,7 +215,7 @@ def main() -> int:
     job = job_from_line(line)
     named = job.share is not None and job.share.reach == "named"
     os.nice(NICENESS_WHEN_NAMED if named else NICENESS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    Worker("parent").begin(_end_with_parent)
     try:
         Scanner(job, _send).run()
     except ShareAway as error:

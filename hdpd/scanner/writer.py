@@ -3,22 +3,26 @@
 A batch is gathered in memory, so that no transaction is open while the file system is asked (a dead
 mount would hold the write lock). A thread writes it while the next one is gathered; whatever reads
 the index waits for it. Ids are given inside of the transaction, so several scanners may write at
-once and an id that is higher was committed later; the search tables rely on that.
+once and an id that is higher was committed later; the search tables rely on that. One file, because
+a batch is gathered in the shape in which the transaction takes it.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hdpd.database import Connection, Row, Transaction, open_connection, write_transaction
+from hdpd.natural import natural
 from hdpd.shares.fold import fold
+from hdpd.threads.worker import Worker
 
 BATCH_ROWS = 10_000  # a transaction of about 50 ms, and 2 MB while it is gathered
-BATCH_SECONDS = 0.5  # what was found becomes visible at least so often
+BATCH_S = 0.5  # what was found becomes visible at least so often
 _CHECKPOINT_PAGES = 8000  # 32 MB of write-ahead log: each checkpoint waits for the disk
 
 
@@ -100,7 +104,7 @@ class IndexWriter:
     def __init__(self, path: Path) -> None:
         self._connection = open_connection(path)
         self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="index-writer")
+        self._thread = Worker("index-writer")
         self._writing: Future[None] | None = None
         self._clear()
 
@@ -127,7 +131,8 @@ class IndexWriter:
         return self._connection
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.close()
+        self._thread.join()
         self._connection.close()
 
     def children(self, parent: Directory) -> dict[str, Directory]:
@@ -243,7 +248,7 @@ class IndexWriter:
 
     def is_due(self) -> bool:
         """Whether enough was gathered, or long enough."""
-        return self._rows >= BATCH_ROWS or time.monotonic() - self._last_flush >= BATCH_SECONDS
+        return self._rows >= BATCH_ROWS or time.monotonic() - self._last_flush >= BATCH_S
 
     def flush(self) -> None:
         """Has all that was gathered written in one transaction, after what was flushed before."""
@@ -263,7 +268,7 @@ class IndexWriter:
         for directory in self._new_directories:
             directory.id = _BEING_STORED
         self._clear()
-        self._writing = self._thread.submit(_store, connection, batch)
+        self._writing = self._thread.begin(partial(_store, connection, batch))
 
 
 def _values(directory: Directory) -> tuple[str | int, ...]:
@@ -301,11 +306,11 @@ def _store_directories(transaction: Transaction, batch: _Batch) -> None:
         directory.id = next_id
         next_id += 1
     transaction.execute_all(
-        f"INSERT INTO directory ({COLUMNS}, parent) "  # noqa: S608
+        f"INSERT INTO directory ({COLUMNS}, parent, natural) "  # noqa: S608
         "SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, "
-        "value->>7, value->>8 FROM json_each(?)",
+        "value->>7, value->>8, value->>9 FROM json_each(?)",
         (
-            (directory.id, *values, _id_of(directory.parent))
+            (directory.id, *values, _id_of(directory.parent), natural(directory.name))
             for directory, values in zip(batch.new, batch.new_values, strict=True)
         ),
     )
@@ -331,9 +336,13 @@ def _store_files(transaction: Transaction, batch: _Batch) -> None:
     first = take_ids(transaction, "last_file", sum(len(rows) for _, rows in batch.new_files))
     ids = itertools.count(first)
     transaction.execute_all(
-        "INSERT INTO file (id, directory, name, size, mtime) "
-        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)",
-        ((next(ids), directory.id, *row) for directory, rows in batch.new_files for row in rows),
+        "INSERT INTO file (id, directory, name, size, mtime, natural) "
+        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?)",
+        (
+            (next(ids), directory.id, *row, natural(row[0]))
+            for directory, rows in batch.new_files
+            for row in rows
+        ),
     )
 
 
@@ -363,7 +372,10 @@ def rename_directory(transaction: Transaction, id_: int, parent: int, name: str)
         transaction.execute(
             "INSERT INTO directory_search (rowid, name) VALUES (?, ?)", (id_, fold(name))
         )
-    transaction.execute("UPDATE directory SET parent=?, name=? WHERE id=?", (parent, name, id_))
+    transaction.execute(
+        "UPDATE directory SET parent=?, name=?, natural=? WHERE id=?",
+        (parent, name, natural(name), id_),
+    )
 
 
 def delete_files(transaction: Transaction, files: list[tuple[int, str]]) -> None:

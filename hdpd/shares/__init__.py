@@ -27,4 +27,5 @@ FACE = (
     "reading.Subdirectory",
     "reading.read_directory",
     "shares.Shares",
+    "status",
 )

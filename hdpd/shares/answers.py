@@ -16,7 +16,8 @@ _ENTRY_BYTES = 48  # what an entry takes at most besides its path
 class Sink(Protocol):
     """The stream of a request, as far as an answer needs it."""
 
-    async def send_message(self, message: Message, *, end: bool = False) -> None: ...
+    async def send_message(self, message: Message, *, end: bool = False) -> None:
+        """Sends one frame, waiting while the peer is slow; `end` ends the answer."""
 
 
 def batches(entries: Iterable[Entry]) -> Iterator[list[object]]:

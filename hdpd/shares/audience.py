@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hdpd.recent import Recent
 from hdpd.wire.messages import MAX_CHANGED_PATHS
 from hdpd.wire.paths import RemotePath
 
@@ -23,7 +24,7 @@ class Listener:
     __slots__ = ("_held", "_news", "_news_bytes")
 
     def __init__(self) -> None:
-        self._held: dict[RemotePath, bytes | None] = {}  # the oldest first
+        self._held = Recent[RemotePath, bytes | None](MAX_HELD)
         self._news: dict[RemotePath, None] | None = {}  # None: more than can be named
         self._news_bytes = 0
 
@@ -39,21 +40,16 @@ class Listener:
 
     def listed(self, path: RemotePath, validator: bytes | None) -> None:
         """It is given a listing; one without a validator holds until there is one."""
-        known = self._held.pop(path, validator)
-        self._held[path] = validator
-        if known != validator:
+        if self._held.get(path, validator) != validator:
             self._tell(path)  # it may have an earlier page that is not current
-        while len(self._held) > MAX_HELD:
-            # Nobody looks after that one any more, so it counts as changed.
-            oldest = next(iter(self._held))
-            del self._held[oldest]
-            self._tell(oldest)
+        if (gone := self._held.put(path, validator)) is not None:
+            self._tell(gone[0])  # nobody looks after that one any more, so it counts as changed
 
     def compare(self, now: Validators) -> None:
         """Finds what is not current any more; listings that `now` does not name are left alone."""
         for path, validator in now.items():
             if path in self._held and self._held[path] != validator:
-                del self._held[path]
+                self._held.pop(path)
                 self._tell(path)
 
     def take(self) -> tuple[RemotePath, ...] | None:

@@ -20,7 +20,7 @@ from hdpd.threads.disk_threads import DiskThreads
 
 SLICE_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
-SLICE_SECONDS = 60.0  # a disk that takes longer for a slice does not answer
+SLICE_S = 60.0  # a disk that takes longer for a slice does not answer
 NICENESS = 15  # of the threads; the event loop and the transfers go first
 
 
@@ -81,14 +81,14 @@ class _File:
 
 
 class Hasher:
-    """Made and used in one event loop. A lane is a disk: one of its files is read at a time."""
+    """Made and used in one event loop. Of each disk one file is read at a time."""
 
     def __init__(self) -> None:
         self._threads = DiskThreads()
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def hash(
-        self, lane: bytes, open_file: Callable[[], OpenedFile], progress: Callable[[int], None]
+        self, disk: bytes, open_file: Callable[[], OpenedFile], progress: Callable[[int], None]
     ) -> Hashed:
         """The digest of what `open_file` opens in a thread; `progress` hears the bytes so far.
 
@@ -97,20 +97,20 @@ class Hasher:
             FileUnreadable: the disk refuses it, or does not answer.
             HdpdError: what `open_file` raises.
         """
-        turns = self._turns.setdefault(lane, asyncio.Lock())
+        turns = self._turns.setdefault(disk, asyncio.Lock())
         file = _File(open_file)
         try:
             while True:
                 # A lock of asyncio is handed on in the order of asking: each file has its turn.
-                async with turns, asyncio.timeout(SLICE_SECONDS):
-                    hashed = await self._threads.run(lane, file.slice)
+                async with turns, asyncio.timeout(SLICE_S):
+                    hashed = await self._threads.run(disk, file.slice)
                 progress(file.done_bytes)
                 if hashed is not None:
                     return hashed
         except TimeoutError:
             raise FileUnreadable("the disk does not answer") from None
         finally:
-            self._threads.run(lane, file.close)
+            self._threads.run(disk, file.close)
 
     def close(self) -> None:
         """Ends the threads after what they are at; what is asked for must have ended before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hdpd.database import Row, Transaction
+from hdpd.natural import natural
 from hdpd.shares.cursors import PageCursor
 from hdpd.shares.pages import KINDS, Page, cut
 from hdpd.shares.tree import DirectoryRow, FileRow
@@ -28,27 +29,33 @@ _SOURCES = {
     EntryType.FILE: "SELECT name, size, mtime, 1 FROM file WHERE directory=:directory",
 }
 
-# For each sort key: the condition that follows a cursor, and the order. The first condition on the
-# name is implied by the second, and lets SQLite begin at the right place of the index.
-_NUMBERED = (
-    "({key}, name COLLATE NOCASE, name) > ({sign}:number, :name, :name)",
-    "{key}, name COLLATE NOCASE, name",
-)
-_SORTS = {
-    "name": (
-        "name COLLATE NOCASE >= :name AND (name COLLATE NOCASE, name) > (:name, :name)",
-        "name COLLATE NOCASE, name",
-    ),
-    "-name": (
-        "name COLLATE NOCASE <= :name AND (name COLLATE NOCASE, name) < (:name, :name)",
-        "name COLLATE NOCASE DESC, name DESC",
-    ),
-    **{
-        sign + column: tuple(part.format(key=sign + column, sign=sign) for part in _NUMBERED)
-        for sign in ("", "-")
-        for column in ("size", "mtime")
-    },
-}
+# What names are sorted by, in the words of the index that has it.
+_NATURAL = "coalesce(natural, name) COLLATE NOCASE"
+_FORMER = "name COLLATE NOCASE"
+
+
+def _sorts(by: str) -> dict[str, tuple[str, str]]:
+    """For each sort key: the condition that follows a cursor, and the order. The first condition on
+    the name is implied by the second, and lets SQLite begin at the right place of the index.
+    """
+    sorts = {
+        "name": (f"{by} >= :key AND ({by}, name) > (:key, :name)", f"{by}, name"),
+        "-name": (f"{by} <= :key AND ({by}, name) < (:key, :name)", f"{by} DESC, name DESC"),
+    }
+    for sign in ("", "-"):
+        for column in ("size", "mtime"):
+            number = sign + column
+            condition = f"({number}, {by}, name) > ({sign}:number, :key, :name)"
+            sorts[number] = (condition, f"{number}, {by}, name")
+    return sorts
+
+
+_SORTS = {False: _sorts(_NATURAL), True: _sorts(_FORMER)}  # by whether it is the former order
+
+
+def _position(name: str, *, is_former: bool) -> dict[str, str]:
+    """What the conditions call the place of a name."""
+    return {"key": name if is_former else natural(name) or name, "name": name}
 
 
 def find_directory(
@@ -65,10 +72,10 @@ def find_directory(
 
 def _named(transaction: Transaction, parent: int, name: str) -> Row | None:
     return transaction.one(
-        # The collation of the index, and then the name itself.
-        "SELECT id, scanned, version FROM directory "
-        "WHERE parent=? AND name=? COLLATE NOCASE AND name=?",
-        (parent, name, name),
+        # What the index has, and then the name itself.
+        "SELECT id, scanned, version FROM directory "  # noqa: S608
+        f"WHERE parent=:parent AND {_NATURAL} = :key AND name = :name",
+        {"parent": parent, **_position(name, is_former=False)},
     )
 
 
@@ -76,7 +83,8 @@ def directory_page(
     transaction: Transaction, directory: int, sort: str, after: PageCursor | None, limit: int
 ) -> Page:
     """The page of a directory that follows the cursor `after`."""
-    condition, order = _SORTS[sort]
+    is_former = after is not None and after.is_former
+    condition, order = _SORTS[is_former][sort]
     entries: list[Entry] = []
     for kind in KINDS:
         if after is not None and KINDS.index(kind) < KINDS.index(after.type):
@@ -87,7 +95,7 @@ def directory_page(
             f"ORDER BY {order} LIMIT :limit",
             {
                 "directory": directory,
-                "name": after.name.text if after else "",
+                **_position(after.name.text if after else "", is_former=is_former),
                 "number": after.number if after else 0,
                 "limit": limit + 1 - len(entries),
             },
@@ -98,39 +106,47 @@ def directory_page(
         ]
         if len(entries) > limit:
             break
-    return cut(entries, sort, limit)
+    return cut(entries, sort, limit, is_former=is_former)
 
 
 class IndexTree:
     """The index as the source of a walk."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, *, is_former: bool = False) -> None:
         self._transaction = transaction
+        self.is_former = is_former
+        self._condition, self._order = _SORTS[is_former]["name"]
 
     def is_known(self, node: IndexedDirectory) -> bool:
+        """Whether the directory has been read by a scan."""
         return node.scanned
 
     def files(self, node: IndexedDirectory, after: str, limit: int) -> list[FileRow]:
+        """At most `limit` files of the directory behind the name `after`, in order."""
         rows = self._transaction.execute(
             "SELECT name, size, mtime FROM file WHERE directory=:directory AND "  # noqa: S608
-            f"{_SORTS['name'][0]} ORDER BY {_SORTS['name'][1]} LIMIT :limit",
-            {"directory": node.id, "name": after, "limit": limit},
+            f"{self._condition} ORDER BY {self._order} LIMIT :limit",
+            {"directory": node.id, **self._at(after), "limit": limit},
         )
         return [FileRow(*row) for row in rows]
 
     def directory_after(
         self, node: IndexedDirectory, after: str
     ) -> DirectoryRow[IndexedDirectory] | None:
+        """The first directory behind the name `after`, or None."""
         row = self._transaction.one(
             "SELECT id, scanned, name, size, mtime, files FROM directory "  # noqa: S608
-            f"WHERE parent=:directory AND {_SORTS['name'][0]} "
-            f"ORDER BY {_SORTS['name'][1]} LIMIT 1",
-            {"directory": node.id, "name": after},
+            f"WHERE parent=:directory AND {self._condition} ORDER BY {self._order} LIMIT 1",
+            {"directory": node.id, **self._at(after)},
         )
         if row is None:
             return None
         return DirectoryRow(IndexedDirectory(row[0], bool(row[1])), *row[2:])
 
+    def _at(self, name: str) -> dict[str, str]:
+        return _position(name, is_former=self.is_former)
+
     def directory_named(self, node: IndexedDirectory, name: str) -> IndexedDirectory | None:
+        """The directory of that name, or None."""
         row = _named(self._transaction, node.id, name)
         return IndexedDirectory(row[0], bool(row[1])) if row else None

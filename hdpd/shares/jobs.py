@@ -53,12 +53,15 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def to_line(message: Job | Report) -> bytes:
+    """A message as one line of JSON."""
     return msgspec.json.encode(message) + b"\n"
 
 
 def job_from_line(line: bytes) -> Job:
+    """What hdpd wants of the scanner; raises msgspec.DecodeError."""
     return msgspec.json.decode(line, type=Job)
 
 
 def report_from_line(line: bytes) -> Report:
+    """What the scanner tells; raises msgspec.DecodeError."""
     return msgspec.json.decode(line, type=Report)

@@ -5,6 +5,7 @@ So everything can be browsed as soon as hdpd runs, and from then on without touc
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import secrets
@@ -27,7 +28,7 @@ from hdpd.shares.cursors import (
 )
 from hdpd.shares.index import IndexedDirectory, IndexTree, directory_page, find_directory
 from hdpd.shares.live import live_page, live_walk
-from hdpd.shares.pages import Page, name_key, page_of
+from hdpd.shares.pages import Page, key_of, page_of
 from hdpd.shares.share import Share
 from hdpd.shares.tree import TreePage, walk
 from hdpd.wire.codec import encode
@@ -35,7 +36,7 @@ from hdpd.wire.messages import MAX_LIST_ENTRIES, SORT_KEYS, Entry, EntryType
 from hdpd.wire.paths import RemotePath
 
 LIVE_ENTRIES = 2000  # of a recursive listing that reads the file system, for each page
-LIVE_SECONDS = 20.0  # a directory of a million entries takes some seconds to read
+LIVE_S = 20.0  # a directory of a million entries takes some seconds to read
 
 RUN_BYTES = 8
 VALIDATORS_AT_ONCE = 200  # looked up before another reader has its turn; about 10 ms
@@ -147,7 +148,8 @@ class Lister:
             entries, next_ = await self._all_shares(limit, after)
         else:
             below = RemotePath(path.below_share)
-            entries, next_ = await self._below(self._share(path), below, limit, after)
+            is_former = after is not None and after.is_former
+            entries, next_ = await self._below(self._share(path), below, limit, after, is_former)
         return entries, next_.encode() if next_ else None
 
     def _share(self, path: RemotePath) -> Share:
@@ -176,9 +178,11 @@ class Lister:
     ) -> tuple[list[Entry], TreeCursor | None]:
         """The shares by name, each followed by what is in it."""
         entries: list[Entry] = []
-        shares = sorted(await self._share_entries(), key=lambda entry: name_key(entry.path.text))
+        is_former = after is not None and after.is_former
+        key = key_of(is_former=is_former)
+        shares = sorted(await self._share_entries(), key=lambda entry: key(entry.path.text))
         if after is not None:
-            shares = [e for e in shares if name_key(e.path.text) >= name_key(after.path.share.text)]
+            shares = [e for e in shares if key(e.path.text) >= key(after.path.share.text)]
         for entry in shares:
             inner = None
             if after is not None and after.path.share.text == entry.path.text:
@@ -190,9 +194,10 @@ class Lister:
             share = self._shares.get(entry.path.text)
             if share is None:  # removed meanwhile
                 continue
-            cursor: TreeCursor | None = TreeCursor(Step.DIRECTORY, entry.path)
+            cursor: TreeCursor | None = TreeCursor(Step.DIRECTORY, entry.path, is_former)
             if len(entries) < limit:
-                found, cursor = await self._below_present(share, limit - len(entries), inner)
+                room = limit - len(entries)
+                found, cursor = await self._below_present(share, room, inner, is_former)
                 entries += [_prefixed(entry.path, one) for one in found]
                 cursor = _moved(cursor, entry.path) if cursor else None
             if cursor is not None:
@@ -200,21 +205,27 @@ class Lister:
         return entries, None
 
     async def _below_present(
-        self, share: Share, limit: int, after: TreeCursor | None
+        self, share: Share, limit: int, after: TreeCursor | None, is_former: bool
     ) -> tuple[list[Entry], TreeCursor | None]:
         """All in a share; one that cannot be listed does not hide the others."""
         try:
-            return await self._below(share, _NOWHERE, limit, after)
+            return await self._below(share, _NOWHERE, limit, after, is_former)
         except (ShareAway, PathNotFound, NotADirectory, FileUnreadable):
             return [], None
 
     async def _below(
-        self, share: Share, below: RemotePath, limit: int, after: TreeCursor | None
+        self,
+        share: Share,
+        below: RemotePath,
+        limit: int,
+        after: TreeCursor | None,
+        is_former: bool,
     ) -> tuple[list[Entry], TreeCursor | None]:
         """All in a directory of a share, as far as it fits into a page."""
         entries: list[Entry] = []
         while True:
-            page = await self._indexed_walk(share, below, limit - len(entries), after)
+            room = limit - len(entries)
+            page = await self._indexed_walk(share, below, room, after, is_former)
             entries += page.entries
             if page.unknown is None or len(entries) >= limit:
                 return entries, page.cursor
@@ -224,6 +235,7 @@ class Lister:
                 _joined(below, unknown),
                 limit - len(entries),
                 _relative(page.cursor, unknown) if page.cursor else None,
+                is_former,
                 is_listed=unknown.is_root,
             )
             entries += [_prefixed(unknown, entry) for entry in live.entries]
@@ -231,16 +243,21 @@ class Lister:
                 return entries, _moved(live.cursor, unknown)
             if unknown.is_root:
                 return entries, None
-            after = TreeCursor(Step.LEFT, unknown)
+            after = TreeCursor(Step.LEFT, unknown, is_former)
 
     async def _indexed_walk(
-        self, share: Share, below: RemotePath, limit: int, after: TreeCursor | None
+        self,
+        share: Share,
+        below: RemotePath,
+        limit: int,
+        after: TreeCursor | None,
+        is_former: bool,
     ) -> TreePage:
         def read(transaction: Transaction) -> TreePage:
             top = find_directory(transaction, share.root, below)
             if top is None or not top.scanned:
                 return TreePage([], after, unknown=_NOWHERE)
-            return walk(IndexTree(transaction), top, after, limit)
+            return walk(IndexTree(transaction, is_former=is_former), top, after, limit)
 
         return await self._index.read(read)
 
@@ -250,13 +267,16 @@ class Lister:
         below: RemotePath,
         limit: int,
         after: TreeCursor | None,
+        is_former: bool,
         *,
         is_listed: bool,
     ) -> TreePage:
         """A page from the file system; what has vanished is empty unless it `is_listed` itself."""
         limit = min(limit, LIVE_ENTRIES)
         try:
-            return await _live(share, lambda: live_walk(share.place, below.raw, after, limit))
+            return await _live(
+                share, lambda: live_walk(share.place, below.raw, after, limit, is_former=is_former)
+            )
         except (PathNotFound, NotADirectory, FileUnreadable):
             if is_listed:
                 raise
@@ -270,7 +290,7 @@ def _listed(page: Page, validator: bytes | None) -> Listed:
 
 async def _live(share: Share, call: Callable[[], T]) -> T:
     share.require_present()
-    return await share.calls.run(call, LIVE_SECONDS)
+    return await share.calls.run(call, LIVE_S)
 
 
 def _checked_limit(limit: int) -> int:
@@ -291,7 +311,7 @@ def _prefixed(above: RemotePath, entry: Entry) -> Entry:
 
 
 def _moved(cursor: TreeCursor, above: RemotePath) -> TreeCursor:
-    return TreeCursor(cursor.step, _joined(above, cursor.path))
+    return dataclasses.replace(cursor, path=_joined(above, cursor.path))
 
 
 def _relative(cursor: TreeCursor, above: RemotePath) -> TreeCursor | None:
@@ -299,4 +319,4 @@ def _relative(cursor: TreeCursor, above: RemotePath) -> TreeCursor | None:
     if above.is_root:
         return cursor
     below = cursor.path.raw[len(above.raw) + 1 :]
-    return TreeCursor(cursor.step, RemotePath(below)) if below else None
+    return dataclasses.replace(cursor, path=RemotePath(below)) if below else None

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from hdpd.errors import FileUnreadable, HdpdError, PathNotFound
 from hdpd.shares.cursors import PageCursor, TreeCursor
 from hdpd.shares.opening import Place, Root, open_directory, open_root, real_path
-from hdpd.shares.pages import Page, name_key, page_of
+from hdpd.shares.pages import Page, key_of, page_of
 from hdpd.shares.paths import path_below
 from hdpd.shares.reading import Content, Subdirectory, read_directory
 from hdpd.shares.tree import DirectoryRow, FileRow, TreePage, walk
@@ -41,10 +41,12 @@ def live_page(place: Place, below: bytes, sort: str, after: PageCursor | None, l
     return page_of(entries, sort, after, limit)
 
 
-def live_walk(place: Place, below: bytes, after: TreeCursor | None, limit: int) -> TreePage:
+def live_walk(
+    place: Place, below: bytes, after: TreeCursor | None, limit: int, *, is_former: bool = False
+) -> TreePage:
     """A page of all that is in the directory `below`; raises as `live_page`."""
     with open_root(place) as root:
-        return walk(_LiveTree(root, below), below, after, limit)
+        return walk(_LiveTree(root, below, is_former=is_former), below, after, limit)
 
 
 def _read(root: Root, below: bytes) -> Content:
@@ -67,8 +69,10 @@ def _read(root: Root, below: bytes) -> Content:
 class _LiveTree:
     """The file system as the source of a walk; a node is a path below the share."""
 
-    def __init__(self, root: Root, top: bytes) -> None:
+    def __init__(self, root: Root, top: bytes, *, is_former: bool) -> None:
         self._root = root
+        self.is_former = is_former
+        self._key = key_of(is_former=is_former)
         # The directories that the walk is in, so that each is read once for a page.
         self._contents = {top: self._sorted(_read(root, top))}
 
@@ -77,12 +81,12 @@ class _LiveTree:
 
     def files(self, node: bytes, after: str, limit: int) -> list[FileRow]:
         rows = self._content(node).files
-        start = bisect_right(rows, name_key(after), key=lambda row: name_key(row[0]))
+        start = bisect_right(rows, self._key(after), key=lambda row: self._key(row[0]))
         return [FileRow(*row) for row in rows[start : start + limit]]
 
     def directory_after(self, node: bytes, after: str) -> DirectoryRow[bytes] | None:
         rows = self._content(node).directories
-        start = bisect_right(rows, name_key(after), key=lambda found: name_key(found.name))
+        start = bisect_right(rows, self._key(after), key=lambda found: self._key(found.name))
         if start == len(rows) or node.count(b"/") > MAX_DEPTH - 4:  # as deep as can be named
             return None
         found = rows[start]
@@ -104,10 +108,9 @@ class _LiveTree:
             self._contents[node] = content
         return content
 
-    @staticmethod
-    def _sorted(content: Content) -> Content:
-        content.files.sort(key=lambda row: name_key(row[0]))
-        content.directories.sort(key=lambda found: name_key(found.name))
+    def _sorted(self, content: Content) -> Content:
+        content.files.sort(key=lambda row: self._key(row[0]))
+        content.directories.sort(key=lambda found: self._key(found.name))
         return content
 
 

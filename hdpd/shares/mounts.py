@@ -64,6 +64,7 @@ class MountWatch:
         self._on_change()
 
     def close(self) -> None:
+        """Ends it; `on_change` is not called any more."""
         asyncio.get_running_loop().remove_reader(self._poll.fileno())
         self._poll.close()
         self._mounts.close()

@@ -10,9 +10,11 @@ Every function blocks, for as long as the file system likes.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import struct
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -27,15 +29,21 @@ from hdpd.wire.paths import text_from_bytes
 _FIND = os.O_PATH | os.O_CLOEXEC
 _READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _READ_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+
+_TICK_NS = 10_000_000  # of the clock that stamps files, at its slowest (HZ=100)
+_COARSE_TICK_NS = 2_000_000_000  # FAT counts in steps of two seconds, others in steps of one
+_MOST_WAITS = 3
+
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+
+
+def _in_range(time_ns: int) -> int:
+    return max(-MAX_INTEGER, min(MAX_INTEGER, time_ns))
 
 
 def mtime_of(status: os.stat_result) -> int:
     """The modification time in ns, within what SQLite and the wire can hold (to the year 2262)."""
-    mtime = status.st_mtime_ns
-    if -MAX_INTEGER <= mtime <= MAX_INTEGER:
-        return mtime
-    return MAX_INTEGER if mtime > 0 else -MAX_INTEGER
+    return _in_range(status.st_mtime_ns)
 
 
 def inode_of(status: os.stat_result) -> int:
@@ -43,13 +51,41 @@ def inode_of(status: os.stat_result) -> int:
     return status.st_ino & MAX_INTEGER
 
 
-def validator_of(status: os.stat_result) -> bytes:
+def _validator(size: int, mtime_ns: int, changed_ns: int) -> bytes:
     """What changes whenever a file's content does, opaque to whoever gets it.
+
+    The time of the last change of the inode is part of it, because programs that write into a file
+    may set its mtime back, and nobody can set that one. It also changes with permissions, links and
+    names, so that a download of the file may start again for nothing, which is better than a wrong
+    byte. The kernel's change counter (STATX_CHANGE_COOKIE) is not told to programs. What it cannot
+    show: writes through a memory map that was written to shortly before, and file systems that keep
+    no such time (exfat-fuse and sshfs tell the mtime in its place).
 
     The inode number is no part of it: FAT and some network file systems make up a new one each
     time, and a download would start again for nothing.
     """
-    return struct.pack(">qq", status.st_size, mtime_of(status))
+    seen = struct.pack(">qqq", size, mtime_ns, _in_range(changed_ns))
+    # Nobody is told when a file came to this disk.
+    return hashlib.blake2b(seen, digest_size=16).digest()
+
+
+def settled_status(fd: int) -> os.stat_result:
+    """What an open file is, once every later change is sure to show: while its last change is of
+    this moment, as finely as the file system counts, another one would leave the same time.
+
+    Blocks for a tick of the clock (some ms) after a change, up to some seconds where only whole
+    seconds are kept.
+    """
+    for _ in range(_MOST_WAITS):
+        now_ns = time.time_ns()
+        status = os.fstat(fd)
+        tick_ns = _TICK_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_TICK_NS
+        rest_ns = status.st_ctime_ns + tick_ns - now_ns
+        # A time that is ahead is that of another clock, or from before ours was set back.
+        if rest_ns < 0 or rest_ns > tick_ns:
+            return status
+        time.sleep((rest_ns + 1) / 1e9)
+    return os.fstat(fd)
 
 
 class _Descriptor:
@@ -81,18 +117,27 @@ class _Descriptor:
 class OpenedFile(_Descriptor):
     """A shared file, open for reading, and what it was at that moment."""
 
-    __slots__ = ("mtime_ns", "size", "validator")
+    __slots__ = ("_changed_ns", "mtime_ns", "size", "validator")
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
-        status = os.fstat(fd)
+        try:
+            status = settled_status(fd)
+        except BaseException:
+            self.close()
+            raise
         self.size = status.st_size
         self.mtime_ns = mtime_of(status)
-        self.validator = validator_of(status)
+        self._changed_ns = status.st_ctime_ns
+        self.validator = _validator(self.size, self.mtime_ns, self._changed_ns)
 
     def validator_now(self) -> bytes:
-        """The validator as it is now: another one when the file has been changed meanwhile."""
-        return validator_of(os.fstat(self.fd))
+        """The validator as it is now: another one when the file has been changed meanwhile. That it
+        was removed is no change of what it holds.
+        """
+        status = os.fstat(self.fd)
+        changed_ns = status.st_ctime_ns if status.st_nlink else self._changed_ns
+        return _validator(status.st_size, mtime_of(status), changed_ns)
 
 
 class Node(_Descriptor):
@@ -108,10 +153,12 @@ class Node(_Descriptor):
 
     @property
     def is_directory(self) -> bool:
+        """Whether it is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
 
     @property
     def is_file(self) -> bool:
+        """Whether it is a regular file."""
         return stat.S_ISREG(self.status.st_mode)
 
     def reopen(self) -> int:

@@ -13,14 +13,14 @@ from typing import Final
 
 from hdpd.shares.jobs import Reach
 
-QUIET: Final = 0.25  # after the last change of several that come together
-LONGEST: Final = 1.0  # a change waits for others at most so long
+QUIET_S: Final = 0.25  # after the last change of several that come together
+LONGEST_S: Final = 1.0  # a change waits for others at most so long
 # Scans that follow changes take at most this part of all time, beyond a credit of so many seconds.
 PART: Final = 1 / 20
-CREDIT: Final = 5.0
-LONGEST_REST: Final = 60.0
-HOUR: Final = 3600.0
-DAY: Final = 24 * HOUR
+CREDIT_S: Final = 5.0
+LONGEST_REST_S: Final = 60.0
+HOUR_S: Final = 3600.0
+DAY_S: Final = 24 * HOUR_S
 
 
 class Schedule:
@@ -38,7 +38,7 @@ class Schedule:
         self._unwatched = 0
         self._last_look = now
         self._last_took = 0.0
-        self._credit = CREDIT, now  # at that moment
+        self._credit = CREDIT_S, now  # at that moment
 
     # What happens
 
@@ -80,7 +80,7 @@ class Schedule:
 
     def fail(self, now: float) -> None:
         """A scan was not completed."""
-        self._stale_at = now + HOUR
+        self._stale_at = now + HOUR_S
 
     # What follows
 
@@ -100,7 +100,7 @@ class Schedule:
         if self._interval is not None:
             usual = self._interval
         else:
-            usual = HOUR if self._unwatched else math.inf
+            usual = HOUR_S if self._unwatched else math.inf
         return max(usual, self._last_took / PART)
 
     def due(self, now: float) -> Reach | None:
@@ -108,7 +108,7 @@ class Schedule:
         if self._asked:
             return "all"
         if now >= min(self._stale_at, self._last_look + self.interval):
-            return "all" if now - self._read_at >= DAY else "changed"
+            return "all" if now - self._read_at >= DAY_S else "changed"
         if self._changes and now >= self._changes_at(*self._changes):
             return "named"
         return None
@@ -122,8 +122,8 @@ class Schedule:
 
     def _credit_at(self, now: float) -> float:
         credit, then = self._credit
-        return min(CREDIT, credit + (now - then) * PART)
+        return min(CREDIT_S, credit + (now - then) * PART)
 
     def _changes_at(self, first: float, last: float) -> float:
         rest = max(0.0, -self._credit_at(first) / PART)
-        return max(min(last + QUIET, first + LONGEST), first + min(rest, LONGEST_REST))
+        return max(min(last + QUIET_S, first + LONGEST_S), first + min(rest, LONGEST_REST_S))

@@ -16,8 +16,8 @@ import msgspec
 import hdpd
 from hdpd.shares.jobs import Job, Report, report_from_line, to_line
 
-STALL_SECONDS = 30.0  # a scanner reports twice a second unless a file system does not answer
-KILL_SECONDS = 1.0  # a process that a dead mount holds cannot be waited for
+STALL_S = 30.0  # a scanner reports twice a second unless a file system does not answer
+KILL_S = 1.0  # a process that a dead mount holds cannot be waited for
 MAX_LINE_BYTES = 256 * 1024  # a report holds up to ten paths
 
 
@@ -76,7 +76,7 @@ async def _end(process: Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(KILL_SECONDS):
+        async with asyncio.timeout(KILL_S):
             await process.communicate()  # to the end of its output too, which closes all
 
 
@@ -87,7 +87,7 @@ async def _hear(
 ) -> Report:
     while True:
         try:
-            async with asyncio.timeout(STALL_SECONDS):
+            async with asyncio.timeout(STALL_S):
                 line = await stdout.readline()
         except TimeoutError:
             if await is_alive():

@@ -57,6 +57,7 @@ class Deadline:
         self._end = -math.inf
 
     def check(self) -> None:
+        """Counts a row, and looks now and then at the clock; raises TimeoutError."""
         self._rows += 1
         if self._rows % DEADLINE_ROWS == 0 and self._clock() > self._end:
             raise TimeoutError
@@ -64,7 +65,9 @@ class Deadline:
 
 @dataclass(slots=True)
 class Search:
-    """One search on one snapshot of the index, in the shares whose root directories are `roots`."""
+    """One search on one snapshot of the index, in the shares whose root directories are `roots`.
+    Whole, because its steps share what was met of the directories so far.
+    """
 
     transaction: Transaction
     query: Query

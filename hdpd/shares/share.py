@@ -1,4 +1,7 @@
-"""One share: whether it is there, when it is scanned, and what is known of it."""
+"""One share: whether it is there, when it is scanned, and what is known of it.
+
+One file and one class, because each of the three decides about the others.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hdpd.errors import ShareAway
 from hdpd.log import MessageId, fields
+from hdpd.shares.calls import ShareCalls
 from hdpd.shares.jobs import Job, Reach, Report, ShareJob
 from hdpd.shares.mounts import mounts_around
 from hdpd.shares.opening import Place
 from hdpd.shares.presence import Presence, look_at
 from hdpd.shares.scan_times import Schedule
 from hdpd.shares.scanning import run_scanner
+from hdpd.shares.status import ShareChanged, ShareState, ShareStatus
 from hdpd.shares.watching import Watching
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.paths import text_from_bytes
 
 LOG = logging.getLogger(__name__)
 
 # Between looks whether the directory is there, where nobody tells.
-LOOK_SECONDS = 15.0
-ANSWER_SECONDS = 10.0  # a file system that takes longer for one look is away
-
-State = Literal["scanning", "ready", "away", "error"]
-Json = dict[str, object]
+LOOK_S = 15.0
+ANSWER_S = 10.0  # a file system that takes longer for one look is away
 
 
 class Indexed(NamedTuple):
@@ -59,7 +60,7 @@ class Surroundings:
     """What all shares have in common."""
 
     database_path: Path
-    emit: Callable[[str, Json], None]
+    emit: Callable[[ShareChanged], None]
     devices: dict[int, asyncio.Lock]
     """One scan at a time for each file system: two would only make its disk seek."""
     forgotten: list[int]
@@ -92,8 +93,8 @@ class Share:
         self.name = name
         self.place = place
         self.configured = configured
-        self.calls = BlockingCalls(name)
-        self.state: State = "scanning" if indexed.scanned_at is None else "ready"
+        self.calls = ShareCalls(name)
+        self.state: ShareState = "scanning" if indexed.scanned_at is None else "ready"
         self.root = indexed.root
         """The id of its directory in the index, 0 until the first scan has begun."""
         self._counts = indexed
@@ -107,24 +108,24 @@ class Share:
         self._must_look = True
         self._mounts = mounts_around(place.path)
 
-    def to_json(self) -> Json:
-        """As in `shares.list`."""
+    def status(self) -> ShareStatus:
+        """What the owner is shown of it."""
         counts = self._counts
-        return {
-            "name": self.name,
-            "path": text_from_bytes(self.place.path),
-            "state": self.state,
-            "searchable": counts.searchable,
-            "files": counts.files,
-            "directories": counts.directories,
-            "bytes": counts.bytes,
-            "skipped": counts.skipped,
-            "skipped_first": list(self._reasons),
-            "scanned_at": counts.scanned_at,
-            "watched": self._watching.count if self._watching else 0,
-            "error": self._error,
-            "configured": self.configured,
-        }
+        return ShareStatus(
+            name=self.name,
+            path=text_from_bytes(self.place.path),
+            state=self.state,
+            searchable=counts.searchable,
+            files=counts.files,
+            directories=counts.directories,
+            bytes=counts.bytes,
+            skipped=counts.skipped,
+            skipped_first=tuple(self._reasons),
+            scanned_at=counts.scanned_at,
+            watched=self._watching.count if self._watching else 0,
+            error=self._error,
+            configured=self.configured,
+        )
 
     def rescan(self) -> None:
         """Reads everything as soon as possible, once more when a scan is running."""
@@ -189,7 +190,7 @@ class Share:
     async def _sleep(self) -> None:
         seconds = self._schedule.wait(time.monotonic())
         if self._should_look():
-            seconds = min(seconds, LOOK_SECONDS) if self.state != "away" else LOOK_SECONDS
+            seconds = min(seconds, LOOK_S) if self.state != "away" else LOOK_S
         try:
             async with asyncio.timeout(seconds if seconds < math.inf else None):
                 await self._woken.wait()
@@ -222,7 +223,7 @@ class Share:
                     was_mount_point=counts.mount_point,
                     held_files_on=(counts.file_system or None) if counts.files else None,
                 ),
-                ANSWER_SECONDS,
+                ANSWER_S,
             )
         except ShareAway as error:
             self._go_away(error.message)
@@ -307,7 +308,7 @@ class Share:
             self._schedule.distrust()
         self._counts = self._counts._replace(searchable=True)
         self.state, self._error = "scanning" if self._schedule.asked else "ready", None
-        self._surroundings.emit("share.changed", self.to_json())
+        self._surroundings.emit(ShareChanged(self.status()))
 
     async def _answers(self) -> bool:
         return await self._look() is not None
@@ -335,7 +336,7 @@ class Share:
             scanned_at=time.time() if report.phase == "scanned" else None,
         )
         if reach != "named":  # it is over in a moment
-            self._surroundings.emit("share.changed", self.to_json())
+            self._surroundings.emit(ShareChanged(self.status()))
 
     def _tell_skipped(self, report: Report) -> None:
         self._reasons = report.reasons
@@ -344,10 +345,10 @@ class Share:
         if report.skipped > len(report.reasons):
             LOG.warning("the share %r: %d entries in all are not shared", self.name, report.skipped)
 
-    def _become(self, state: State, error: str | None = None) -> None:
+    def _become(self, state: ShareState, error: str | None = None) -> None:
         if (self.state, self._error) != (state, error):
             self.state, self._error = state, error
-            self._surroundings.emit("share.changed", self.to_json())
+            self._surroundings.emit(ShareChanged(self.status()))
 
 
 def _age(read_at: float) -> float | None:

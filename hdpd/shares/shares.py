@@ -1,8 +1,13 @@
-"""The service: the set of shares, and whatever is asked of them by peers and by the control."""
+"""The service: the set of shares, and whatever is asked of them by peers and by the control.
+
+One file and one class: the parts behind it (listing, searching, telling, the scanner) are files of
+their own, and here is only what brings them together with the set.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -16,6 +21,7 @@ from hdpd.identity.keys import PeerId
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
 from hdpd.shares.audience import Validators
+from hdpd.shares.calls import ShareCalls
 from hdpd.shares.inotify import max_watches
 from hdpd.shares.jobs import Job
 from hdpd.shares.listing import Lister, Listing
@@ -24,7 +30,8 @@ from hdpd.shares.naming import require_directory, require_free, share_name, shar
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.shares.scanning import run_scanner
 from hdpd.shares.searching import Searcher
-from hdpd.shares.share import ANSWER_SECONDS, NOT_INDEXED, Indexed, Json, Share, Surroundings
+from hdpd.shares.share import ANSWER_S, NOT_INDEXED, Indexed, Share, Surroundings
+from hdpd.shares.status import ShareChanged, ShareStatus
 from hdpd.shares.stored import (
     delete_added,
     read_added,
@@ -32,13 +39,12 @@ from hdpd.shares.stored import (
     store_added,
 )
 from hdpd.shares.telling import Teller
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.wire.messages import Entry, Ls, LsEnd, Search
 from hdpd.wire.paths import RemotePath, text_from_bytes
 
 LOG = logging.getLogger(__name__)
 
-SEARCH_SECONDS = 2.0
+SEARCH_S = 2.0
 """After this time a search answers with what it has found."""
 
 
@@ -61,7 +67,7 @@ class Shares:
         database_path: Path,
         state: Database,
         configured: tuple[ShareConfig, ...],
-        emit: Callable[[str, Json], None],
+        emit: Callable[[ShareChanged], None],
         ignore: tuple[str, ...] = (),
     ) -> None:
         self._index = Database(database_path, "index")
@@ -166,9 +172,9 @@ class Shares:
             for share in self._configured
         }
 
-    def list(self) -> list[Json]:
+    def list(self) -> list[ShareStatus]:
         """As `shares.list`, by name."""
-        return [self._shares[name].to_json() for name in sorted(self._shares)]
+        return [self._shares[name].status() for name in sorted(self._shares)]
 
     async def add(self, path: str, name: str | None) -> str:
         """Shares the directory from now on and after a restart; returns its name.
@@ -183,7 +189,7 @@ class Shares:
         raw = share_path(path)
         name = share_name(raw, name)
         require_free(name, raw, self._shares)
-        await BlockingCalls(name).run(lambda: require_directory(raw), ANSWER_SECONDS)
+        await ShareCalls(name).run(lambda: require_directory(raw), ANSWER_S)
         require_free(name, raw, self._shares)  # nobody else came first meanwhile
         self._add(name, self._place(raw), configured=False, indexed=None)
 
@@ -231,7 +237,8 @@ class Shares:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         self.teller.changed()
-        self._surroundings.emit("share.changed", share.to_json() | {"state": "removed"})
+        gone = dataclasses.replace(share.status(), state="removed")
+        self._surroundings.emit(ShareChanged(gone))
         if share.root:
             self._forget([share.root])
 
@@ -329,7 +336,7 @@ class Shares:
         self,
         query: str,
         limit: int,
-        timeout: float = SEARCH_SECONDS,
+        timeout: float = SEARCH_S,
     ) -> Hits:
         """What matches all words, with full paths, and whether there may be more.
 
@@ -373,7 +380,7 @@ class Shares:
         found: asyncio.Queue[list[Entry] | None] = asyncio.Queue()
         search = asyncio.create_task(
             self._searcher.search(
-                request.query, request.limit, SEARCH_SECONDS, self._roots(), found.put_nowait
+                request.query, request.limit, SEARCH_S, self._roots(), found.put_nowait
             )
         )
         search.add_done_callback(lambda _: found.put_nowait(None))

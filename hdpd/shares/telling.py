@@ -14,8 +14,8 @@ from hdpd.wire.paths import RemotePath
 
 LOG = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 1.0  # after something was told, and so between two messages to one listener
-LOOK_SECONDS = 0.1  # after a look that found nothing, which is soon after a scan has begun
+PAUSE_S = 1.0  # after something was told, and so between two messages to one listener
+LOOK_S = 0.1  # after a look that found nothing, which is soon after a scan has begun
 
 Who = PeerId | None
 """A peer, or None for the clients of this hdpd."""
@@ -79,7 +79,7 @@ class Teller:
                 ]
                 for who, listener in concerned:
                     self._begin_to_tell(who, listener)
-                await asyncio.sleep(PAUSE_SECONDS if concerned else LOOK_SECONDS)
+                await asyncio.sleep(PAUSE_S if concerned else LOOK_S)
         finally:
             for task in self._telling.values():
                 task.cancel()

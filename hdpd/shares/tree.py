@@ -39,6 +39,11 @@ class DirectoryRow(Generic[N]):
 class Source(Protocol[N]):
     """What knows a tree; names are reversible text, ordered as in hdpd/shares/pages.py."""
 
+    @property
+    def is_former(self) -> bool:
+        """Whether it is ordered as before there was a natural order."""
+        ...
+
     def is_known(self, node: N) -> bool:
         """Whether this source knows what is in the directory."""
         ...
@@ -86,7 +91,7 @@ def walk(source: Source[N], top: N, after: TreeCursor | None, limit: int) -> Tre
         if not source.is_known(frame.node):
             # A walk that comes to it is before its first file; one that goes on may be inside.
             is_fresh = frame.files_after == "" or after is None
-            cursor = TreeCursor(Step.DIRECTORY, frame.path) if is_fresh else after
+            cursor = _after(source, Step.DIRECTORY, frame.path) if is_fresh else after
             return TreePage(entries, cursor, unknown=frame.path)
         if frame.files_after is not None:
             rows = source.files(frame.node, frame.files_after, limit - len(entries))
@@ -94,7 +99,7 @@ def walk(source: Source[N], top: N, after: TreeCursor | None, limit: int) -> Tre
                 path = frame.path / EntryName.from_text(name)
                 entries.append(Entry(path, EntryType.FILE, size, mtime, 1))
             if len(entries) >= limit:
-                return TreePage(entries, TreeCursor(Step.FILE, entries[-1].path))
+                return TreePage(entries, _after(source, Step.FILE, entries[-1].path))
             frame.files_after = None
         row = source.directory_after(frame.node, frame.directories_after)
         if row is None:
@@ -105,8 +110,12 @@ def walk(source: Source[N], top: N, after: TreeCursor | None, limit: int) -> Tre
         entries.append(Entry(path, EntryType.DIRECTORY, row.size, row.mtime, row.files))
         frames.append(_Frame(row.node, path))
         if len(entries) >= limit:
-            return TreePage(entries, TreeCursor(Step.DIRECTORY, path))
+            return TreePage(entries, _after(source, Step.DIRECTORY, path))
     return TreePage(entries, None)
+
+
+def _after(source: Source[N], step: Step, path: RemotePath) -> TreeCursor:
+    return TreeCursor(step, path, source.is_former)
 
 
 def _frames_at(source: Source[N], top: N, after: TreeCursor | None) -> list[_Frame[N]]:

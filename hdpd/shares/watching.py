@@ -17,7 +17,7 @@ from hdpd.shares.paths import is_ours
 from hdpd.shares.watchtable import WatchTable
 
 MAX_CHANGED: Final = 2000  # directories that changed; with more of them all are looked at
-PAUSE_SECONDS: Final = 0.1  # between readings: events of a busy directory are heard together
+PAUSE_S: Final = 0.1  # between readings: events of a busy directory are heard together
 
 _IGNORE_FILE = IGNORE_FILE.encode()
 _OF_ITSELF = inotify.DELETED_ITSELF | inotify.MOVED_ITSELF | inotify.UNMOUNTED
@@ -110,7 +110,7 @@ class Watching:
         for event in inotify.read_events(self.fd):
             self._note(event)
         self._loop.remove_reader(self.fd)
-        self._pause = self._loop.call_later(PAUSE_SECONDS, self._resume)
+        self._pause = self._loop.call_later(PAUSE_S, self._resume)
 
     def _resume(self) -> None:
         self._pause = None

@@ -19,7 +19,7 @@ from hdpd.shares.opening import OpenedFile
 from hdpd.uploads.source_file import OpenFile
 from hdpd.wire.messages import Digest, Digested
 
-KEEP_ALIVE_SECONDS = 10.0
+KEEP_ALIVE_S = 10.0
 """Between frames that tell how far it is; the asker gives up after six times that."""
 
 MAX_OF_PEER = 16  # requests of one peer that wait or are answered; each a task, about 5 kB
@@ -63,7 +63,7 @@ class Digests:
 
         task = asyncio.create_task(self._compute(peer, request, progress))
         try:
-            while not (await asyncio.wait({task}, timeout=KEEP_ALIVE_SECONDS))[0]:
+            while not (await asyncio.wait({task}, timeout=KEEP_ALIVE_S))[0]:
                 await stream.send_message({"digesting": done_bytes})
             hashed = task.result()
         finally:
@@ -79,8 +79,8 @@ class Digests:
         self, peer: PeerId, request: Digest, progress: Callable[[int], None]
     ) -> Hashed:
         async with self._turns.setdefault(peer, asyncio.Lock()):
-            lane = b"" if request.path.is_root else request.path.share.raw
-            return await self._hasher.hash(lane, partial(self._open, request), progress)
+            share = b"" if request.path.is_root else request.path.share.raw
+            return await self._hasher.hash(share, partial(self._open, request), progress)
 
     def _open(self, request: Digest) -> OpenedFile:
         file = self._open_file(request.path)

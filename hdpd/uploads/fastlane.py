@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from hdpd.bucket import Bucket
 from hdpd.identity.keys import PeerId
 
 SMALL_BYTES: Final = 64 * 1024
@@ -38,19 +39,22 @@ class FastLane:
 
     def __init__(self) -> None:
         self._shared = float(SHARED_BYTES)
-        # What each peer has used of its allowance, and when that was counted. Who has all of it
-        # back is forgotten: those remain who read within the last seconds, 100 bytes each.
-        self._used: dict[PeerId, tuple[float, float]] = {}
+        # Who has all of it back is forgotten: those remain who read within the last seconds,
+        # 200 bytes each.
+        self._allowances: dict[PeerId, Bucket] = {}
 
     def admits(self, peer: PeerId, length: int, now: float, *, urgent: bool) -> bool:
         """Whether a read of `length` bytes may go through the lane; then it is counted."""
         if length > (MAX_READ_BYTES if urgent else SMALL_BYTES):
             return False
         cost = length + READ_COST
-        used = self._used_by(peer, now) + cost
-        if used > ALLOWANCE_BYTES or cost > self._shared:
+        if cost > self._shared:
             return False
-        self._used[peer] = used, now
+        allowance = self._allowances.get(peer)
+        if allowance is None:
+            allowance = self._allowances[peer] = Bucket(RATE, ALLOWANCE_BYTES)
+        if not allowance.allow(now, cost):
+            return False
         self._shared -= cost
         return True
 
@@ -60,8 +64,5 @@ class FastLane:
 
     def forget(self, now: float) -> None:
         """Drops who has all of its allowance back."""
-        self._used = {peer: used for peer, used in self._used.items() if self._used_by(peer, now)}
-
-    def _used_by(self, peer: PeerId, now: float) -> float:
-        used, since = self._used.get(peer, (0.0, now))
-        return max(0.0, used - RATE * (now - since))
+        allowances = self._allowances.items()
+        self._allowances = {peer: each for peer, each in allowances if not each.is_full(now)}

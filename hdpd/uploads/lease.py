@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-IDLE_SECONDS = 3.0
+IDLE_S = 3.0
 """How long a lease outlives its last read: a slow round trip and a flush on the other side."""
 
 TURN_BYTES = 64 * 1024 * 1024
 """On a fast line a turn ends here, after a fraction of a second, but late enough that a rotating
 disk spends its time reading and not seeking. Also what a downloader may have in flight."""
 
-DRAIN_SECONDS = 120.0
+DRAIN_S = 120.0
 """How long the reads in flight may take after the turn. A downloader has at least 4 MiB in flight,
 which at a quarter of a 1 Mbit/s line take this long; resetting them would waste all of it."""
 
-PACED_DRAIN_SECONDS = 900.0
+PACED_DRAIN_S = 900.0
 """The same, when it is our own limit that makes them wait: at 10 kB/s for four peers, 2 MB each."""
 
-PACED_RECENTLY_SECONDS = 5.0
+PACED_RECENTLY_S = 5.0
 """Between two slices of a slow rate a read may be found not to wait."""
 
-STALL_SECONDS = 20.0
+STALL_S = 20.0
 """Without a byte gone for so long while others wait, the reader is not reading."""
 
 READ_MEMORY_BYTES = 2 * 1024 * 1024
@@ -45,6 +45,11 @@ class Lease:
     reads: dict[int, int] = field(default_factory=dict)  # read -> length
     held: dict[int, int] = field(default_factory=dict)  # granted as soon as there is memory
     memory_bytes: int = 0
+
+    def begin_turn(self, now: float) -> None:
+        """It is its peer's turn, for the first time or again."""
+        self.turn_began = self.last_progress = now
+        self.granted_bytes, self.draining_since = 0, None
 
     def take(self, read: int, length: int, now: float) -> Iterator[int]:
         """Makes a read part of this turn; those that may begin now."""
@@ -79,13 +84,13 @@ class Lease:
     def is_idle(self, now: float) -> bool:
         """Whether nothing is sent, and nothing more is to be expected."""
         return not self.reads and (
-            self.draining_since is not None or now - self.last_progress >= IDLE_SECONDS
+            self.draining_since is not None or now - self.last_progress >= IDLE_S
         )
 
     def is_stuck(self, now: float) -> bool:
         """Whether the reader takes nothing, or too long."""
-        paced = self.paced_at is not None and now - self.paced_at < PACED_RECENTLY_SECONDS
-        patience = PACED_DRAIN_SECONDS if paced else DRAIN_SECONDS
+        paced = self.paced_at is not None and now - self.paced_at < PACED_RECENTLY_S
+        patience = PACED_DRAIN_S if paced else DRAIN_S
         if self.draining_since is not None and now - self.draining_since >= patience:
             return True
-        return bool(self.reads) and now - self.last_progress >= STALL_SECONDS
+        return bool(self.reads) and now - self.last_progress >= STALL_S

@@ -16,7 +16,7 @@ from hdpd.errors import QuotaReached
 from hdpd.identity.keys import PeerId
 from hdpd.uploads.quotas import DayCount
 
-SAVE_SECONDS = 30.0
+SAVE_S = 30.0
 
 
 def today() -> str:
@@ -74,7 +74,7 @@ class Privileges:
 
     async def _save_now_and_then(self) -> None:
         while True:
-            await asyncio.sleep(SAVE_SECONDS)
+            await asyncio.sleep(SAVE_S)
             await self._save()
 
     async def _save(self) -> None:

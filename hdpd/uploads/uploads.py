@@ -17,9 +17,10 @@ from hdpd.errors import Busy, Cancelled, FileUnreadable, HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.rates.throttle import Throttle
 from hdpd.threads.disk_threads import DiskThreads
+from hdpd.uploads.decisions import Decision, Granted, Queued
 from hdpd.uploads.fastlane import READ_COST
 from hdpd.uploads.privileges import Privileges
-from hdpd.uploads.slots import Decision, Granted, Queued, Slots
+from hdpd.uploads.slots import Slots
 from hdpd.uploads.source_batch import SourceBatch
 from hdpd.uploads.source_file import OpenFile, SourceFile
 from hdpd.uploads.status import UploadsChanged, UploadsStatus
@@ -28,24 +29,26 @@ from hdpd.wire.codec import frame
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Batch, Read, ResetCode, error_answer
 
-TICK_SECONDS = 0.5
+TICK_S = 0.5
 """How often time passes for the slots, rates are measured and `upload.changed` is emitted."""
 
-DISK_SECONDS = 25.0
+DISK_S = 25.0
 """A disk that has not spun up by now never will; below the 30 s that a downloader waits."""
 
 UNDRAINED_BYTES = 64 * 1024
 """A read has been sent, for its slot, when no more than this is still to leave: a few packets."""
 
-FIRST_DRAIN_POLL_SECONDS = 0.002
-MAX_DRAIN_POLL_SECONDS = 0.25
+FIRST_DRAIN_POLL_S = 0.002
+MAX_DRAIN_POLL_S = 0.25
 
 T = TypeVar("T")
 Emit = Callable[[UploadsChanged], None]
 
 
 class Uploads:
-    """All uploads; made and used in one event loop."""
+    """All uploads; made and used in one event loop. Whole, because each read goes through all
+    of it.
+    """
 
     def __init__(
         self,
@@ -191,13 +194,13 @@ class Uploads:
 
     def _keep_ticking(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+            self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
         now = self._clock()
         for upload in self._uploads.values():
             if upload.disk is not None:
-                if now - upload.disk_since >= DISK_SECONDS:
+                if now - upload.disk_since >= DISK_S:
                     upload.fail_disk(FileUnreadable(f"the disk of {upload.path} does not answer"))
             elif upload.began:
                 if upload.paced:
@@ -221,38 +224,38 @@ class Uploads:
     # Sending.
 
     async def _send(self, upload: Upload, request: Read) -> None:
-        lane = b"" if upload.path.is_root else upload.path.share.raw
+        share = b"" if upload.path.is_root else upload.path.share.raw
         source = SourceFile(self._open_file, request)
         try:
-            started, data = await self._disk(upload, self._threads.run(lane, source.start))
+            started, data = await self._disk(upload, self._threads.run(share, source.start))
             upload.size, upload.length = started.size, started.length
             self._begin(upload)
             before = frame(started.to_wire())
             while not source.is_finished:
                 # The next piece is read while this one is sent.
-                ahead = self._threads.run(lane, source.next_piece)
+                ahead = self._threads.run(share, source.next_piece)
                 ahead.add_done_callback(_retrieve)
                 await self._pass(upload, data, before=before)
                 before = b""
                 data = await self._disk(upload, ahead)
         finally:
             if not source.is_finished:
-                self._threads.run(lane, source.close).add_done_callback(_retrieve)
+                self._threads.run(share, source.close).add_done_callback(_retrieve)
         after = frame({"end": started.validator})
         await self._pass(upload, data, before=before, after=after, end=True)
         await self._finish(upload)
 
     async def _send_batch(self, upload: Upload, request: Batch) -> None:
-        lane = upload.path.share.raw
+        share = upload.path.share.raw
         source = SourceBatch(self._open_file, request)
-        ahead = self._threads.run(lane, source.next_piece)
+        ahead = self._threads.run(share, source.next_piece)
         before = frame({"ok": True})
         while True:
             piece, upload.path, upload.size = await self._disk(upload, ahead)
             self._begin(upload)
             if source.is_finished:
                 break
-            ahead = self._threads.run(lane, source.next_piece)
+            ahead = self._threads.run(share, source.next_piece)
             ahead.add_done_callback(_retrieve)
             await self._pass(upload, piece, before=before)
             before = b""
@@ -298,10 +301,10 @@ class Uploads:
 
 
 async def _drain(stream: UploadStream) -> None:
-    delay = FIRST_DRAIN_POLL_SECONDS
+    delay = FIRST_DRAIN_POLL_S
     while stream.unsent_bytes > UNDRAINED_BYTES:
         await asyncio.sleep(delay)
-        delay = min(2 * delay, MAX_DRAIN_POLL_SECONDS)
+        delay = min(2 * delay, MAX_DRAIN_POLL_S)
 
 
 def _retrieve(result: asyncio.Future[Any]) -> None:

@@ -104,6 +104,7 @@ class FrameReader:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
+        """Takes what came next in the stream."""
         self._buffer += data
 
     def next_frame(self) -> dict[str, Any] | None:

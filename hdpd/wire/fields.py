@@ -21,6 +21,7 @@ def _wrong(key: str, wanted: str) -> ProtocolError:
 
 
 def integer(message: Message, key: str, low: int = 0, high: int = MAX_INTEGER) -> int:
+    """A whole number within the bounds, both included."""
     value = message.get(key)
     if type(value) is not int or not low <= value <= high:
         raise _wrong(key, f"an integer from {low} to {high}")
@@ -28,6 +29,7 @@ def integer(message: Message, key: str, low: int = 0, high: int = MAX_INTEGER) -
 
 
 def boolean(message: Message, key: str) -> bool:
+    """True or false; a number is neither."""
     value = message.get(key)
     if type(value) is not bool:
         raise _wrong(key, "true or false")
@@ -35,6 +37,7 @@ def boolean(message: Message, key: str) -> bool:
 
 
 def byte_string(message: Message, key: str, size: int) -> bytes:
+    """Exactly `size` bytes."""
     value = message.get(key)
     if type(value) is not bytes or len(value) != size:
         raise _wrong(key, f"a byte string of {size} bytes")
@@ -42,6 +45,7 @@ def byte_string(message: Message, key: str, size: int) -> bytes:
 
 
 def optional_bytes(message: Message, key: str, max_size: int) -> bytes | None:
+    """At most `max_size` bytes; None where the field is null or missing."""
     value = message.get(key)
     if value is None:
         return None
@@ -51,6 +55,7 @@ def optional_bytes(message: Message, key: str, max_size: int) -> bytes | None:
 
 
 def text(message: Message, key: str, max_bytes: int) -> str:
+    """Text of at most `max_bytes` bytes in UTF-8."""
     value = message.get(key)
     if type(value) is not str or len(value.encode(errors="replace")) > max_bytes:
         raise _wrong(key, f"text of at most {max_bytes} bytes")
@@ -58,6 +63,7 @@ def text(message: Message, key: str, max_bytes: int) -> str:
 
 
 def array(message: Message, key: str, max_items: int) -> list[Any]:
+    """At most `max_items` items, of any type."""
     value = message.get(key)
     if type(value) is not list or len(value) > max_items:
         raise _wrong(key, f"an array of at most {max_items} items")
@@ -65,6 +71,7 @@ def array(message: Message, key: str, max_items: int) -> list[Any]:
 
 
 def remote_path(message: Message, key: str) -> RemotePath:
+    """A path; raises PathInvalid, also where it is missing."""
     try:
         return RemotePath.from_wire(message.get(key))
     except PathInvalid as error:

@@ -1,8 +1,10 @@
-"""The messages between peers as types: `to_wire` makes the map, `from_wire` is the only way in.
+"""The messages between peers as types: `to_wire` makes the map, `from_wire` is the only way in,
+which raises ProtocolError or PathInvalid for a field that is missing or not acceptable.
 
 One bidirectional stream carries one request: a frame from the asker with `request` naming it, then
 one or more frames back; an answer with `error` ends it. Which fields there are is in
-docs/protocol.md and docs/protocol.cddl; unknown keys are ignored so that the protocol can grow.
+docs/protocol.md and docs/protocol.cddl; unknown keys are ignored so that the protocol can grow. One
+file, as these are one document: each message is short, and none knows another one.
 """
 
 from __future__ import annotations
@@ -371,6 +373,7 @@ def parse_request(message: Message) -> Request:
 
 
 def error_answer(error: HdpdError) -> Message:
+    """What a peer is told of an error: its code, and at most 500 characters of its message."""
     return {"error": error.code, "message": error.message[:500]}
 
 

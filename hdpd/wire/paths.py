@@ -161,6 +161,7 @@ class RemotePath(_Name):
 
     @property
     def is_root(self) -> bool:
+        """Whether it is the empty path, above all shares."""
         return not self.raw
 
     @property
@@ -180,6 +181,7 @@ class RemotePath(_Name):
 
     @property
     def parent(self) -> RemotePath:
+        """The path without its last component; the empty path is its own."""
         return RemotePath(self.raw.rpartition(b"/")[0])
 
     def __truediv__(self, name: EntryName) -> RemotePath:

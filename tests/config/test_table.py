@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from hdpd.config import Config, load
+from hdpd.config import Config, Destination, load, values
 from hdpd.config.command_line import parser
 from hdpd.config.config import SETTINGS, changed
 from hdpd.config.file import KNOWN
 from hdpd.config.kinds import Tables
 from hdpd.config.setting import Setting
 from hdpd.config.toml import to_toml
+from hdpd.errors import ConfigError
 
 ENVIRON = {"HOME": "/home/x"}
 
@@ -75,6 +76,10 @@ def test_the_printed_configuration_has_every_setting_and_reads_back(tmp_path: Pa
     file = tmp_path / "hdpd.toml"
     file.write_text(
         f"""
+        incomplete_dir = "incomplete"
+        [[destinations]]
+        name = "Films"
+        path = "films"
         [control]
         certificate = "a.pem"
         key = "b.pem"
@@ -108,3 +113,55 @@ def test_of_limits_that_a_later_file_replaces_only_the_last_is_read(tmp_path: Pa
     (added / "a.toml").write_text('[limits]\nupload = "2MB/s"')
     limits = load(["--config", str(file)], ENVIRON).limits.base
     assert (limits.upload, limits.download) == (2_000_000, 1_000_000)
+
+
+def test_destinations(tmp_path: Path) -> None:
+    file = tmp_path / "hdpd.toml"
+    table = '[[destinations]]\nname = "{}"\npath = "{}"\n'
+    file.write_text(table.format("Films", "films") + table.format("More Films", "/srv/more"))
+    destinations = load(["--config", str(file)], ENVIRON).destinations
+    assert destinations == (
+        Destination("Films", tmp_path / "films"),
+        Destination("More Films", Path("/srv/more")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'name = "a:b"\npath = "x"',
+            "'a:b' cannot be a destination's name: it holds",
+        ),
+        ('name = "a/b"\npath = "x"', "destinations: 'a/b' cannot be a destination's name"),
+        ('name = ".."\npath = "x"', "destinations: '..' cannot be a destination's name"),
+        ('name = "a"\npath = "hdpd.toml"', "hdpd.toml is not a directory"),
+        ('name = "a"', "destinations[0]: table missing required field path"),
+        ('name = "a"\nway = "x"', ":3: unknown key 'destinations.way'"),
+        ('name = "a"\npath = "x"\n[[destinations]]\nname = "a"\npath = "y"', "are both called 'a'"),
+    ],
+)
+def test_mistakes_in_destinations(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "hdpd.toml"
+    file.write_text(f"[[destinations]]\n{text}")
+    with pytest.raises(ConfigError) as caught:
+        load(["--config", str(file)], ENVIRON)
+    assert caught.value.message.startswith(f"{file}:")
+    assert message in caught.value.message
+
+
+def test_how_long_finished_downloads_stay() -> None:
+    ages: dict[str | int, float | None] = {
+        "never": None,
+        "0": 0.0,
+        0: 0.0,
+        "90s": 90.0,
+        "12h": 43200.0,
+        "7d": 604800.0,
+    }
+    for written, seconds in ages.items():
+        assert values.parse_age(written) == seconds
+        assert values.parse_age(values.format_age(seconds)) == seconds
+    for wrong in ("", "7", 7, "-1d", "1.5h", "7 d", "0d", "always"):
+        with pytest.raises(ValueError, match="is not an age; write never, 0, or a time such as"):
+            values.parse_age(wrong)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hdpd.config import ControlAddress, LimitsConfig, TcpAddress, UnixAddress
 from hdpd.control.events import Events
 from hdpd.control.server import Control
-from hdpd.control.services import Services
+from hdpd.control.services import DaemonStatus, Services
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
+from hdpd.discovery.status import DiscoveryStatus
+from hdpd.doctor.findings import Finding
+from hdpd.downloads.downloads import Downloads
 from hdpd.downloads.status import DownloadsPage, FilesPage, VerificationInfo
 from hdpd.errors import (
     NotAFile,
@@ -29,11 +33,20 @@ from hdpd.errors import (
 )
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
+from hdpd.nat.nat import Nat
 from hdpd.nat.report import NatReport
+from hdpd.peers.peers import Peers
+from hdpd.peers.states import Word
+from hdpd.peers.status import PeerExplained, PeerStatus
+from hdpd.peers.topics import Topics, TopicStatus
 from hdpd.rates.limits import TransferLimits
+from hdpd.reload import ConfigurationStatus
 from hdpd.remote.listings import Listings
 from hdpd.shares.opening import OpenedFile
+from hdpd.shares.shares import Shares
+from hdpd.shares.status import ShareStatus
 from hdpd.uploads.status import UploadsStatus
+from hdpd.uploads.uploads import Uploads
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import (
     Entry,
@@ -106,26 +119,31 @@ class FakePeers:
             raise PeerAmbiguous(f"{text} may be " + " or ".join(i.text for i in found))
         return found[0]
 
-    def list(self, all: bool) -> list[Json]:  # noqa: A002
+    def list(self, all: bool) -> list[PeerStatus]:  # noqa: A002
         ids = [*self.sessions, *(self.known if all else ())]
-        state = {True: "connected", False: "known"}
-        return [self._row(i, state[i in self.sessions]) for i in ids]
+        return [self._row(i, "connected" if i in self.sessions else "known") for i in ids]
 
-    def _row(self, peer: PeerId, state: str) -> Json:
+    def _row(self, peer: PeerId, state: Word) -> PeerStatus:
         unknown = ("address", "path", "rtt", "connected_since", "last_connected", "error")
-        return {
-            "id": peer,
-            "name": name_of(peer),
-            "state": state,
-            "found_by": [],
-            "topics": [],
+        return PeerStatus(
             **dict.fromkeys(unknown),
-        }
+            id=peer,
+            name=name_of(peer),
+            state=state,
+            found_by=(),
+            topics=(),
+        )
 
-    def explain(self, peer: PeerId) -> Json:
-        reason = "it is on the same network"
-        nat = {"own_nat": "easy", "peer_nat": None}
-        return {**self._row(peer, "known"), **nat, "reason": reason, "advice": [], "tries": []}
+    def explain(self, peer: PeerId) -> PeerExplained:
+        row = self._row(peer, "known")
+        return PeerExplained(
+            **{each.name: getattr(row, each.name) for each in dataclasses.fields(row)},
+            own_nat="easy",
+            peer_nat=None,
+            reason="it is on the same network",
+            advice=(),
+            tries=(),
+        )
 
     def get(self, peer: PeerId) -> ScriptedSession | None:
         return self.sessions.get(peer)
@@ -154,11 +172,8 @@ class FakeTopics:
     def __init__(self) -> None:
         self.names = ["party"]
 
-    def list(self) -> list[Json]:
-        return [
-            {"name": name, "peers": 1, "configured": False, "guessable": True}
-            for name in self.names
-        ]
+    def list(self) -> list[TopicStatus]:
+        return [TopicStatus(name, peers=1, configured=False, guessable=True) for name in self.names]
 
     async def join(self, name: str | None) -> str:
         self.names.append(name or "random")
@@ -187,11 +202,23 @@ class FakeShares:
     async def rescan(self, name: str | None) -> None:
         raise RuntimeError("secret detail")
 
-    def list(self) -> list[Json]:
-        counts = {"files": 1, "directories": 0, "bytes": 5, "skipped": 0, "watched": 1}
-        rest: Json = {"scanned_at": None, "error": None, "configured": False, "skipped_first": []}
+    def list(self) -> list[ShareStatus]:
         return [
-            {"name": name, "path": path, "state": "ready", "searchable": True, **counts, **rest}
+            ShareStatus(
+                name=name,
+                path=path,
+                state="ready",
+                searchable=True,
+                files=1,
+                directories=0,
+                bytes=5,
+                skipped=0,
+                skipped_first=(),
+                scanned_at=None,
+                watched=1,
+                error=None,
+                configured=False,
+            )
             for name, path in self.added.items()
         ]
 
@@ -235,9 +262,15 @@ class FakeDownloads:
         self.calls: list[tuple[object, ...]] = []
         self.finished = FakeFinished()
 
-    async def add(self, peer: PeerId, path: RemotePath, to: str | None) -> str:
-        self.calls.append(("add", peer, path.text, to))
-        return "d1"
+    async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
+        if path.text.endswith("nothing"):
+            raise PathNotFound
+
+    async def add_all(
+        self, wanted: Sequence[tuple[PeerId, RemotePath]], to: str | None
+    ) -> Sequence[str]:
+        self.calls += [("add", peer, path.text, to) for peer, path in wanted]
+        return [f"d{number}" for number, _ in enumerate(wanted, 1)]
 
     async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> DownloadsPage:
         self.calls.append(("list", states, limit, cursor))
@@ -308,26 +341,26 @@ class FakeApp:
     def __init__(self) -> None:
         self.stopped = asyncio.Event()
 
-    def info(self) -> Json:
-        return {
-            "name": "MellowChinchilla",
-            "peer_id": peer_id(0),
-            "version": "0",
-            "api_version": 1,
-            "started": 1.0,
-            "udp_ports": [3031],
-            "controls": [],
-            "tls_fingerprint": None,
-            "addresses": [],
-            "quic_engine": "qh3",
-            "download_dir": "/",
-            "configuration": {"files": [], "read": 1.0, "refused": None, "restart_needed": []},
-            "discovery": {},
-            "nat": "",
-        }
+    def info(self) -> DaemonStatus:
+        return DaemonStatus(
+            name="MellowChinchilla",
+            peer_id=peer_id(0),
+            version="0",
+            api_version=1,
+            started=1.0,
+            udp_ports=[3031],
+            controls=[],
+            tls_fingerprint=None,
+            addresses=[],
+            quic_engine="qh3",
+            download_dir=Path("/"),
+            configuration=ConfigurationStatus((), 1.0, None, ()),
+            discovery=DiscoveryStatus((), None),
+            nat="",
+        )
 
-    async def examine(self) -> Json:
-        return {"findings": [{"check": "clock", "state": "ok", "text": "set", "advice": None}]}
+    async def examine(self) -> list[Finding]:
+        return [Finding("clock", "ok", "set")]
 
     def shutdown(self) -> None:
         self.stopped.set()
@@ -433,8 +466,18 @@ async def running(
     app = FakeApp()
     limits = TransferLimits(state, LimitsConfig(), events.emit)
     await limits.start()
-    listings = Listings(events.emit_json)
-    services = Services(app, peers, topics, shares, listings, downloads, uploads, limits, FakeNat())
+    listings = Listings(events.emit)
+    services = Services(
+        app,
+        cast("Peers", peers),
+        cast("Topics", topics),
+        cast("Shares", shares),
+        listings,
+        cast("Downloads", downloads),
+        cast("Uploads", uploads),
+        limits,
+        cast("Nat", FakeNat()),
+    )
     control = Control(services, events, state, addresses, hostnames, **options)
     daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)
     try:

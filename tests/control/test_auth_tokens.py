@@ -62,7 +62,7 @@ async def test_the_last_use_is_written_once_a_minute(tmp_path: Path) -> None:
             clock.now = now
             await tokens.check(secret)
             assert [row[2] for row in await rows(state)] == [expected]
-        assert tokens.list()[0]["last_used"] == 5
+        assert tokens.list()[0].last_used == 5
 
 
 async def test_a_revoked_token_is_gone_everywhere_and_its_users_are_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdpd.control import files, reading
+from hdpd.control import files
 from hdpd.control.files import PREFIXES, parse_target
 from hdpd.control.http_ranges import (
     RangeNotSatisfiable,
@@ -23,6 +23,8 @@ from hdpd.control.http_ranges import (
     range_applies,
 )
 from hdpd.errors import PathInvalid
+from hdpd.remote import files as remote_files
+from hdpd.remote.files import PIECE_BYTES
 from hdpd.wire.messages import Read, ReadStarted, Request
 from tests.control.fakes import MTIME_NS, Daemon, ScriptedSession, peer_id, running
 from tests.fake_peer import FakeStream
@@ -118,7 +120,7 @@ async def test_a_whole_file_comes_in_order_with_safe_headers(tmp_path: Path) -> 
         assert "server" not in answer.headers
         reads = [request for request in session.requests if isinstance(request, Read)]
         assert all(read.if_match == session.validator for read in reads[1:])
-        assert max(read.length for read in reads) == reading.PIECE_BYTES
+        assert max(read.length for read in reads) == PIECE_BYTES
         assert all(stream.closed for stream in session.streams)
 
         head = await daemon.http("HEAD", path)
@@ -248,10 +250,10 @@ def changing_at(session: ScriptedSession, offset: int, *, late: bool) -> Any:
 async def test_a_file_that_changes_is_cut_off_and_never_mixed(tmp_path: Path, late: bool) -> None:
     async with running(tmp_path) as daemon:
         session = connect(daemon, {"S/a": DATA})
-        session.script = changing_at(session, 2 * reading.PIECE_BYTES, late=late)
+        session.script = changing_at(session, 2 * PIECE_BYTES, late=late)
         with pytest.raises(http.client.IncompleteRead) as cut:
             await daemon.http("GET", f"/files/{session.name}/S/a")
-        assert cut.value.partial == DATA[: 2 * reading.PIECE_BYTES]
+        assert cut.value.partial == DATA[: 2 * PIECE_BYTES]
 
         session.script = changing_at(session, 0, late=late)
         answer = await daemon.http("GET", f"/files/{session.name}/S/a")
@@ -261,7 +263,7 @@ async def test_a_file_that_changes_is_cut_off_and_never_mixed(tmp_path: Path, la
 async def test_a_wait_for_an_upload_slot_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "QUEUE_SECONDS", 0.05)
+    monkeypatch.setattr(remote_files, "QUEUE_S", 0.05)
     async with running(tmp_path) as daemon:
         session = connect(daemon, {"S/a": DATA})
 
@@ -291,7 +293,8 @@ async def test_a_client_that_goes_or_is_slow_stops_the_reading(
         assert len(session.requests) < 20
         assert (await daemon.http("GET", f"/files/{session.name}/S/a")).status == 503
         writer.close()
-        await until(lambda: all(stream.closed for stream in session.streams))
+        await until(lambda: daemon.control._endpoints._files._running == 0)
+        assert all(stream.closed for stream in session.streams)
         session.files["S/a"] = b"again"
         assert (await daemon.http("GET", f"/files/{session.name}/S/a")).body == b"again"
 

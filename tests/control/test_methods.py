@@ -14,6 +14,7 @@ from hdpd.control.entries import MAX_RECURSIVE_ENTRIES
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.remote import listings
+from hdpd.remote.searches import MAX_HITS_OF_ONE_PEER
 from hdpd.wire.messages import Ls, Request, Search
 from tests.control.fakes import Daemon, ScriptedSession, entry, peer_id, running
 from tests.fake_peer import FakeStream
@@ -51,7 +52,10 @@ async def test_calls_reach_the_parts(tmp_path: Path) -> None:
         assert await daemon.call("shares.add", path="/srv/Music") == {"name": "Music"}
         assert (await daemon.call("shares.list"))["shares"][0]["name"] == "Music"
         assert await daemon.call("shares.remove", name="Music") == {}
-        assert await daemon.call("downloads.add", peer=name, path="S/a") == {"id": "d1"}
+        assert await daemon.call("downloads.add", peer=name, path="S/a") == {
+            "id": "d1",
+            "ids": ["d1"],
+        }
         assert await daemon.call("downloads.list", states=["done"], limit=5, cursor="c")
         assert await daemon.call("downloads.files", id="d1")
         for method in ("pause", "resume", "cancel", "retry", "clear"):
@@ -209,7 +213,7 @@ async def test_hostile_names_in_a_listing_are_left_out(tmp_path: Path) -> None:
 async def test_a_peer_that_never_ends_its_listing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listings, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(listings, "LIST_S", 0.05)
     async with running(tmp_path) as daemon:
         session = connect(daemon, 1)
         session.script = answering({"entries": []}, hold=True)
@@ -219,7 +223,7 @@ async def test_a_peer_that_never_ends_its_listing(
 async def test_all_peers_are_searched_and_the_silent_ones_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searches, "PEER_SECONDS", 0.2)
+    monkeypatch.setattr(searches, "PEER_S", 0.2)
     async with running(tmp_path) as daemon:
         good = connect(daemon, 1, {"S/x1": b"1", "S/x2": b"22", "S/y": b""})
         silent, broken, buggy = (connect(daemon, number) for number in (2, 3, 4))
@@ -255,7 +259,7 @@ async def test_a_search_is_bounded_whatever_peers_send(tmp_path: Path) -> None:
         assert found["truncated"] is True
         request = next(iter(daemon.peers.sessions.values())).requests[0]
         assert isinstance(request, Search)
-        assert request.limit == searches.MAX_HITS_OF_ONE_PEER
+        assert request.limit == MAX_HITS_OF_ONE_PEER
         none = await daemon.call("files.search", query="x", limit=1, peer=peer_id(1).text)
         assert len(none["hits"]) <= 1
 

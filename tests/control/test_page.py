@@ -16,6 +16,7 @@ from hdpd.control.logring import MAX_LINE_CHARS, MAX_LINES, LogRing
 from hdpd.control.media import media_type
 from hdpd.control.page import Page
 from hdpd.control.qr import qr_rows
+from hdpd.control.results import LogLine, LogLines
 from hdpd.control.rules import check_network
 from hdpd.control.tls import self_signed
 from hdpd.errors import Forbidden, StartError
@@ -153,20 +154,18 @@ def test_the_log_is_held_in_memory_and_bounded() -> None:
     logger.info("one %s", "\udcff")
     logger.critical("x" * 5000)
     [first, second] = lines(ring, 0)
-    assert (first["text"], first["level"]) == ("one \\udcff", "info")
-    assert (len(str(second["text"])), second["level"]) == (MAX_LINE_CHARS, "error")
+    assert (first.text, first.level) == ("one \\udcff", "info")
+    assert (len(second.text), second.level) == (MAX_LINE_CHARS, "error")
     assert lines(ring, 1) == [second]
-    assert ring.since(2) == {"seq": 2, "lines": []}
+    assert ring.since(2) == LogLines(seq=2, lines=[])
     assert len(lines(ring, 99)) == 2, "a number of another run"
     for number in range(MAX_LINES):
         logger.info("%d", number)
     assert len(lines(ring, 0)) == MAX_LINES
 
 
-def lines(ring: LogRing, since: int) -> list[dict[str, object]]:
-    found = ring.since(since)["lines"]
-    assert isinstance(found, list)
-    return found
+def lines(ring: LogRing, since: int) -> list[LogLine]:
+    return ring.since(since).lines
 
 
 def test_a_qr_code_is_a_square_with_its_marks() -> None:

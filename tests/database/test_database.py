@@ -211,6 +211,25 @@ async def test_closing_waits_for_what_was_begun(tmp_path: Path) -> None:
         assert await again.read(lambda t: t.one("SELECT count(*) FROM setting")) == (20,)
 
 
+async def test_closing_does_not_wait_for_a_disk_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hdpd.database.database.CLOSE_S", 0.1)
+    database = Database(tmp_path / "x.db", "state")
+    await database.open()
+    answers = threading.Event()
+    try:
+        writing = asyncio.create_task(database.write(lambda _: answers.wait(30)))
+        await asyncio.sleep(0)
+        await database.close()
+        assert "does not answer" in caplog.text
+        assert not writing.done()
+    finally:
+        answers.set()
+    await writing
+    await asyncio.to_thread(database._writer.join)
+
+
 def test_a_write_transaction_holds_the_lock_from_its_beginning(tmp_path: Path) -> None:
     first, second = (open_connection(tmp_path / "x.db") for _ in range(2))
     second.set_busy_timeout(0)

@@ -13,6 +13,7 @@ from hdpd.database import Database, set_aside
 from hdpd.database.migrations import backup_path, migrate, steps_of
 from hdpd.errors import StartError
 from hdpd.log import MessageId
+from hdpd.natural import natural
 
 RELEASED = sorted((Path(__file__).parents[1] / "vectors" / "state").glob("*.sql"))
 LATEST = steps_of("state")[-1][0]
@@ -168,3 +169,20 @@ def test_what_is_set_aside_never_replaces_what_was_before(tmp_path: Path) -> Non
         names.add(set_aside(tmp_path / "x.db"))
     assert len(names) == 3
     assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_an_index_of_an_earlier_version_gets_its_order(tmp_path: Path) -> None:
+    connection = apsw.Connection(str(tmp_path / "index.db"))
+    for number, step in steps_of("index")[:3]:
+        connection.execute(step.read_text())
+        connection.execute(f"PRAGMA user_version={number}")
+    connection.execute("INSERT INTO directory VALUES (1, 0, 'Disc 10', 0, 2, 0, 0, 0, 0, 0)")
+    for id_, name in enumerate(("Episode 10", "episode 2", "Episode")):
+        connection.execute("INSERT INTO file VALUES (?, 1, ?, 0, 0)", (id_, name))
+    migrate(connection, "index")
+    rows = connection.execute(
+        "SELECT name FROM file ORDER BY coalesce(natural, name) COLLATE NOCASE"
+    )
+    assert [name for (name,) in rows] == ["Episode", "episode 2", "Episode 10"]
+    assert list(connection.execute("SELECT natural FROM directory")) == [(natural("Disc 10"),)]
+    connection.close()

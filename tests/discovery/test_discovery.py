@@ -12,6 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
 from hdpd.discovery import discovery, mqtt
 from hdpd.discovery.discovery import Discovery, Found
@@ -32,8 +33,7 @@ TELLER = PeerId(b"t" * 32)
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MIN_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(mqtt, "MAX_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(mqtt, "RETRY", Backoff(first=0.05, longest=0.2))
 
 
 class Peer:
@@ -92,7 +92,7 @@ async def test_two_meet_at_a_broker(broker: Mosquitto) -> None:
     assert found.record is not None
     assert open_record(found.record, PARTY, time.time()).peer_id == bert.identity.peer_id
     await bert.finds(anna)
-    assert anna.discovery.status()["mdns"] is None
+    assert anna.discovery.status().mdns is None
     await close(anna, bert)
     assert {found.peer_id for found in anna.found} == {bert.identity.peer_id}
 

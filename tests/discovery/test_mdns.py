@@ -66,7 +66,7 @@ async def test_two_on_one_network_see_each_other_for_their_common_topics() -> No
     assert {candidate.port for candidate in seen.candidates} == {2222}
     assert {candidate.kind for candidate in seen.candidates} == {"local"}
     await bert.until(of(ANNA, *TOPICS[1:3]))
-    assert anna.mdns.status()["advertised"] is True
+    assert anna.mdns.status().advertised is True
     await asyncio.gather(anna.mdns.close(), bert.mdns.close())
     assert all(sighting.peer_id == BERT for sighting in anna.sightings)
 
@@ -137,8 +137,8 @@ async def test_without_interfaces_it_starts_and_goes_on_when_there_is_one(
     for watcher in (anna, bert):
         watcher.mdns.set_topics(TOPICS[:1])
         await watcher.mdns.start(1111)
-    assert anna.mdns.status()["advertised"] is False
-    assert "interface" in str(anna.mdns.status()["error"])
+    assert anna.mdns.status().advertised is False
+    assert "interface" in str(anna.mdns.status().error)
     addresses += interface_addresses()
     await anna.until(of(BERT, TOPICS[0]))
     await asyncio.gather(anna.mdns.close(), bert.mdns.close())
@@ -162,7 +162,7 @@ IN_A_NAMESPACE = """
         for port, each in enumerate(both, 1):
             each.set_topics((topic,))
             await each.start(port)
-        assert not both[0].status()["advertised"]
+        assert not both[0].status().advertised
         for command in COMMANDS:
             seen.clear()
             subprocess.run(command, shell=True, check=True)

@@ -23,10 +23,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion
 
+from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
 from hdpd.discovery import mqtt
 from hdpd.discovery.mqtt import SUBTOPIC_PREFIX, Mqtt
 from hdpd.discovery.records import RECORD_BYTES
+from hdpd.discovery.status import BrokerStatus
 from hdpd.identity.topics import Topic
 from tests.mosquitto import Mosquitto, broker, free_port, needs_mosquitto
 from tests.waiting import WAIT_S, News, until
@@ -43,8 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MIN_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(mqtt, "MAX_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(mqtt, "RETRY", Backoff(first=0.05, longest=0.2))
 
 
 class Client:
@@ -74,7 +75,7 @@ class Client:
         return self._error()
 
     def _error(self) -> str:
-        return str(self.mqtt.status()[0]["error"])
+        return str(self.mqtt.status()[0].error)
 
 
 @asynccontextmanager
@@ -130,14 +131,13 @@ async def test_a_broker_that_restarts_is_found_again(broker: Mosquitto) -> None:
         client.mqtt.subscribe(PARTY)
         await asyncio.to_thread(broker.stop)
         await client.until_status("lost")
-        assert client.mqtt.status()[0]["connected"] is False
+        assert client.mqtt.status()[0].connected is False
         client.mqtt.publish(PARTY, HELLO)
         await asyncio.to_thread(broker.start)
         await client.until(lambda: client.connections == 2)
         client.mqtt.publish(PARTY, HELLO)
         await client.until(lambda: client.received)
-        expected = {"server": str(broker.server), "connected": True, "works": True}
-        assert client.mqtt.status() == [{**expected, "trouble": None, "error": None}]
+        assert client.mqtt.status() == (BrokerStatus(str(broker.server), True, None, True, None),)
     assert len(client.received) == 1
 
 
@@ -192,7 +192,7 @@ async def test_user_and_password_count(tmp_path: Path, password: str) -> None:
         await client.until(lambda: client.connections)
     else:
         assert "refused" in await client.until_status("uthori")
-        assert client.mqtt.status()[0]["connected"] is False
+        assert client.mqtt.status()[0].connected is False
         assert "wrong" not in str(client.mqtt.status())
     await client.mqtt.close()
     locked.stop()
@@ -231,7 +231,7 @@ async def test_a_broker_that_drops_what_we_publish_says_so(
         client.mqtt.publish(PARTY, HELLO)
         await client.until_status("does not come back")
         status = client.mqtt.status()[0]
-        assert (status["connected"], status["works"], status["trouble"]) == (True, False, "silent")
+        assert (status.connected, status.works, status.trouble) == (True, False, "silent")
         asked = client.connections
         await client.until(lambda: client.connections > asked)  # to publish again
         client.mqtt.publish(PARTY, HELLO)
@@ -240,10 +240,10 @@ async def test_a_broker_that_drops_what_we_publish_says_so(
         rules.write_text("topic readwrite hdp/#\n")
         await asyncio.to_thread(broker.stop)
         await asyncio.to_thread(broker.start)
-        await client.until(lambda: client.mqtt.status()[0]["connected"])
+        await client.until(lambda: client.mqtt.status()[0].connected)
         client.mqtt.publish(PARTY, HELLO)
-        await until(lambda: client.mqtt.status()[0]["works"])
-        assert client.mqtt.status()[0]["error"] is None
+        await until(lambda: client.mqtt.status()[0].works)
+        assert client.mqtt.status()[0].error is None
     await asyncio.to_thread(broker.stop)
 
 
@@ -257,14 +257,14 @@ async def test_a_broker_with_an_authority_of_its_own_that_wants_a_certificate(
     await asyncio.to_thread(broker.start)
     knows = dataclasses.replace(broker.server, ca_file=str(cert))
     async with started(knows, connected=0) as nobody:
-        await until(lambda: nobody.mqtt.status()[0]["error"], "a refusal")
+        await until(lambda: nobody.mqtt.status()[0].error, "a refusal")
     known = dataclasses.replace(knows, certificate=str(cert), key=str(key))
     async with started(known) as client:
-        assert client.mqtt.status()[0]["trouble"] is None
+        assert client.mqtt.status()[0].trouble is None
     away = dataclasses.replace(known, ca_file=str(tmp_path / "not-there.pem"))
     async with started(away, connected=0) as client:
         await client.until_status("cannot be read")
-        assert client.mqtt.status()[0]["trouble"] == "certificate"
+        assert client.mqtt.status()[0].trouble == "certificate"
     await asyncio.to_thread(broker.stop)
 
 
@@ -279,10 +279,10 @@ async def test_tls_is_used_where_a_broker_offers_it_and_plain_mqtt_where_that_fa
     monkeypatch.setattr(mqtt, "TLS_PORTS", {("mqtt", "127.0.0.1"): secure.port})
     await asyncio.to_thread(plain.start)
     async with started(plain.server) as client:
-        assert client.mqtt.status()[0]["server"] == f"mqtt://127.0.0.1:{plain.port}"
+        assert client.mqtt.status()[0].server == f"mqtt://127.0.0.1:{plain.port}"
     await asyncio.to_thread(secure.start)
     async with started(plain.server) as client:
-        assert client.mqtt.status()[0]["server"] == f"mqtts://127.0.0.1:{secure.port}"
+        assert client.mqtt.status()[0].server == f"mqtts://127.0.0.1:{secure.port}"
     for each in (plain, secure):
         await asyncio.to_thread(each.stop)
 
@@ -493,8 +493,7 @@ async def test_names_that_do_not_resolve_are_named() -> None:
 
 
 async def test_a_changed_network_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MIN_RETRY_SECONDS", 1000.0)
-    monkeypatch.setattr(mqtt, "MAX_RETRY_SECONDS", 1000.0)
+    monkeypatch.setattr(mqtt, "RETRY", Backoff(first=1000.0, longest=1000.0))
     port = free_port()
     client = Client(MqttServer("mqtt", "127.0.0.1", port))
     await client.mqtt.start()

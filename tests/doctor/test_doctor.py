@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hdpd.config import Config, load
+from hdpd.config import Config, HostPort, load
+from hdpd.discovery.status import BrokerStatus, DiscoveryStatus, MdnsStatus
 from hdpd.doctor import findings
 from hdpd.doctor.doctor import Doctor, Subject
 from hdpd.doctor.network import Standing
 from hdpd.errors import ShareAway
+from hdpd.nat.report import NatReport, PortMapping, StunAnswer
+from hdpd.reload import ConfigurationStatus
+from hdpd.shares.status import ShareStatus
+from hdpd.threads.blocking import BlockingCalls
 
 MIB, GIB = findings.MIB, findings.GIB
-SHARE: dict[str, Any] = {
-    "name": "Music",
-    "path": "/srv/music",
-    "state": "ready",
-    "files": 3,
-    "directories": 2,
-    "watched": 3,
-    "skipped": 0,
-    "skipped_first": [],
-    "error": None,
-}
+SHARE = ShareStatus(
+    name="Music",
+    path="/srv/music",
+    state="ready",
+    searchable=True,
+    files=3,
+    directories=2,
+    bytes=1,
+    skipped=0,
+    skipped_first=(),
+    scanned_at=1.0,
+    watched=3,
+    error=None,
+    configured=True,
+)
 
 
-def watched(count: int, of: int) -> dict[str, Any]:
+def watched(count: int, of: int) -> ShareStatus:
     """A share with so many directories in it, of which so many are watched."""
-    return {**SHARE, "watched": count, "directories": of}
+    return replace(SHARE, watched=count, directories=of)
 
 
-QUIET: dict[str, Any] = {"files": [], "refused": None, "restart_needed": []}
+QUIET = ConfigurationStatus((), 1.0, None, ())
 
 
 @pytest.mark.parametrize(
@@ -54,15 +62,15 @@ QUIET: dict[str, Any] = {"files": [], "refused": None, "restart_needed": []}
         (findings.share(SHARE, 0.004), "ok", "listed in 4 ms"),
         (findings.share(SHARE, 3.0), "warning", "asleep"),
         (findings.share(SHARE, None), "failed", "/srv/music"),
-        (findings.share({**SHARE, "state": "away", "error": "gone"}, 0.1), "failed", "gone"),
+        (findings.share(replace(SHARE, state="away", error="gone"), 0.1), "failed", "gone"),
         (
-            findings.share({**SHARE, "skipped": 2, "skipped_first": ["x"]}, 0.1),
+            findings.share(replace(SHARE, skipped=2, skipped_first=("x",)), 0.1),
             "warning",
             "setfacl",
         ),
-        (findings.configuration({**QUIET, "files": ["/a"]}, []), "ok", "/a"),
-        (findings.configuration({**QUIET, "refused": "a:1: no"}, []), "failed", "a:1"),
-        (findings.configuration({**QUIET, "restart_needed": ["k"]}, []), "warning", "restart"),
+        (findings.configuration(replace(QUIET, files=(Path("/a"),)), []), "ok", "/a"),
+        (findings.configuration(replace(QUIET, refused="a:1: no"), []), "failed", "a:1"),
+        (findings.configuration(replace(QUIET, restart_needed=("k",)), []), "warning", "restart"),
         (findings.configuration(QUIET, ["/a"]), "warning", "chmod o= /a"),
         (findings.topics(1), "ok", "1 joined"),
         (findings.topics(0), "warning", "hdpctl topics join"),
@@ -75,14 +83,14 @@ def test_judgements(finding: findings.Finding, state: str, words: str) -> None:
 
 
 def test_ways_to_find_peers() -> None:
-    status = {
-        "mqtt": [
-            {"server": "mqtt://a:1883", "connected": True, "error": None, "works": None},
-            {"server": "b", "connected": False, "error": "refused", "trouble": "refused"},
-            {"server": "c", "connected": True, "error": "nothing back", "trouble": "silent"},
-        ],
-        "mdns": {"advertised": False, "adverts": 0, "error": "no network"},
-    }
+    status = DiscoveryStatus(
+        (
+            BrokerStatus("mqtt://a:1883", True, None),
+            BrokerStatus("mqtt://b:1883", False, "refused", trouble="refused"),
+            BrokerStatus("mqtt://c:1883", True, "nothing back", False, "silent"),
+        ),
+        MdnsStatus(advertised=False, adverts=0, error="no network"),
+    )
     found = list(findings.discovery(status))
     assert [(each.state, each.text) for each in found] == [
         ("ok", "connected"),
@@ -92,17 +100,17 @@ def test_ways_to_find_peers() -> None:
     ]
     assert "password" in str(found[1].advice)
     assert "publish" in str(found[2].advice)
-    assert list(findings.discovery({"mqtt": [], "mdns": None})) == []
+    assert list(findings.discovery(DiscoveryStatus((), None))) == []
 
 
 def test_the_way_to_the_internet() -> None:
-    answer = {"server": "s", "mapped": None}
-    mapping = {"protocol": "upnp", "state": "refused", "external": None}
-    good = {"stun": [answer, {**answer, "mapped": "192.0.2.1:1"}], "port_mappings": []}
+    answer = StunAnswer("s", None)
+    mapping = PortMapping("upnp", ipv6=False, state="refused")
+    good = NatReport(stun=(answer, replace(answer, mapped=HostPort("192.0.2.1", 1))))
     assert [each.state for each in findings.nat(good)] == ["ok"]
-    bad = {"stun": [answer], "port_mappings": [mapping]}
+    bad = NatReport(stun=(answer,), port_mappings=(mapping,))
     assert [each.state for each in findings.nat(bad)] == ["warning", "warning"]
-    assert list(findings.nat({"stun": [], "port_mappings": []})) == []
+    assert list(findings.nat(NatReport())) == []
 
 
 @pytest.fixture
@@ -113,7 +121,7 @@ def config(tmp_path: Path) -> Config:
     tmp_path.chmod(0o755)
     environ = {"HOME": str(tmp_path)}
     config = load(["--config", str(file), "--state-dir", str(tmp_path / "state")], environ)
-    return dataclasses.replace(config, download_dir=file / "below-a-file")
+    return replace(config, download_dir=file / "below-a-file")
 
 
 async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
@@ -122,19 +130,19 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
 
     subject = Subject(
         config=lambda: config,
-        configuration=lambda: {**QUIET, "files": ["hdpd.toml"]},
+        configuration=lambda: replace(QUIET, files=(Path("hdpd.toml"),)),
         shares=lambda: [SHARE],
         list_share=list_share,
         topics=lambda: 1,
-        discovery=lambda: {"mqtt": [], "mdns": None},
-        nat=lambda: {"stun": [], "port_mappings": []},
+        discovery=lambda: DiscoveryStatus((), None),
+        nat=NatReport,
         standing=Standing,
     )
-    found = {each["check"]: each for each in (await Doctor(subject).examine())["findings"]}
-    assert found["configuration"]["state"] == "warning"
-    assert found["state directory"]["state"] == "ok"
-    assert found["download directory"]["state"] == "failed"
-    assert "ReadWritePaths" in found["download directory"]["advice"]
-    assert found["share Music"]["state"] == "failed"
-    assert found["clock"]["state"] == "ok"
+    found = {each.check: each for each in await Doctor(subject, BlockingCalls("x")).examine()}
+    assert found["configuration"].state == "warning"
+    assert found["state directory"].state == "ok"
+    assert found["download directory"].state == "failed"
+    assert "ReadWritePaths" in str(found["download directory"].advice)
+    assert found["share Music"].state == "failed"
+    assert found["clock"].state == "ok"
     assert {"UDP buffers", "inotify", "topics", "space for downloads"} <= set(found)

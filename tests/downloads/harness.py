@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hdpd.downloads.status import (
     VerificationChanged,
 )
 from hdpd.identity.keys import PeerId
-from hdpd.rates.limits import DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE
+from hdpd.rates.limits import DOWNLOAD_SLICE_S, MIN_DOWNLOAD_SLICE
 from hdpd.rates.throttle import Throttle
 from hdpd.wire.paths import RemotePath
 from tests.fake_peer import FakePeer, FakeSession
@@ -62,7 +63,7 @@ class Harness:
         self.sessions: dict[PeerId, FakeSession] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.database = Database(base / "state.db", "state")
-        self.throttle = Throttle(DOWNLOAD_SLICE_SECONDS, MIN_DOWNLOAD_SLICE)
+        self.throttle = Throttle(DOWNLOAD_SLICE_S, MIN_DOWNLOAD_SLICE)
         self.downloads = Downloads(
             self.database, self.sessions.get, self.root, self.throttle, self._emit
         )
@@ -136,9 +137,18 @@ class Harness:
     def crashed_copy(self, base: Path) -> None:
         """What would be there after a loss of power, and worse: partial files end in garbage."""
         shutil.copytree(self.base, base)
+        # It is to be the same disk: what a copy would be known by is corrected.
+        database = sqlite3.connect(base / "state.db")
+        database.execute("UPDATE site SET root=?", (str(base / "downloads"),))
+        database.execute("UPDATE download SET root=?, place=NULL", (str(base / "downloads"),))
         for partial in base.rglob("*.part"):
+            id_ = partial.stem.rpartition("-")[2]
+            inode = partial.stat().st_ino
+            database.execute("UPDATE download_file SET inode=? WHERE partial=?", (inode, id_))
             with partial.open("ab") as file:
                 file.write(b"garbage" * 1000)
+        database.commit()
+        database.close()
 
 
 @contextlib.asynccontextmanager

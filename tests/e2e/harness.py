@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ class Daemon:
             *("--share-dir", f"media={self.share}"),
             *("--download-dir", str(self.downloads)),
             *("--control", f"unix:{self.socket}"),
-            *("--stun-server", "none", "--no-port-mapping", "--port", "0", "--log-level", "info"),
+            *(() if "--stun-server" in self.flags else ("--stun-server", "none")),
+            *("--no-port-mapping", "--port", "0", "--log-level", "info"),
             *self.flags,
         ]
 
@@ -127,6 +129,13 @@ class Daemon:
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
+
+    def end(self) -> None:
+        """Ends it at once, or where coverage is measured so that it can write its figures."""
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+            with suppress(subprocess.TimeoutExpired):
+                self.stop()
+        self.kill()
 
     def ctl_bytes(self, *arguments: str, check: bool = True, timeout: float = 120) -> bytes:
         """What `hdpctl` prints."""
@@ -250,7 +259,7 @@ class Lab:
         for daemon in self._daemons:
             if daemon.process is not None and daemon.process.poll() is None:
                 daemon.process.send_signal(signal.SIGCONT)
-                daemon.kill()
+                daemon.end()
         for broker in self._brokers:
             broker.stop()
         for daemon in self._daemons:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from hdpctl.commands.netcheck import describe
 from hdpd.config import HostPort
+from hdpd.control import results
+from hdpd.control.encoding import encode, show
 from hdpd.nat.report import NatReport, PortMapping, StunAnswer
 
 SEEN = HostPort("198.51.100.7", 3031)
+
+
+def shown(report: NatReport) -> dict[str, Any]:
+    """What hdpctl gets of it."""
+    return dict(json.loads(encode(show(results.NatReport, report))))
 
 
 def test_a_full_report() -> None:
@@ -31,7 +41,7 @@ def test_a_full_report() -> None:
             StunAnswer("stun.example.net:3478", None, error="unknown name"),
         ),
     )
-    assert describe(report.to_json()) == [
+    assert describe(shown(report)) == [
         report.sentence,
         "  UDP        works",
         "  IPv4       198.51.100.7:3031",
@@ -49,7 +59,7 @@ def test_a_full_report() -> None:
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
-    lines = "\n".join(describe(NatReport().to_json()))
+    lines = "\n".join(describe(shown(NatReport())))
     for words in ("UDP        not known", "IPv4       no public", "NAT        not known"):
         assert words in lines
     assert "forwarding not asked for" in lines

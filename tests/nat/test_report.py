@@ -189,35 +189,11 @@ MAPPED = PortMapping("pcp", ipv6=False, state="mapped", external=SEEN)
 )
 def test_the_sentence_says_what_it_means(report: NatReport, words: str) -> None:
     assert words in report.sentence
-    assert report.to_json()["sentence"] == report.sentence
 
 
 def test_a_forwarded_port_behind_a_carrier_is_not_called_reachable() -> None:
     report = replace(EASY, port_mappings=(MAPPED,), behind_carrier=True)
     assert "everybody can connect" not in report.sentence
-
-
-def test_the_report_as_json() -> None:
-    refused = PortMapping("upnp", ipv6=True, state="refused", error="it does not allow this")
-    answer = replace(EASY, port_mappings=(MAPPED, refused)).to_json()
-    assert answer["public_ipv4"] == "198.51.100.7:3031"
-    assert answer["public_ipv6"] is None
-    assert answer["port_mappings"] == [
-        {
-            "protocol": "pcp",
-            "ipv6": False,
-            "state": "mapped",
-            "external": "198.51.100.7:3031",
-            "error": None,
-        },
-        {
-            "protocol": "upnp",
-            "ipv6": True,
-            "state": "refused",
-            "external": None,
-            "error": "it does not allow this",
-        },
-    ]
 
 
 # Routes.

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery, Found
@@ -18,6 +17,7 @@ from hdpd.link.engine import EngineName
 from hdpd.link.session import Handlers, Session, Surroundings
 from hdpd.link.sockets import UdpSocket
 from hdpd.nat.report import NatReport
+from hdpd.peers.peer import Peer
 from hdpd.peers.peers import Peers
 from hdpd.peers.topics import Topics
 from hdpd.wire.messages import Announce, Ls
@@ -61,7 +61,7 @@ class House:
     ) -> None:
         self.identity = who or identity()
         self.engine = engine
-        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[object] = []
         self.handlers = Handlers()
         self.handlers.answer(Ls, answer_ok)
         self.running = False
@@ -71,7 +71,7 @@ class House:
     async def start(self, *topics: str, port: int = 0) -> None:
         self.running = True
         await self.database.open()
-        self.topics = Topics(self.database, topics, self.emit)
+        self.topics = Topics(self.database, topics, lambda _: None)
         self.endpoint = Endpoint(self.identity, self.engine)
         around = Surroundings(self.identity, self.endpoint, self.topics.current, self.handlers)
         self.nat = FakeNat()
@@ -79,10 +79,11 @@ class House:
             self.identity, self.nat.candidates, itertools.count(1).__next__, (), mdns=False
         )
         self.peers = Peers(around, self.topics, self.database, self.nat, self.discovery, self.emit)
-        self.endpoint.on_accept = self.peers.accept
-        self.discovery.on_found = self.peers.found
-        self.discovery.on_punch = self.peers.traversal.requested
-        self.topics.on_changed = self.peers.topics_changed
+        self.meeting = self.peers.meeting
+        self.endpoint.on_accept = self.meeting.sessions.accept
+        self.discovery.on_found = self.meeting.found
+        self.discovery.on_punch = self.meeting.traversal.requested
+        self.topics.on_changed = self.meeting.topics_changed
         self.topics.on_count = self.peers.peers_at
 
         await self.topics.start()
@@ -96,7 +97,7 @@ class House:
 
     def take_records(self) -> None:
         """From now on it listens to the records that peers tell."""
-        self.handlers.answer(Announce, self.peers.answer_announce)
+        self.handlers.answer(Announce, self.meeting.telling.answer_announce)
 
     async def close(self) -> None:
         """Stops it, if it runs."""
@@ -114,8 +115,8 @@ class House:
             opened.send = lambda datagrams, address: None  # type: ignore[method-assign]
         await self.close()
 
-    def emit(self, kind: str, data: dict[str, object]) -> None:
-        self.events.append((kind, data))
+    def emit(self, event: object) -> None:
+        self.events.append(event)
 
     @property
     def id(self) -> PeerId:
@@ -129,17 +130,24 @@ class House:
         """What discovery tells when it has found `other`."""
         candidate = Candidate("127.0.0.1", port or other.port, "local")
         public_id = next(t.public_id for t in self.topics.current() if t.name == topic)
-        self.peers.found(Found(other.id, public_id, "mqtt", (candidate,), None, None))
+        self.meeting.found(Found(other.id, public_id, "mqtt", (candidate,), None, None))
+
+    def peer(self, other: House) -> Peer:
+        """What this one has of the other."""
+        peer = self.peers._roster.get(other.id)
+        assert peer is not None
+        return peer
 
     def session(self, other: House) -> Session | None:
         return self.peers.get(other.id)
 
-    def count(self, kind: str) -> int:
-        return sum(each == kind for each, _ in self.events)
+    def count(self, kind: type) -> int:
+        return sum(isinstance(each, kind) for each in self.events)
 
     def sessions_with(self, other: House) -> list[Session]:
         """All that stand, which should be one."""
-        return [each for each in self.peers._sessions.get(other.id, []) if not each.closed]
+        peer = self.peers._roster.get(other.id)
+        return [] if peer is None else [each for each in peer.sessions if not each.closed]
 
 
 @contextlib.asynccontextmanager

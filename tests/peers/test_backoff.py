@@ -7,29 +7,21 @@ from hypothesis import strategies as st
 
 from hdpd.peers import aim
 from hdpd.peers.aim import Aim
-from hdpd.peers.backoff import FIRST_S, MAX_RECENT_S, MAX_S, RECENT_S, Backoff
+from hdpd.peers.backoff import FRIENDS, OTHERS, RECENT_S, dial_delay
+
+
+def waits(since_connected: float) -> list[float]:
+    return [dial_delay(failures, since_connected, 0.5) for failures in range(14)]
 
 
 def test_waits_double_until_they_are_long_enough() -> None:
-    backoff = Backoff()
-    waits = [backoff.delay(RECENT_S, 0.5) for _ in range(14)]
-    assert waits[:5] == [1, 2, 4, 8, 16]
-    assert waits[-1] == waits[-2] == MAX_S
+    assert waits(RECENT_S)[:5] == [1, 2, 4, 8, 16]
+    assert waits(RECENT_S)[-1] == waits(RECENT_S)[-2] == OTHERS.longest
 
 
 def test_a_friend_who_was_here_lately_is_tried_more_often() -> None:
-    backoff = Backoff()
-    waits = [backoff.delay(60.0, 0.5) for _ in range(14)]
-    assert waits[:5] == [1, 2, 4, 8, 16]
-    assert max(waits) == MAX_RECENT_S
-
-
-def test_a_reset_begins_anew() -> None:
-    backoff = Backoff()
-    for _ in range(5):
-        backoff.delay(0.0, 0.5)
-    backoff.reset()
-    assert backoff.delay(0.0, 0.5) == FIRST_S
+    assert waits(60.0)[:5] == [1, 2, 4, 8, 16]
+    assert max(waits(60.0)) == FRIENDS.longest
 
 
 @given(
@@ -38,8 +30,8 @@ def test_a_reset_begins_anew() -> None:
     st.floats(0, 1, exclude_max=True),
 )
 def test_every_wait_is_bounded(failures: int, since: float, jitter: float) -> None:
-    wait = Backoff(failures).delay(since, jitter)
-    assert FIRST_S / 2 <= wait <= MAX_S * 1.5
+    wait = dial_delay(failures, since, jitter)
+    assert OTHERS.first / 2 <= wait <= OTHERS.longest * 1.5
 
 
 def test_one_host_is_tried_so_often_for_strangers() -> None:

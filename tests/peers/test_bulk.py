@@ -10,6 +10,7 @@ import pytest
 from hdpd.errors import ConnectionLost, HdpdError, ProtocolError
 from hdpd.link.session import Session
 from hdpd.peers.bulk import MAX_BULK
+from hdpd.peers.status import PeerConnected, PeerDisconnected
 from hdpd.wire.messages import Ls, Read
 from hdpd.wire.paths import RemotePath
 from tests.link.helpers import ENGINES, answer_ok
@@ -47,8 +48,8 @@ async def test_it_serves_reads_and_nothing_else(engine: str, tmp_path: Path) -> 
             await bulk.ask(LIST)
         assert (await main.ask(LIST))["ok"] is True
         assert one.session(other) is main
-        assert one.count("peer.connected") == other.count("peer.connected") == 1
-        assert one.count("peer.disconnected") == 0
+        assert one.count(PeerConnected) == other.count(PeerConnected) == 1
+        assert one.count(PeerDisconnected) == 0
 
 
 async def test_there_are_so_many_and_no_more(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ async def test_there_are_so_many_and_no_more(tmp_path: Path) -> None:
         with pytest.raises(HdpdError):
             await one.peers.open_bulk(main)
         bulk[0].close()
-        await until(lambda: len(other.peers._bulk._sessions[one.id]) < MAX_BULK, "the end of one")
+        await until(lambda: len(other.peer(one).bulk) < MAX_BULK, "the end of one")
         bulk.append(await one.peers.open_bulk(main))
         for session in bulk[1:]:
             assert (await session.ask(READ))["ok"] is True
@@ -72,17 +73,17 @@ async def test_they_end_with_the_session(tmp_path: Path) -> None:
         await until(lambda: main.closed and bulk.closed, "the end of both")
         with pytest.raises(ConnectionLost):
             await bulk.ask(READ)
-        assert not one.peers._bulk._sessions
-        assert not other.peers._bulk._sessions
+        assert not one.peer(other).bulk
+        assert not other.peer(one).bulk
 
 
 async def test_without_a_session_it_has_no_place(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         main = await meet(one, other)
         # As if the other side had just lost the session: it must not take a bulk one in its place.
-        kept, other.peers._sessions[one.id] = other.peers._sessions[one.id], []
+        kept, other.peer(one).sessions = other.peer(one).sessions, []
         with contextlib.suppress(HdpdError):
             await one.peers.open_bulk(main)
-        await until(lambda: not one.peers._bulk._sessions, "its end")
+        await until(lambda: not one.peer(other).bulk, "its end")
         assert one.session(other) is main
-        other.peers._sessions[one.id] = kept
+        other.peer(one).sessions = kept

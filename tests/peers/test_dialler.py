@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from hdpd.backoff import Backoff
 from hdpd.errors import HdpdError, NoCommonTopic, TimedOut
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic
@@ -18,7 +19,8 @@ from hdpd.link.session import Session, dial_hello
 from hdpd.peers import dialler as dialler_module
 from hdpd.peers.book import Address, Book, KnownPeer
 from hdpd.peers.dialler import MAX_DIALS, Dialler
-from hdpd.peers.tries import Try
+from hdpd.peers.peer import Peer, Roster
+from hdpd.peers.states import Event, State
 from tests.link.helpers import Node, identity, nodes, topic, udp_client
 from tests.waiting import until
 
@@ -29,18 +31,20 @@ class Scripted(Dialler):
     """Notes the attempts; `outcome` decides each."""
 
     def __init__(self, node: Node, book: Book) -> None:
-        super().__init__(node.around, book, lambda peer: True, self.sessions_of)
+        self.roster = Roster(book)
+        super().__init__(node.around, self.roster, lambda peer: True, lambda session: None)
         self.tried: list[PeerId] = []
         self.at_once = 0
         self.most_at_once = 0
         self.go_on = asyncio.Event()
         self.error: HdpdError = TimedOut("nothing answered")
-        self.got: list[Session] = []
 
-    def sessions_of(self, session: Session) -> None:
-        self.got.append(session)
+    def peer(self, known: KnownPeer | PeerId) -> Peer:
+        peer = self.roster.get(known if isinstance(known, PeerId) else known.peer_id)
+        assert peer is not None
+        return peer
 
-    async def _dial(self, peer: KnownPeer, target: object) -> Session:
+    async def _dial(self, peer: Peer) -> Session:
         self.tried.append(peer.peer_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -78,7 +82,7 @@ async def test_friends_do_not_wait_for_strangers() -> None:
     friends = {peer.peer_id for peer in book if peer.last_connected}
     async with scripted(book) as dialler:
         for peer in book:
-            dialler.wake(peer.peer_id, at_once=True)
+            dialler.wake(dialler.peer(peer), at_once=True)
         await until(lambda: friends <= set(dialler.tried), "the friends' turn")
         assert dialler.most_at_once <= MAX_DIALS
         assert dialler.most_at_once == MAX_DIALS // 2 + len(friends)
@@ -89,22 +93,22 @@ async def test_all_are_woken_with_the_latest_friends_first() -> None:
     async with scripted(book) as dialler:
         order = [peer.peer_id for peer in sorted(book, key=lambda p: -p.last_connected)]
         woken: list[PeerId] = []
-        dialler.wake = lambda peer_id, **_: woken.append(peer_id)  # type: ignore[method-assign]
+        dialler.wake = lambda peer, **_: woken.append(peer.peer_id)  # type: ignore[method-assign]
         dialler.wake_all()
         assert woken == order
         assert len(woken) == 7
 
 
 async def test_a_failure_is_tried_again_with_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdpd.peers.backoff.FIRST_S", 0.01)
+    monkeypatch.setattr("hdpd.peers.backoff.OTHERS", Backoff(first=0.01, longest=600.0))
     book = book_of(1)
     [peer] = book
     async with scripted(book) as dialler:
         dialler.go_on.set()
-        dialler.wake(peer.peer_id, at_once=True)
+        dialler.wake(dialler.peer(peer), at_once=True)
         await until(lambda: len(dialler.tried) >= 4, "some tries")
-        assert isinstance(dialler.last_error(peer.peer_id), TimedOut)
-        assert dialler._targets[peer.peer_id].backoff.failures >= 3
+        assert isinstance(dialler.peer(peer).dial.error, TimedOut)
+        assert dialler.peer(peer).dial.failures >= 3
 
 
 async def test_the_higher_key_waits_for_the_lower_one() -> None:
@@ -114,7 +118,7 @@ async def test_the_higher_key_waits_for_the_lower_one() -> None:
         book.found(peer_id, PARTY.public_id, "mqtt", [("127.0.0.1", 9)], time.time())
     async with scripted(book) as dialler:
         for peer_id in (low, high):
-            dialler.wake(peer_id)
+            dialler.wake(dialler.peer(peer_id))
         await until(lambda: dialler.tried, "the first try")
         assert dialler.tried == [high], "ours is lower than that one's, so it is our turn"
         await until(lambda: len(dialler.tried) == 2, "the second try, should the other not come")
@@ -125,13 +129,13 @@ async def test_news_begin_no_second_attempt() -> None:
     [peer] = book
     async with scripted(book) as dialler:
         for _ in range(20):
-            dialler.wake(peer.peer_id, at_once=True)
+            dialler.wake(dialler.peer(peer), at_once=True)
             await asyncio.sleep(0.001)
         assert dialler.tried == [peer.peer_id]
-        assert dialler.is_dialling(peer.peer_id)
-        dialler.forget(peer.peer_id)
+        assert dialler.peer(peer).state is State.DIALLING
+        dialler.unwanted(dialler.peer(peer))
         await until(lambda: dialler.at_once == 0, "the end of the attempt")
-        assert not dialler.is_dialling(peer.peer_id)
+        assert dialler.peer(peer).state is State.IDLE
 
 
 async def test_sessions_that_do_not_last_are_begun_more_and_more_seldom() -> None:
@@ -139,13 +143,13 @@ async def test_sessions_that_do_not_last_are_begun_more_and_more_seldom() -> Non
     [peer] = book
     async with scripted(book) as dialler:
         delays = []
-        dialler._schedule = lambda peer_id, target, delay: delays.append(delay)  # type: ignore[method-assign]
+        dialler._schedule = lambda peer, delay: delays.append(delay)  # type: ignore[method-assign]
         for _ in range(5):
-            dialler.connected(peer.peer_id)
-            dialler.lost(peer.peer_id, 0.1)
+            dialler.connected(dialler.peer(peer))
+            dialler.lost(dialler.peer(peer), 0.1)
         assert all(later > earlier / 2 for earlier, later in itertools.pairwise(delays))
         assert delays[-1] >= 8
-        dialler.lost(peer.peer_id, dialler_module.LASTING_S)
+        dialler.lost(dialler.peer(peer), dialler_module.LASTING_S)
         assert delays[-1] <= dialler_module.HIGHER_KEY_DELAY_S, "one that lasted is missed at once"
 
 
@@ -153,10 +157,12 @@ async def test_a_new_session_ends_the_attempt_and_a_lost_one_begins_another() ->
     book = book_of(1)
     [peer] = book
     async with scripted(book) as dialler:
-        dialler.wake(peer.peer_id, at_once=True)
+        dialler.wake(dialler.peer(peer), at_once=True)
         await until(lambda: dialler.tried, "the attempt")
-        dialler.connected(peer.peer_id)
-        dialler.lost(peer.peer_id, 100.0)  # before the attempt has had a chance to end
+        dialler.peer(peer).happens(Event.SESSION)
+        dialler.connected(dialler.peer(peer))
+        dialler.peer(peer).happens(Event.LOST)
+        dialler.lost(dialler.peer(peer), 100.0)  # before the attempt has had a chance to end
         await until(lambda: len(dialler.tried) == 2, "the next attempt")
 
 
@@ -170,11 +176,25 @@ class Real:
         self.node = node
         self.book = Book()
         self.sessions: list[Session] = []
-        self.dialler = Dialler(node.around, self.book, lambda peer: True, self.sessions.append)
+        self.roster = Roster(self.book)
+        self.dialler = Dialler(node.around, self.roster, lambda peer: True, self.stands)
+
+    def stands(self, session: Session) -> None:
+        self.sessions.append(session)
+        self.peer(session.peer_id).happens(Event.SESSION)
+        self.dialler.connected(self.peer(session.peer_id))
+
+    def peer(self, peer_id: PeerId) -> Peer:
+        peer = self.roster.get(peer_id)
+        assert peer is not None
+        return peer
+
+    def error(self, peer_id: PeerId) -> HdpdError | None:
+        return self.peer(peer_id).dial.error
 
     def wake(self, peer_id: PeerId, *addresses: Address) -> None:
         self.book.found(peer_id, PARTY.public_id, "mqtt", addresses, time.time())
-        self.dialler.wake(peer_id, at_once=True)
+        self.dialler.wake(self.peer(peer_id), at_once=True)
 
 
 async def test_all_addresses_are_tried_at_once() -> None:
@@ -196,10 +216,7 @@ async def test_of_two_attempts_that_succeed_one_session_is_left(
     async with nodes(near, far):
         real = Real(near)
         monkeypatch.setattr(dialler_module, "LAN_HEAD_START_S", 0.0)
-        others = {"127.0.0.2": 1200}
-        monkeypatch.setattr(
-            near.endpoint, "datagram_bytes_for", lambda host: others.get(host, 1452)
-        )
+        monkeypatch.setattr(near.endpoint, "dialable", lambda told: (told[:1], told[1:]))
         tries = asyncio.Barrier(2)
 
         async def together(*arguments: object) -> Session:
@@ -250,11 +267,9 @@ async def test_strangers_cannot_make_us_flood_a_host(monkeypatch: pytest.MonkeyP
         made_up = [PeerId(number.to_bytes(32, "big")) for number in range(50)]
         for peer_id in made_up:
             real.wake(peer_id, *victims)
-        await until(
-            lambda: all(real.dialler.last_error(peer_id) for peer_id in made_up), "all tries"
-        )
+        await until(lambda: all(real.error(peer_id) for peer_id in made_up), "all tries")
         assert len(dialled) == 20
-        assert "dialled often" in str(real.dialler.last_error(made_up[-1]))
+        assert "dialled often" in str(real.error(made_up[-1]))
         await real.dialler.close()
 
 
@@ -264,9 +279,9 @@ async def test_a_peer_without_a_common_topic_is_not_dialled() -> None:
         real = Real(near)
         peer_id = identity(5).peer_id
         real.book.found(peer_id, topic("other").public_id, "mqtt", [("127.0.0.1", 9)], time.time())
-        real.dialler.wake(peer_id, at_once=True)
-        await until(lambda: real.dialler.last_error(peer_id), "the refusal")
-        assert isinstance(real.dialler.last_error(peer_id), NoCommonTopic)
+        real.dialler.wake(real.peer(peer_id), at_once=True)
+        await until(lambda: real.error(peer_id), "the refusal")
+        assert isinstance(real.error(peer_id), NoCommonTopic)
         await real.dialler.close()
 
 
@@ -274,12 +289,10 @@ async def test_a_peer_without_an_address() -> None:
     near = Node()
     async with nodes(near):
         real = Real(near)
-        tried: list[Try] = []
-        real.dialler.on_tried = lambda _peer_id, what: tried.append(what)
         real.wake(identity(5).peer_id)
-        await until(lambda: real.dialler.last_error(identity(5).peer_id), "the reason")
-        assert "no address" in str(real.dialler.last_error(identity(5).peer_id))
-        [what] = tried
+        await until(lambda: real.error(identity(5).peer_id), "the reason")
+        assert "no address" in str(real.error(identity(5).peer_id))
+        [what] = real.peer(identity(5).peer_id).tries.values()
         assert (what.kind, what.address, what.worked) == ("dial", None, False)
         assert "no address" in what.result
         await real.dialler.close()

@@ -15,13 +15,16 @@ from hdpd.errors import (
     NoCommonTopic,
     PeerNotConnected,
     PeerNotFound,
+    TimedOut,
 )
 from hdpd.identity.names import name_of
 from hdpd.link.connection import Connection
 from hdpd.link.session import Session, Surroundings, accept_hello, dial_hello
 from hdpd.peers import dialler as dialler_module
-from hdpd.peers import peers as peers_module
-from hdpd.peers.peers import MAX_SESSIONS_OF_A_PEER
+from hdpd.peers import sessions as sessions_module
+from hdpd.peers.sessions import MAX_SESSIONS_OF_A_PEER
+from hdpd.peers.states import Event
+from hdpd.peers.status import PeerConnected, PeerDisconnected, PeerFound
 from hdpd.wire.messages import Announce, Ls, ResetCode
 from hdpd.wire.paths import RemotePath
 from tests.link.helpers import ENGINES, Node, nodes, topic
@@ -40,17 +43,17 @@ def no_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_peer_that_was_found_is_connected(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         met: list[Session] = []
-        one.peers.on_connected = met.append
+        one.meeting.on_connected = met.append
         one.sees(other)
         await connected(one, other)
         assert [session.peer_id for session in met] == [other.id]
-        assert one.count("peer.found") == one.count("peer.connected") == 1
+        assert one.count(PeerFound) == one.count(PeerConnected) == 1
         [described] = one.peers.list(all=False)
-        assert described["state"] == "connected"
-        assert described["name"] == name_of(other.id)
-        assert described["topics"] == ["party"]
-        assert described["address"] == f"127.0.0.1:{other.port}"
-        assert one.topics.list()[0]["peers"] == 1
+        assert described.state == "connected"
+        assert described.name == name_of(other.id)
+        assert described.topics == ("party",)
+        assert described.address == f"127.0.0.1:{other.port}"
+        assert one.topics.list()[0].peers == 1
 
 
 async def test_the_peer_with_the_higher_key_dials_too(tmp_path: Path) -> None:
@@ -66,7 +69,7 @@ async def test_two_that_dial_at_once_end_with_one_session(
     """Twenty times over with small random delays, so that all orders of events come up."""
     monkeypatch.setattr(dialler_module, "HIGHER_KEY_DELAY_S", 0.0)
     monkeypatch.setattr(dialler_module, "LASTING_S", 0.0)
-    monkeypatch.setattr(peers_module, "TIE_S", 1.0)
+    monkeypatch.setattr(sessions_module, "TIE_S", 1.0)
     chance = random.Random(5)
     async with houses(tmp_path, engine=engine) as (one, other):  # type: ignore[arg-type]
         for _ in range(20):
@@ -84,13 +87,12 @@ async def test_two_that_dial_at_once_end_with_one_session(
 async def hang_up(one: House, other: House) -> None:
     """Ends all sessions between the two, and keeps either side from dialling."""
     for house, far in ((one, other), (other, one)):
-        house.peers._held_until[far.id] = float("inf")
+        house.peer(far).happens(Event.HOLD)
         for session in house.sessions_with(far):
             session.close()
     await until(lambda: not one.sessions_with(other) and not other.sessions_with(one), "the end")
     for house, far in ((one, other), (other, one)):
-        house.peers._dialler.forget(far.id)
-        house.peers._held_until.clear()
+        house.peer(far).happens(Event.RELEASE)
 
 
 @pytest.mark.parametrize("restarted", [0, 1])
@@ -117,12 +119,12 @@ async def test_a_session_that_ends_is_dialled_again(tmp_path: Path) -> None:
         one.sees(other)
         await connected(one, other)
         gone: list[object] = []
-        one.peers.on_disconnected = gone.append
+        one.meeting.on_disconnected = gone.append
         session = one.session(other)
         assert session is not None
         session.close()
         await until(lambda: gone == [other.id], "the end")
-        assert one.events[-1][0] == "peer.disconnected"
+        assert isinstance(one.events[-1], PeerDisconnected)
         await connected(one, other)
 
 
@@ -132,14 +134,13 @@ async def test_the_blocked_do_not_come_back_and_do_not_hammer(tmp_path: Path) ->
         await connected(one, other)
         await one.peers.block(other.id)
         await until(lambda: not one.sessions_with(other), "the end")
-        assert [each["state"] for each in one.peers.list(all=True)] == ["blocked"]
+        assert [each.state for each in one.peers.list(all=True)] == ["blocked"]
         one.sees(other)
-        assert not one.peers._dialler.is_dialling(other.id)
+        assert one.peer(other).dial.task is None
         # The blocked one tries again, learns nothing, and takes its time.
-        dialler = other.peers._dialler
-        await until(lambda: dialler.last_error(one.id), "another try")
-        assert isinstance(dialler.last_error(one.id), NoCommonTopic)
-        assert one.count("peer.connected") == other.count("peer.connected") == 1
+        await until(lambda: other.peer(one).dial.error, "another try")
+        assert isinstance(other.peer(one).dial.error, NoCommonTopic)
+        assert one.count(PeerConnected) == other.count(PeerConnected) == 1
         await one.peers.unblock(other.id)
         await connected(one, other)
 
@@ -152,7 +153,7 @@ async def test_a_block_survives_a_restart(tmp_path: Path) -> None:
         await one.crash()
         again = House(tmp_path / "0", who=one.identity)
         await again.start("party")
-        assert [each["state"] for each in again.peers.list(all=True)] == ["blocked"]
+        assert [each.state for each in again.peers.list(all=True)] == ["blocked"]
         await again.close()
 
 
@@ -164,11 +165,11 @@ async def test_the_disconnected_are_left_alone(tmp_path: Path) -> None:
         await connected(one, other)
         await one.peers.disconnect(other.id)
         one.sees(other)
-        assert not one.peers._dialler.is_dialling(other.id)
-        await until(lambda: other.peers._dialler.last_error(one.id), "another try")
-        assert one.count("peer.connected") == 1
+        assert one.peer(other).dial.task is None
+        await until(lambda: other.peer(one).dial.error, "another try")
+        assert one.count(PeerConnected) == 1
         # The owner's own wish goes before it.
-        one.peers._held_until.clear()
+        one.meeting.let_in(one.peer(other))
         other.sees(one)
         await connected(one, other)
 
@@ -184,7 +185,9 @@ async def test_one_key_cannot_take_every_connection(tmp_path: Path) -> None:
                     one.id, [("127.0.0.1", one.port)], greedy.topics[0]
                 )
                 await dial_hello(connection, greedy.around, one.id)
-            sessions = one.peers._sessions[greedy.identity.peer_id]
+            peer = one.peers._roster.get(greedy.identity.peer_id)
+            assert peer is not None
+            sessions = peer.sessions
             await until(
                 lambda: sum(not each.closed for each in sessions) <= MAX_SESSIONS_OF_A_PEER,
                 "few sessions",
@@ -201,7 +204,7 @@ async def test_joining_a_topic_while_connected(tmp_path: Path) -> None:
         await asyncio.gather(one.topics.join("second"), other.topics.join("second"))
         for house, far in ((one, other), (other, one)):
             await until(lambda: len(house.session(far).topics) == 2, "both topics")  # type: ignore[union-attr]  # noqa: B023
-        assert one.topics.list()[1]["peers"] == 1
+        assert one.topics.list()[1].peers == 1
 
 
 async def test_leaving_the_last_common_topic(tmp_path: Path) -> None:
@@ -211,7 +214,7 @@ async def test_leaving_the_last_common_topic(tmp_path: Path) -> None:
         await one.topics.leave("party")
         await until(lambda: not one.sessions_with(other), "the end")
         await until(lambda: not other.sessions_with(one), "the end on the other side")
-        assert one.peers.list(all=True)[0]["topics"] == []
+        assert one.peers.list(all=True)[0].topics == ()
         await one.topics.join("party")
         await connected(one, other)
 
@@ -226,7 +229,7 @@ async def test_a_topic_left_during_the_hello_is_not_common(
             await other.topics.leave("second")
             return session
 
-        monkeypatch.setattr(peers_module, "accept_hello", leave_meanwhile)
+        monkeypatch.setattr(sessions_module, "accept_hello", leave_meanwhile)
         one.sees(other)
         await until(lambda: one.session(other) and other.session(one), "the session")
         party = {each.public_id for each in one.topics.current() if each.name == "party"}
@@ -254,12 +257,10 @@ async def test_strangers_at_another_topic_stay_strangers(
         await other.topics.join("elsewhere")
         await other.topics.leave("party")
         one.sees(other)
-        await until(lambda: one.peers._dialler.last_error(other.id), "the failure")
+        await until(lambda: one.peer(other).dial.error, "the failure")
         [described] = one.peers.list(all=True)
-        assert described["error"] == {
-            "code": "timed_out",
-            "message": f"nothing answered at 127.0.0.1 port {other.port}",
-        }
+        assert isinstance(described.error, TimedOut)
+        assert described.error.message == f"nothing answered at 127.0.0.1 port {other.port}"
         assert not other.peers.list(all=True)
 
 
@@ -273,7 +274,7 @@ async def test_an_invite_brings_two_together(tmp_path: Path) -> None:
         code = await one.peers.invite()
         assert await other.peers.connect(code) == one.id
         await connected(one, other)
-        assert other.peers.list(all=False)[0]["found_by"][0] == "invite"  # type: ignore[index]
+        assert other.peers.list(all=False)[0].found_by[0] == "invite"
         assert one.peers.resolve(name_of(other.id)) == other.id
 
 
@@ -300,11 +301,11 @@ async def test_connected_peers_tell_their_addresses(tmp_path: Path) -> None:
         await connected(one, other)
         for house, far in ((one, other), (other, one)):
             await until(
-                lambda: far.id in {peer_id for _, peer_id in house.peers._gossip._records},  # noqa: B023
+                lambda: far.id in {peer_id for _, peer_id in house.meeting._gossip._heard},  # noqa: B023
                 "the record",
             )
             # What a peer says of itself is no gossip.
-            assert "gossip" not in house.peers.list(all=True)[0]["found_by"]  # type: ignore[operator]
+            assert "gossip" not in house.peers.list(all=True)[0].found_by
             known = next(peer for peer in house.peers._book if peer.peer_id == far.id)
             assert ("127.0.0.1", far.port) in known.addresses
 
@@ -327,7 +328,7 @@ async def test_records_that_prove_nothing_are_dropped(tmp_path: Path) -> None:
             for_party[:-1] + bytes([for_party[-1] ^ 1]),
             discovery.own_record(elsewhere),
         )
-        await until(lambda: one.count("peer.found") > 0, "what is known so far")
+        await until(lambda: one.count(PeerFound) > 0, "what is known so far")
         before = [(peer.peer_id, set(peer.topics)) for peer in one.peers._book]
         assert await session.ask(Announce(hostile)) == {"ok": True}
         assert [(peer.peer_id, set(peer.topics)) for peer in one.peers._book] == before
@@ -374,4 +375,4 @@ async def test_a_session_asks_until_it_is_gone(tmp_path: Path) -> None:
         with pytest.raises((PeerNotConnected, NoCommonTopic, HdpdError)):
             await session.ask(LIST)
         assert one.peers.get(other.id) is None
-        assert one.peers.list(all=True)[0]["state"] in {"connecting", "known"}
+        assert one.peers.list(all=True)[0].state in {"connecting", "known"}

@@ -13,7 +13,7 @@ import pytest
 from hdpd.database import Database
 from hdpd.errors import LimitReached, TopicInvalid, TopicNotFound
 from hdpd.link.hello import MAX_TOPICS
-from hdpd.peers.topics import Topics
+from hdpd.peers.topics import TopicJoined, TopicLeft, Topics
 from tests.peers.helpers import quick_master
 
 UNGUESSABLE = "abcde-fghij-klmno-pqrst-uvwxyz"
@@ -42,7 +42,7 @@ def derived(monkeypatch: pytest.MonkeyPatch) -> Derivations:
     return made
 
 
-Emitted = list[tuple[str, dict[str, object]]]
+Emitted = list[TopicJoined | TopicLeft]
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def started(directory: Path, *configured: str) -> AsyncIterator[tuple[Topi
     database = Database(directory / "state.db", "state")
     await database.open()
     try:
-        topics = Topics(database, configured, lambda kind, data: events.append((kind, data)))
+        topics = Topics(database, configured, events.append)
         await topics.start()
         yield topics, events
     finally:
@@ -60,7 +60,7 @@ async def started(directory: Path, *configured: str) -> AsyncIterator[tuple[Topi
 
 
 def names(topics: Topics) -> list[str]:
-    return [str(each["name"]) for each in topics.list()]
+    return [each.name for each in topics.list()]
 
 
 async def test_what_was_joined_at_run_time_is_joined_again(
@@ -70,7 +70,7 @@ async def test_what_was_joined_at_run_time_is_joined_again(
         changes = []
         topics.on_changed = lambda: changes.append(names(topics))
         assert await topics.join("  Place to meet ") == "Place to meet"
-        assert events == [("topic.joined", {"name": "Place to meet"})]
+        assert events == [TopicJoined("Place to meet")]
         assert changes == [["Place to meet"]]
     async with started(tmp_path) as (topics, events):
         assert names(topics) == ["Place to meet"]
@@ -83,7 +83,7 @@ async def test_what_was_left_stays_left(tmp_path: Path, derived: Derivations) ->
         await topics.join("party")
         await topics.leave(" party")
         assert topics.current() == ()
-        assert events[-1] == ("topic.left", {"name": "party"})
+        assert events[-1] == TopicLeft("party")
         with pytest.raises(TopicNotFound):
             await topics.leave("party")
     async with started(tmp_path) as (topics, _):
@@ -95,7 +95,7 @@ async def test_a_configured_topic_is_joined_at_each_start(
 ) -> None:
     async with started(tmp_path, "party", "party ") as (topics, _):
         assert names(topics) == ["party"]
-        assert topics.list()[0]["configured"] is True
+        assert topics.list()[0].configured is True
         await topics.leave("party")
     async with started(tmp_path, "party") as (topics, _):
         assert names(topics) == ["party"]
@@ -115,7 +115,7 @@ async def test_joining_twice_changes_nothing(tmp_path: Path, derived: Derivation
     async with started(tmp_path, "party") as (topics, events):
         assert await topics.join("party") == "party"
         assert await asyncio.gather(*[topics.join("new") for _ in range(5)]) == ["new"] * 5
-        assert events == [("topic.joined", {"name": "new"})]
+        assert events == [TopicJoined("new")]
         assert derived.names == ["party", "new"]
 
 
@@ -126,7 +126,7 @@ async def test_a_new_topic_cannot_be_guessed(
     async with started(tmp_path) as (topics, _):
         one, other = await topics.join(None), await topics.join(None)
         assert one != other
-        assert [each["guessable"] for each in topics.list()] == [False, False]
+        assert [each.guessable for each in topics.list()] == [False, False]
         assert not [each for each in caplog.records if each.name.startswith("hdpd")]
         await topics.join("party")
         assert "can be guessed" in caplog.text
@@ -170,7 +170,7 @@ async def test_topics_are_found_by_their_public_id(tmp_path: Path, derived: Deri
         assert {topics.get(each) for each in ids} == set(topics.current())
         assert topics.get(b"x" * 32) is None
         topics.on_count = {topics.current()[0].public_id: 3}.get  # type: ignore[assignment]
-        assert [each["peers"] for each in topics.list()] == [3, None]
+        assert [each.peers for each in topics.list()] == [3, None]
 
 
 async def test_the_real_key_of_a_topic(tmp_path: Path) -> None:

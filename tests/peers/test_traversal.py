@@ -30,8 +30,8 @@ async def three(
         for house in made:
             house.nat.kind, house.nat.reachable = nat, reachable
             house.take_records()
-            house.handlers.answer(Rendezvous, house.peers.traversal.answer_rendezvous)
-            house.handlers.answer(Observed, house.peers.answer_observed)
+            house.handlers.answer(Rendezvous, house.meeting.traversal.answer_rendezvous)
+            house.handlers.answer(Observed, house.meeting.telling.answer_observed)
         for house in (first, last):
             house.sees(middle)
         await until(lambda: first.session(middle) and last.session(middle), "the first two pairs")
@@ -54,10 +54,10 @@ async def test_a_common_peer_brings_two_together(tmp_path: Path) -> None:
             assert near is not None
             assert house.endpoint.is_extra(near.path.socket)
             explained = house.peers.explain(other.id)
-            assert (explained["own_nat"], explained["peer_nat"]) == ("easy", "easy")
-            kinds = {each["kind"] for each in explained["tries"]}  # type: ignore[attr-defined]
+            assert (explained.own_nat, explained.peer_nat) == ("easy", "easy")
+            kinds = {each.kind for each in explained.tries}
             assert {"request", "punch"} <= kinds
-        assert "gossip" in first.peers.explain(last.id)["found_by"]  # type: ignore[operator]
+        assert "gossip" in first.peers.explain(last.id).found_by
         # The sockets of the punch are the session's now, and go with it.
         assert len(first.endpoint._extra._released) == 1
         session.close()
@@ -68,18 +68,20 @@ async def test_two_hard_sides_are_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("hdpd.punching.punch.ORDINARY_S", 0.3)
     async with three(tmp_path, "hard", reachable=False) as (first, _, last):
         for house, other in ((first, last), (last, first)):
+            await until(lambda: other.id in {each.peer_id for each in house.peers._book}, "news")  # noqa: B023
             await until(
-                lambda: isinstance(house.peers.traversal.situation(other.id).error, NotReachable),  # noqa: B023
+                lambda: isinstance(house.peer(other).way.error, NotReachable),  # noqa: B023
                 "the reason",
             )
-            [listed] = [p for p in house.peers.list(all=True) if p["id"] == other.id.text]
-            assert listed["error"] == {"code": "not_reachable", "message": BOTH_HARD}
+            [listed] = [p for p in house.peers.list(all=True) if p.id == other.id]
+            assert listed.error is not None
+            assert (listed.error.code, listed.error.message) == ("not_reachable", BOTH_HARD)
             explained = house.peers.explain(other.id)
-            assert BOTH_HARD in str(explained["reason"])
-            assert any("forward" in advice for advice in explained["advice"])  # type: ignore[attr-defined]
-            assert house.peers.traversal.situation(other.id).rests_until > 0
-        first.peers.candidates_changed()
-        assert first.peers.traversal.situation(last.id).rests_until == 0
+            assert BOTH_HARD in str(explained.reason)
+            assert any("forward" in advice for advice in explained.advice)
+            assert house.peer(other).way.rests_until > 0
+        first.meeting.candidates_changed()
+        assert first.peer(last).way.rests_until == 0
 
 
 async def test_what_is_not_carried(tmp_path: Path) -> None:
@@ -118,14 +120,14 @@ async def test_no_request_without_anybody_to_carry_it(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         one.sees(other, port=1)
         await until(
-            lambda: any(each.kind == "request" for each in one.peers._tries.of(other.id)),
+            lambda: any(each.kind == "request" for each in one.peer(other).tries.values()),
             "the request",
         )
-        [tried] = [each for each in one.peers._tries.of(other.id) if each.kind == "request"]
+        [tried] = [each for each in one.peer(other).tries.values() if each.kind == "request"]
         assert tried.result == "no broker and no common peer carries it"
         explained = one.peers.explain(other.id)
-        assert explained["peer_nat"] is None
-        assert explained["advice"]
+        assert explained.peer_nat is None
+        assert explained.advice
 
 
 async def test_a_silent_session_moves_to_where_the_peer_is(tmp_path: Path) -> None:
@@ -152,8 +154,8 @@ async def test_each_side_learns_how_it_is_seen(tmp_path: Path) -> None:
     async with houses(tmp_path) as (one, other):
         seen: list[tuple[object, ...]] = []
         for house in (one, other):
-            house.handlers.answer(Observed, house.peers.answer_observed)
-        one.peers.on_observed = lambda *claim: seen.append(claim)
+            house.handlers.answer(Observed, house.meeting.telling.answer_observed)
+        one.meeting.telling.on_observed = lambda *claim: seen.append(claim)
         one.sees(other)
         await until(lambda: seen, "what the other one sees")
         assert seen[0] == (other.id, "127.0.0.1", "127.0.0.1", one.port)

@@ -180,11 +180,11 @@ def count(pacer: Pacer, host: str, seconds: int, *, birthday: bool = False) -> i
 
 
 def test_a_stranger_gets_little() -> None:
-    assert count(Pacer(0.0), "203.0.113.1", 10) <= 10 * MAX_STRANGER_PACKETS_PER_S + 12
+    assert count(Pacer(), "203.0.113.1", 10) <= 10 * MAX_STRANGER_PACKETS_PER_S + 12
 
 
 def test_whoever_is_heard_gets_more_for_a_while() -> None:
-    pacer = Pacer(0.0)
+    pacer = Pacer()
     pacer.heard("203.0.113.1", 0.0)
     allowed = count(pacer, "203.0.113.1", 10)
     most = HEARD_S * MAX_PACKETS_PER_S + (10 - HEARD_S) * MAX_STRANGER_PACKETS_PER_S + 62
@@ -192,7 +192,7 @@ def test_whoever_is_heard_gets_more_for_a_while() -> None:
 
 
 def test_the_whole_process_has_a_limit() -> None:
-    pacer = Pacer(0.0)
+    pacer = Pacer()
     allowed = sum(
         pacer.allow(f"203.0.113.{host}", millisecond / 1000, birthday=host == 0)
         for millisecond in range(4000)
@@ -202,7 +202,7 @@ def test_the_whole_process_has_a_limit() -> None:
 
 
 def test_birthday_runs_are_few() -> None:
-    pacer = Pacer(0.0)
+    pacer = Pacer()
     assert [pacer.begin_birthday(n) for n in range(3)] == [True] * MAX_BIRTHDAY_RUNS + [False]
     assert pacer.begin_birthday(0)
     pacer.end_birthday(0)
@@ -210,7 +210,7 @@ def test_birthday_runs_are_few() -> None:
 
 
 def test_a_pacer_stays_small() -> None:
-    pacer = Pacer(0.0)
+    pacer = Pacer()
     for number in range(2 * MAX_HOSTS):
         pacer.allow(str(number), float(number))
         pacer.heard(str(number), float(number))

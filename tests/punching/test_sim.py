@@ -71,7 +71,7 @@ class Peer:
         self.host.on_datagram = self._received
         self.kind = kind
         self.internet = internet
-        self.pacer = Pacer(0.0)
+        self.pacer = Pacer()
         self.candidates: list[Candidate] = [Candidate(host, MAIN_PORT, "local")]
         self.punch: Punch | None = None
         self.sent: list[tuple[float, Send]] = []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdpd.identity.keys import PeerId
-from hdpd.rates.shaper import BURST_SECONDS, FORGET_SECONDS, Shaper
+from hdpd.rates.shaper import BURST_S, FORGET_S, Shaper
 
 A, B, C = (PeerId(letter * 32) for letter in (b"A", b"B", b"C"))
 SLICE_SECONDS = 0.02
@@ -80,7 +80,7 @@ def test_the_rate_is_kept_exactly_and_smoothly() -> None:
 
 
 def test_a_clock_that_comes_late_costs_nothing() -> None:
-    made = line(2_000_000, late=BURST_SECONDS / 2)
+    made = line(2_000_000, late=BURST_S / 2)
     made.add(A)
     made.run(10)
     assert 0.98 * 20_000_000 <= made.by_peer()[A] <= 1.01 * 20_000_000
@@ -99,7 +99,7 @@ def test_a_silence_saves_up_no_more_than_a_burst() -> None:
     made.now += 3600
     made.add(A)
     made.run(1)
-    assert made.by_peer()[A] <= 1_000_000 * (1 + BURST_SECONDS + 2 * SLICE_SECONDS)
+    assert made.by_peer()[A] <= 1_000_000 * (1 + BURST_S + 2 * SLICE_SECONDS)
 
 
 def test_peers_share_by_bytes_whatever_they_ask_for_and_however_often() -> None:
@@ -196,7 +196,7 @@ def test_peers_that_are_gone_are_forgotten() -> None:
     for number in range(1000):
         stream = made.add(PeerId(number.to_bytes(32)), 100)
         made.shaper.forget(stream)
-        made.now += FORGET_SECONDS / 10
+        made.now += FORGET_S / 10
     assert len(made.shaper._peers) < 20
     assert made.shaper._owners == {}
 
@@ -238,5 +238,5 @@ def test_never_more_than_the_limit_over_any_time(
             total = 0
             for time, size in mine[first:]:
                 total += size
-                most = limit * (time - began + BURST_SECONDS) + slice_bytes
+                most = limit * (time - began + BURST_S) + slice_bytes
                 assert total <= most * 1.000001 + 1

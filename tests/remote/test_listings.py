@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hdpd.errors import ProtocolError
-from hdpd.remote.listings import MAX_SHOWN, Listings
+from hdpd.remote.listings import MAX_SHOWN, ListingChanged, Listings
 from hdpd.remote.pagecache import CachedPage, PageCache
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Changed, Entry, Ls, Request
@@ -53,8 +53,8 @@ class Here(Listings):
     """With the events that it emitted."""
 
     def __init__(self) -> None:
-        self.events: list[dict[str, object]] = []
-        super().__init__(lambda type_, data: self.events.append({"type": type_, **data}))
+        self.events: list[ListingChanged] = []
+        super().__init__(self.events.append)
 
     async def names(self, peer: Peer, request: Ls = LS) -> list[str]:
         entries, cursor = await self.page(peer, request)
@@ -68,9 +68,8 @@ class Here(Listings):
         changed = Changed(tuple(map(RemotePath, paths)) if paths else None)
         await self.answer_changed(peer, changed, sink)
         assert sink.messages == [{"ok": True}]
-        assert all(e["type"] == "listing.changed" for e in self.events)
-        assert all(e["peer"] == peer.peer_id.text for e in self.events)
-        return [e["path"] for e in self.events]
+        assert all(e.peer == peer.peer_id for e in self.events)
+        return [e.path and e.path.text for e in self.events]
 
 
 async def test_a_listing_is_asked_about_and_sent_once() -> None:
@@ -168,7 +167,7 @@ async def test_a_new_session_may_have_missed_something() -> None:
     here, peer = Here(), Peer("x")
     await here.names(peer)
     here.peer_connected(peer.peer_id)
-    assert [event["path"] for event in here.events] == [None]
+    assert [event.path for event in here.events] == [None]
     await here.names(peer)
     assert peer.known == [b"", b"v1"]
     here.events.clear()

@@ -118,8 +118,8 @@ async def test_answers_that_do_not_count(
 
 
 async def test_silence_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(fetch, "QUEUE_SECONDS", 0.01)
+    monkeypatch.setattr(fetch, "ANSWER_S", 0.01)
+    monkeypatch.setattr(fetch, "QUEUE_S", 0.01)
     for items in ([], [{"queued": 1}], [STARTED], [STARTED, b"abcd"]):
         with pytest.raises(TimedOut):
             await read(answering(*items))

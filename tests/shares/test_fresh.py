@@ -33,7 +33,7 @@ def music(tmp_path: Path) -> Path:
 @pytest.fixture
 def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what is told is seen."""
-    monkeypatch.setattr(share, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(share, "LOOK_S", 3600.0)
 
 
 async def soon(running: Service, condition: Callable[[], Awaitable[bool]]) -> float:
@@ -53,7 +53,7 @@ async def paths(running: Service) -> set[str]:
 
 def scans(running: Service) -> int:
     """How many scans have looked at everything."""
-    states = [data["state"] for _, data in running.events]
+    states = [share.state for share in running.events]
     return sum(now == "scanning" != before for before, now in pairwise(["", *states]))
 
 
@@ -72,7 +72,7 @@ async def test_a_new_file_is_seen_within_seconds(
             assert await soon(running, is_there) < SECONDS
             assert await running.found(name) == [f"M/Björk/{name}"]
         row = running.list()[0]
-        assert (row["files"], row["bytes"], row["directories"]) == (4, 17, 2)
+        assert (row.files, row.bytes, row.directories) == (4, 17, 2)
 
 
 async def test_everything_that_happens_is_followed(
@@ -111,7 +111,7 @@ async def test_everything_that_happens_is_followed(
             file.write(b"in place, and longer")
 
         async def is_longer() -> bool:
-            return running.list()[0]["bytes"] == 20
+            return running.list()[0].bytes == 20
 
         await soon(running, is_longer)
         assert scans(running) == 1
@@ -174,7 +174,7 @@ async def test_with_few_watches_the_last_changed_directories_have_them(
         keeper = running._shares["M"]
         assert keeper._watching is not None
         assert keeper._watching.count == 3
-        assert keeper.to_json()["watched"] == 3
+        assert keeper.status().watched == 3
         (music / "d7" / "file").touch()
 
         async def is_there() -> bool:
@@ -188,14 +188,14 @@ async def test_with_few_watches_the_last_changed_directories_have_them(
             return "new" in await paths(running)
 
         await soon(running, is_new)
-        await running.until(lambda: keeper.to_json()["watched"] == 3)
+        await running.until(lambda: keeper.status().watched == 3)
         assert keeper._watching.holds_root
 
 
 async def test_nothing_is_done_while_nothing_happens(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(share, "LOOK_S", 0.01)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
         looks = []
@@ -223,10 +223,10 @@ async def test_a_share_without_watches_is_looked_after(
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(inotify, "open_inotify", fail)
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(share, "LOOK_S", 0.02)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
-        assert running.list()[0]["watched"] == 0
+        assert running.list()[0].watched == 0
         music.rename(tmp_path / "unplugged")
         await running.until_state("M", "away")
         (tmp_path / "unplugged").rename(music)
@@ -290,7 +290,7 @@ async def test_an_unmounted_share_is_away_and_back_at_once(
             started = time.monotonic()
             await running.until_state("M", "away")
             assert film in await paths(running)
-            assert running.list()[0]["files"] == 1
+            assert running.list()[0].files == 1
             await asyncio.to_thread(mount, "--bind", str(there), str(place))
             await running.until(lambda: running.state_of("M") != "away")
             assert time.monotonic() - started < SECONDS

@@ -21,14 +21,34 @@ from hdpd.shares.cursors import (
     parse_tree_cursor,
 )
 from hdpd.shares.index import IndexedDirectory, IndexTree, directory_page, find_directory
-from hdpd.shares.pages import name_key, page_of
+from hdpd.shares.pages import former_name_key, name_key, page_of
 from hdpd.shares.tree import walk
+from hdpd.wire.codec import encode
 from hdpd.wire.messages import SORT_KEYS, Entry, EntryType
 from hdpd.wire.paths import EntryName, RemotePath
 from tests.shares.index import Tree, index_of
 
 ROOT = 1
-NAMES = ["a", "B", "b", "A", "aa", "ä", "Z", "z", "É", "-", "\n", "\uef80", "_", "10", "9"]
+NAMES = [
+    "a",
+    "B",
+    "b",
+    "A",
+    "aa",
+    "ä",
+    "Z",
+    "z",
+    "É",
+    "-",
+    "\n",
+    "\uef80",
+    "_",
+    "10",
+    "9",
+    "09",
+    "a10",
+    "A2",
+]
 
 
 def listed(transaction: Transaction, sort: str, limit: int) -> list[Entry]:
@@ -44,7 +64,7 @@ def listed(transaction: Transaction, sort: str, limit: int) -> list[Entry]:
         cursor = parse_page_cursor(cursor.encode(), sort)
 
 
-names = st.one_of(st.sampled_from(NAMES), st.text("aAbBäÄ", min_size=1, max_size=4))
+names = st.one_of(st.sampled_from(NAMES), st.text("aAbBäÄ019", min_size=1, max_size=4))
 files = st.tuples(st.integers(0, 3), st.integers(-2, 2))
 
 
@@ -61,10 +81,11 @@ def test_pages_from_the_index_and_from_memory_agree(tree: Tree, limit: int) -> N
             in_pages = listed(transaction, sort, limit)
             assert in_pages == page_of(everything, sort, None, 1000)[0]
             if in_pages:
-                cursor = PageCursor(sort, EntryType.DIRECTORY, 0, EntryName(b"b"))
-                assert directory_page(transaction, ROOT, sort, cursor, limit) == page_of(
-                    everything, sort, cursor, limit
-                )
+                for is_former in (False, True):
+                    cursor = PageCursor(sort, EntryType.DIRECTORY, 0, EntryName(b"b1"), is_former)
+                    assert directory_page(transaction, ROOT, sort, cursor, limit) == page_of(
+                        everything, sort, cursor, limit
+                    )
 
 
 def test_directories_come_first_and_case_does_not_matter(tmp_path: Path) -> None:
@@ -87,16 +108,16 @@ def test_a_directory_shows_its_totals(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_a_hundred_thousand_is_paged_quickly(tmp_path: Path) -> None:
-    tree: Tree = {f"file {number:06}": (number % 100, 0) for number in range(100_000)}
+    tree: Tree = {f"file {number}": (number % 100, 0) for number in range(100_000)}
     with index_of(tmp_path / "index.db", {"S": tree}) as transaction:
         cursor = None
         started = time.process_time()
         for _ in range(3):
             page, cursor = directory_page(transaction, ROOT, "name", cursor, 1000)
-        middle = PageCursor("name", EntryType.FILE, 0, EntryName(b"file 050000"))
+        middle = PageCursor("name", EntryType.FILE, 0, EntryName(b"file 50000"))
         page, _ = directory_page(transaction, ROOT, "name", middle, 1000)
         assert time.process_time() - started < 0.5  # 30 ms on an idle machine
-        assert page[0].path.text == "file 050001"
+        assert page[0].path.text == "file 50001"
         page, cursor = directory_page(transaction, ROOT, "-size", None, 1000)
         assert {entry.size for entry in page} == {99}
 
@@ -127,36 +148,40 @@ trees = st.recursive(
 )
 
 
-def paths_of(tree: Tree, above: str = "") -> list[str]:
+def paths_of(tree: Tree, above: str = "", *, is_former: bool = False) -> list[str]:
     """The expected order: files, then each directory followed by what is in it."""
-    ordered = sorted(tree, key=name_key)
+    ordered = sorted(tree, key=former_name_key if is_former else name_key)
     paths = [above + name for name in ordered if isinstance(tree[name], tuple)]
     for name in ordered:
         item = tree[name]
         if isinstance(item, dict):
-            paths += [above + name, *paths_of(item, f"{above}{name}/")]
+            paths += [above + name, *paths_of(item, f"{above}{name}/", is_former=is_former)]
     return paths
 
 
-def walked(transaction: Transaction, limit: int) -> list[Entry]:
+def walked(transaction: Transaction, limit: int, *, is_former: bool = False) -> list[Entry]:
     entries: list[Entry] = []
     cursor = None
     while True:
-        page = walk(IndexTree(transaction), IndexedDirectory(ROOT, True), cursor, limit)
+        tree = IndexTree(transaction, is_former=is_former if cursor is None else cursor.is_former)
+        page = walk(tree, IndexedDirectory(ROOT, True), cursor, limit)
         entries += page.entries
         if page.cursor is None:
             return entries
         cursor = parse_tree_cursor(page.cursor.encode())
 
 
-@given(trees, st.integers(1, 5))
+@given(trees, st.integers(1, 5), st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_a_walk_gives_every_path_once_parents_first(tree: Tree, limit: int) -> None:
+def test_a_walk_gives_every_path_once_parents_first(
+    tree: Tree, limit: int, is_former: bool
+) -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
         index_of(Path(directory) / "index.db", {"S": tree}) as transaction,
     ):
-        assert [entry.path.text for entry in walked(transaction, limit)] == paths_of(tree)
+        entries = walked(transaction, limit, is_former=is_former)
+        assert [entry.path.text for entry in entries] == paths_of(tree, is_former=is_former)
 
 
 def test_a_walk_goes_on_when_what_it_was_at_is_gone(tmp_path: Path) -> None:
@@ -188,6 +213,7 @@ cursors = st.one_of(
         st.binary(min_size=1, max_size=20)
         .filter(lambda raw: b"/" not in raw and b"\0" not in raw and raw not in (b".", b".."))
         .map(EntryName),
+        st.booleans(),
     )
 )
 
@@ -215,6 +241,18 @@ def test_a_cursor_of_another_listing_is_refused() -> None:
     huge = PageCursor("size", EntryType.FILE, 2**63, EntryName(b"x"))
     with pytest.raises(InvalidParams):
         parse_page_cursor(huge.encode(), "size")
+
+
+def test_a_cursor_without_an_order_is_of_the_former_one() -> None:
+    page = parse_page_cursor(encode(["name", 0, 0, "x"]), "name")
+    assert page == PageCursor("name", EntryType(0), 0, EntryName(b"x"), is_former=True)
+    tree = parse_tree_cursor(encode([0, "x/y"]))
+    assert tree == TreeCursor(Step.FILE, RemotePath(b"x/y"), is_former=True)
+    for order in ([2], [1, 1], ["1"]):
+        with pytest.raises(InvalidParams):
+            parse_tree_cursor(encode([0, "x", *order]))
+        with pytest.raises(InvalidParams):
+            parse_page_cursor(encode(["name", 0, 0, "x", *order]), "name")
 
 
 def test_names_sort_without_case_then_by_bytes() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from hdpd.errors import NotAFile, PathInvalid, PathNotFound, ShareAway
-from hdpd.shares.opening import OpenedFile, Place, open_file
+from hdpd.shares.opening import OpenedFile, Place, open_file, settled_status
 from hdpd.shares.paths import has_hidden_component, path_below
 from hdpd.wire.paths import RemotePath
 
@@ -52,6 +53,48 @@ def test_the_validator_changes_with_the_file(media: Path) -> None:
         assert file.validator_now() == file.validator
         (media / "album" / "song").write_bytes(b"la la la")
         assert file.validator_now() != file.validator
+
+
+def test_the_validator_changes_when_size_and_time_are_kept(media: Path) -> None:
+    """Also when it all happens within one tick of the clock that stamps files."""
+    song = media / "album" / "song"
+    os.utime(song, ns=(10**18, 10**18))
+    for content in (b"lo lo", b"li li", b"la la") * 10:
+        with opened(media, b"album/song") as file:
+            with song.open("r+b") as writer:
+                writer.write(content)
+            os.utime(song, ns=(10**18, 10**18))
+            assert file.validator_now() != file.validator
+            assert (file.size, file.mtime_ns) == (5, 10**18)
+
+
+def test_a_time_of_another_clock_is_not_waited_for(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(media / "album" / "song")
+    for ahead_seconds in (-10, 10, 10_000):
+        now_ns = (media / "album" / "song").stat().st_ctime_ns - ahead_seconds * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda now_ns=now_ns: now_ns)
+        started = time.monotonic()
+        opened(media, b"album/song").close()
+        assert time.monotonic() - started < 1
+
+
+def test_where_whole_seconds_are_kept_a_change_settles_for_longer(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fstat, started = os.fstat, time.time()
+
+    def coarse_fstat(fd: int) -> os.stat_result:
+        status = fstat(fd)
+        whole = int(status.st_ctime)
+        return os.stat_result(status[:10], {"st_ctime_ns": whole * 10**9})
+
+    os.utime(media / "album" / "song")
+    monkeypatch.setattr(os, "fstat", coarse_fstat)
+    with (media / "album" / "song").open() as song:
+        settled_status(song.fileno())
+    assert time.time() - started >= 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hdpd.shares.scan_times import DAY, HOUR, LONGEST, LONGEST_REST, QUIET, Schedule
+from hdpd.shares.scan_times import DAY_S, HOUR_S, LONGEST_REST_S, LONGEST_S, QUIET_S, Schedule
 
 
 def watched(interval: float | None = None, unwatched: int = 0) -> Schedule:
@@ -20,22 +20,22 @@ def watched(interval: float | None = None, unwatched: int = 0) -> Schedule:
 
 def test_the_first_scan_reads_all_unless_that_was_done_lately() -> None:
     assert Schedule(None, None, 100).due(100) == "all"
-    assert Schedule(None, DAY + 1, 100).due(100) == "all"
-    assert Schedule(None, HOUR, 100).due(100) == "changed"
-    assert Schedule(math.inf, HOUR, 100).due(100) == "changed"
+    assert Schedule(None, DAY_S + 1, 100).due(100) == "all"
+    assert Schedule(None, HOUR_S, 100).due(100) == "changed"
+    assert Schedule(math.inf, HOUR_S, 100).due(100) == "changed"
 
 
 def test_a_share_that_is_watched_is_left_alone() -> None:
     schedule = watched()
     assert schedule.wait(1) == math.inf
-    assert schedule.due(365 * DAY) is None
+    assert schedule.due(365 * DAY_S) is None
 
 
 def test_what_is_not_watched_is_looked_through_hourly_and_read_daily() -> None:
     schedule = watched(unwatched=1)
     scans = []
     now = 0.0
-    while now < 2 * DAY:
+    while now < 2 * DAY_S:
         now += schedule.wait(now)
         reach = schedule.due(now)
         assert reach is not None
@@ -64,20 +64,20 @@ def test_changes_that_come_together_are_one_scan_and_none_waits_long() -> None:
     now = 10.0
     while schedule.due(now) is None:
         schedule.changed(now)
-        now += QUIET / 2
+        now += QUIET_S / 2
     assert schedule.due(now) == "named"
-    assert now - 10 <= LONGEST + QUIET
+    assert now - 10 <= LONGEST_S + QUIET_S
     schedule.begin("named")
     assert schedule.due(now) is None
     schedule.changed(now)
-    assert schedule.wait(now) == QUIET
-    assert schedule.due(now + QUIET) == "named"
+    assert schedule.wait(now) == QUIET_S
+    assert schedule.due(now + QUIET_S) == "named"
 
 
 def test_unending_changes_leave_most_of_the_time() -> None:
     schedule = watched()
     now, spent = 0.0, 0.0
-    while now < 3 * HOUR:
+    while now < 3 * HOUR_S:
         schedule.changed(now)
         if schedule.due(now) == "named":
             schedule.begin("named")
@@ -89,7 +89,7 @@ def test_unending_changes_leave_most_of_the_time() -> None:
     schedule.begin("named")
     now += 600
     schedule.changed(now)
-    assert schedule.wait(now) == QUIET
+    assert schedule.wait(now) == QUIET_S
 
 
 def test_a_change_waits_at_most_so_long_whatever_the_last_scan_cost() -> None:
@@ -97,7 +97,7 @@ def test_a_change_waits_at_most_so_long_whatever_the_last_scan_cost() -> None:
     schedule.begin("named")
     schedule.end("named", 0, 1000, 0)
     schedule.changed(1001)
-    assert schedule.wait(1001) == LONGEST_REST
+    assert schedule.wait(1001) == LONGEST_REST_S
 
 
 def test_missed_changes_and_wishes() -> None:
@@ -119,8 +119,8 @@ def test_a_scan_that_failed_is_tried_again_after_a_while() -> None:
     schedule.begin("changed")
     schedule.fail(100)
     assert schedule.due(101) is None
-    assert schedule.wait(100) == HOUR
-    assert schedule.due(100 + HOUR) == "changed"
+    assert schedule.wait(100) == HOUR_S
+    assert schedule.due(100 + HOUR_S) == "changed"
 
 
 def test_new_directories_that_could_not_be_watched_count() -> None:
@@ -128,4 +128,4 @@ def test_new_directories_that_could_not_be_watched_count() -> None:
     schedule.begin("named")
     schedule.end("named", 0, 1, 3)
     assert schedule.unwatched == 3
-    assert schedule.wait(1) < HOUR
+    assert schedule.wait(1) < HOUR_S

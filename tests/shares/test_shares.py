@@ -29,17 +29,18 @@ from hdpd.errors import (
 from hdpd.identity.keys import PeerId
 from hdpd.shares import listing, naming, share
 from hdpd.shares.answers import FRAME_BYTES
+from hdpd.shares.cursors import Step, TreeCursor
 from hdpd.shares.presence import look_at
 from hdpd.shares.search import Search as SearchRun
 from hdpd.shares.shares import Shares
-from hdpd.threads.blocking import BlockingCalls
+from hdpd.shares.status import ShareChanged, ShareStatus
 from hdpd.wire.codec import MAX_FRAME_BYTES, encode
 from hdpd.wire.messages import Entry, EntryType, Ls, Search, entries_from_wire
 from hdpd.wire.paths import RemotePath
 from tests.shares.index import Asker
 from tests.waiting import News
 
-Events = list[tuple[str, dict[str, object]]]
+Events = list[ShareStatus]
 ROOT = RemotePath(b"")
 ASKER = Asker(PeerId(bytes(32)))
 
@@ -54,23 +55,23 @@ class Service(Shares):
         self._news = News()
         super().__init__(directory / "index.db", state, configured, self._note)
 
-    def _note(self, kind: str, data: dict[str, object]) -> None:
-        self.events.append((kind, data))
+    def _note(self, event: ShareChanged) -> None:
+        self.events.append(event.share)
         self._news.tell()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         await self._news.until(condition)
 
     def state_of(self, name: str) -> object:
-        return next((row["state"] for row in self.list() if row["name"] == name), None)
+        return next((row.state for row in self.list() if row.name == name), None)
 
     async def until_state(self, name: str, state: str) -> None:
         await self.until(lambda: self.state_of(name) == state)
 
     async def until_scanned(self, name: str) -> None:
         def is_scanned() -> bool:
-            row = next(row for row in self.list() if row["name"] == name)
-            return row["state"] == "ready" and bool(row["searchable"])
+            row = next(row for row in self.list() if row.name == name)
+            return row.state == "ready" and bool(row.searchable)
 
         await self.until(is_scanned)
 
@@ -122,7 +123,7 @@ async def test_a_new_configuration_is_taken_over(tmp_path: Path, music: Path) ->
         await running.add(str(books), "B")
         await running.until_scanned("M")
         await running.configure((ShareConfig("M", music), ShareConfig("B", films)))
-        assert [row["name"] for row in running.list()] == ["B", "M"]
+        assert [row.name for row in running.list()] == ["B", "M"]
         assert running.state_of("M") == "ready"
         await running.until_scanned("B")
         assert await running.paths(b"B") == ["f"]
@@ -140,22 +141,22 @@ async def test_a_share_is_scanned_listed_searched_and_read(tmp_path: Path, music
         assert running.ready
         await running.until_scanned("M")
         (row,) = running.list()
-        assert isinstance(row["scanned_at"], float)
-        del row["scanned_at"]
-        assert row == {
-            "name": "M",
-            "path": str(music),
-            "state": "ready",
-            "searchable": True,
-            "files": 2,
-            "directories": 2,
-            "bytes": 6,
-            "skipped": 0,
-            "skipped_first": [],
-            "watched": 3,
-            "error": None,
-            "configured": True,
-        }
+        assert row.scanned_at
+        assert row == ShareStatus(
+            name="M",
+            path=str(music),
+            state="ready",
+            searchable=True,
+            files=2,
+            directories=2,
+            bytes=6,
+            skipped=0,
+            skipped_first=(),
+            scanned_at=row.scanned_at,
+            watched=3,
+            error=None,
+            configured=True,
+        )
         assert await running.paths() == ["M"]
         assert await running.paths(b"M") == ["Björk", "empty", "list.txt"]
         assert await running.paths(b"M", recursive=True) == [
@@ -171,7 +172,7 @@ async def test_a_share_is_scanned_listed_searched_and_read(tmp_path: Path, music
             ROOT, recursive=False, sort="name", limit=10, cursor=None
         )
         assert (entries[0].size, entries[0].files) == (6, 2)
-        assert {kind for kind, _ in running.events} == {"share.changed"}
+        assert {share.name for share in running.events} == {"M"}
 
 
 async def test_everything_can_be_browsed_before_the_scan_has_begun(
@@ -211,7 +212,7 @@ async def test_a_restart_serves_the_last_index_at_once(
     monkeypatch.setattr(share, "run_scanner", never)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         (row,) = running.list()
-        assert (row["files"], row["bytes"], row["searchable"]) == (2, 6, True)
+        assert (row.files, row.bytes, row.searchable) == (2, 6, True)
         assert await running.found("joga") == ["M/Björk/Jóga.flac"]
         assert await running.paths(b"M") == ["Björk", "empty", "list.txt"]
 
@@ -223,7 +224,7 @@ async def test_a_rescan_sees_what_is_new(tmp_path: Path, music: Path) -> None:
         (music / "new" / "x").touch()
         assert await running.paths(b"M/new") == ["x"]  # from the file system
         await running.rescan("M")
-        await running.until(lambda: running.list()[0]["files"] == 3)
+        await running.until(lambda: running.list()[0].files == 3)
         assert await running.paths(b"M") == ["Björk", "empty", "new", "list.txt"]
         with pytest.raises(ShareNotFound):
             await running.rescan("X")
@@ -234,9 +235,9 @@ async def test_shares_are_added_kept_and_removed(tmp_path: Path, music: Path) ->
         assert await running.add(str(music) + "/", None) == "Music"
         await running.until_scanned("Music")
     async with service(tmp_path) as running:
-        assert [row["name"] for row in running.list()] == ["Music"]
+        assert [row.name for row in running.list()] == ["Music"]
         await running.remove("Music")
-        assert running.events[-1][1]["state"] == "removed"
+        assert running.events[-1].state == "removed"
         assert running.list() == []
         assert await running.paths() == []
         assert await running.found("joga") == []
@@ -328,12 +329,12 @@ async def test_a_name_that_is_not_utf8_is_served_everywhere(tmp_path: Path) -> N
 async def test_a_share_that_vanishes_is_away_and_comes_back(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(share, "LOOK_S", 0.02)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
         music.rename(tmp_path / "unplugged")
         await running.until_state("M", "away")
-        assert str(music) in str(running.list()[0]["error"])
+        assert str(music) in str(running.list()[0].error)
         assert await running.paths(b"M") == ["Björk", "empty", "list.txt"]
         assert await running.found("joga") == ["M/Björk/Jóga.flac"]
         for path in (b"M/list.txt", b"M/nothing"):
@@ -358,8 +359,8 @@ async def test_a_dead_mount_stops_nobody_else(
         return look_at(place, **options)
 
     monkeypatch.setattr(share, "look_at", look)
-    monkeypatch.setattr(share, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(share, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(share, "ANSWER_S", 0.05)
+    monkeypatch.setattr(share, "LOOK_S", 0.01)
     (tmp_path / "dead").mkdir()
     configured = ShareConfig("dead", tmp_path / "dead"), ShareConfig("M", music)
     try:
@@ -367,7 +368,7 @@ async def test_a_dead_mount_stops_nobody_else(
             await running.until_state("dead", "away")
             await running.until_scanned("M")
             assert await running.found("joga") == ["M/Björk/Jóga.flac"]
-            assert "does not answer" in str(running.list()[1]["error"])
+            assert "does not answer" in str(running.list()[1].error)
             with pytest.raises(ShareAway):
                 running.open_file(RemotePath(b"dead/file"))
             assert await running.paths(recursive=True) == [
@@ -386,20 +387,13 @@ async def test_a_dead_mount_stops_nobody_else(
         hang.set()
 
 
-async def test_a_blocking_call_gives_its_result_or_its_error() -> None:
-    calls = BlockingCalls("x")
-    assert await calls.run(lambda: 5, 1) == 5
-    with pytest.raises(KeyError):
-        await calls.run(lambda: dict[str, str]()["x"], 1)
-
-
 async def test_a_scanner_that_dies_leaves_an_error_and_a_rescan_mends_it(
     tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hdpd.shares.scanning.sys.executable", "/bin/true")
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_state("M", "error")
-        assert "scanner" in str(running.list()[0]["error"])
+        assert "scanner" in str(running.list()[0].error)
         assert await running.paths(b"M") == ["Björk", "empty", "list.txt"]
         monkeypatch.undo()
         await running.rescan(None)
@@ -423,10 +417,14 @@ async def test_closing_ends_a_running_scan_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.parametrize("is_former", [False, True])
 async def test_a_tree_that_is_half_scanned_is_listed_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_former: bool
 ) -> None:
-    """What the index does not know yet comes from the file system, page by page."""
+    """What the index does not know yet comes from the file system, page by page; a listing that was
+    begun before there was a natural order goes on in the former one.
+    """
+    first = TreeCursor(Step.FILE, RemotePath(b"!"), is_former=True).encode() if is_former else None
     share_path = tmp_path / "S"
     expected = []
     for outer in "abc":
@@ -435,12 +433,12 @@ async def test_a_tree_that_is_half_scanned_is_listed_whole(
         for inner in "xyz":
             (share_path / outer / inner).mkdir()
             expected.append(f"{outer}/{inner}")
-            for number in range(3):
+            for number in (1, 10, 2) if is_former else (1, 2, 10):
                 (share_path / outer / inner / str(number)).touch()
                 expected.append(f"{outer}/{inner}/{number}")
     async with service(tmp_path, ShareConfig("S", share_path)) as running:
         await running.until_scanned("S")
-        paths = [row["name"] for row in running.list()]
+        paths = [row.name for row in running.list()]
         assert paths == ["S"]
 
     def forget_half(transaction: Any) -> None:
@@ -465,7 +463,7 @@ async def test_a_tree_that_is_half_scanned_is_listed_whole(
         for limit, live in ((1, 1), (2, 3), (5, 2), (100, 4), (100, 100)):
             monkeypatch.setattr(listing, "LIVE_ENTRIES", live)
             for top, prefix in ((b"S", ""), (b"", "S/")):
-                seen, cursor = [], None
+                seen, cursor = [], first
                 while True:
                     page, cursor = await running.list_files(
                         RemotePath(top), recursive=True, sort="name", limit=limit, cursor=cursor
@@ -488,7 +486,7 @@ async def test_an_index_whose_search_tables_lack_names_is_not_searchable_yet(
     await index.write(lambda t: t.execute("UPDATE state SET searchable_file=1"))
     await index.close()
     async with service(tmp_path, ShareConfig("M", music)) as running:
-        assert running.list()[0]["searchable"] is False
+        assert running.list()[0].searchable is False
         await running.until_scanned("M")
 
 

@@ -63,7 +63,7 @@ async def _fine(_who: Who) -> None:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(telling, "PAUSE_S", 0.01)
 
 
 @asynccontextmanager

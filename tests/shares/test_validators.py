@@ -24,7 +24,7 @@ ALBUM = RemotePath(b"Music/album")
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(telling, "PAUSE_S", 0.05)
 
 
 @pytest.fixture

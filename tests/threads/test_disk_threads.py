@@ -1,4 +1,4 @@
-"""Threads for blocking calls: results, errors, lanes that do not wait for each other, batches."""
+"""Threads for blocking calls: results, errors, queues that do not wait for each other, batches."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ async def test_results_and_errors_arrive() -> None:
     with pytest.raises(ZeroDivisionError):
         await threads.run("share", lambda: 1 // 0)
     assert await threads.run("share", threading.get_ident) != threading.get_ident()
-    assert threads._lanes == {}
+    assert threads._queues == {}
     threads.close()
 
 
-async def test_hanging_lanes_do_not_hold_others(gates: Gates) -> None:
+async def test_hanging_queues_do_not_hold_others(gates: Gates) -> None:
     threads = DiskThreads()
-    hanging = [threads.run(f"dead {lane}", gates.call) for lane in range(5)]
+    hanging = [threads.run(f"dead {queue}", gates.call) for queue in range(5)]
     assert await threads.run("alive", lambda: "read") == "read"
     gates.open.set()
     assert await asyncio.gather(*hanging) == ["through"] * 5
     threads.close()
 
 
-async def test_slow_lane_gets_more_threads_but_not_all(gates: Gates) -> None:
+async def test_slow_queue_gets_more_threads_but_not_all(gates: Gates) -> None:
     threads = DiskThreads()
     jobs = []
-    for _ in range(disk_threads.LANE_THREADS + 5):
+    for _ in range(disk_threads.QUEUE_THREADS + 5):
         jobs.append(threads.run("slow", gates.call))
-        await asyncio.sleep(2 * disk_threads.SLOW_SECONDS)
-    assert threads._threads == disk_threads.LANE_THREADS
+        await asyncio.sleep(2 * disk_threads.SLOW_S)
+    assert threads._threads == disk_threads.QUEUE_THREADS
     gates.open.set()
     assert await asyncio.gather(*jobs) == ["through"] * len(jobs)
     threads.close()
 
 
-async def test_quick_lane_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quick_queue_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine any call may seem slow.
-    monkeypatch.setattr("hdpd.threads.disk_threads.SLOW_SECONDS", 60.0)
+    monkeypatch.setattr("hdpd.threads.disk_threads.SLOW_S", 60.0)
     threads = DiskThreads()
     calls = [threads.run("quick", threading.get_ident) for _ in range(50)]
     assert len(set(await asyncio.gather(*calls))) == 1

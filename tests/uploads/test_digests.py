@@ -74,14 +74,20 @@ def join_threads() -> None:
             thread.join(10)
 
 
+def make_file(path: Path, size: int) -> bytes:
+    """The digest of its random content."""
+    content = os.urandom(size)
+    path.write_bytes(content)
+    return hashlib.sha256(content).digest()
+
+
 @pytest.mark.parametrize("size", [0, 1, SLICE, 2 * SLICE + 5])
 async def test_the_digest_of_a_file(tmp_path: Path, size: int) -> None:
-    content = os.urandom(size)
-    (tmp_path / "film").write_bytes(content)
+    expected = await asyncio.to_thread(make_file, tmp_path / "film", size)
     async with world(tmp_path) as w:
         got = await w.ask(Asker(), "film")
     status = (tmp_path / "film").stat()
-    assert got.digest == hashlib.sha256(content).digest()
+    assert got.digest == expected
     assert (got.size, got.mtime_ns) == (size, status.st_mtime_ns)
 
 
@@ -124,7 +130,7 @@ async def test_nothing_beside_what_is_shared(tmp_path: Path) -> None:
 async def test_signs_of_life_while_it_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(digests, "KEEP_ALIVE_S", 0.01)
     (tmp_path / "film").write_bytes(b"x")
     answers = threading.Event()
     open_really = World.open_file
@@ -144,7 +150,7 @@ async def test_signs_of_life_while_it_waits(
 
 
 async def test_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashing, "SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(hashing, "SLICE_S", 0.05)
     answers = threading.Event()
     monkeypatch.setattr(World, "open_file", lambda *_: answers.wait(20))
     async with world(tmp_path) as w:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hdpd.errors import Busy
 from hdpd.identity.keys import PeerId
 from hdpd.uploads import fastlane, lease, quotas, slots
+from hdpd.uploads.decisions import Decision, Granted, Queued, Revoked
 from hdpd.uploads.quotas import DayCount
-from hdpd.uploads.slots import Decision, Granted, Queued, Revoked, Slots
+from hdpd.uploads.slots import Slots
 from hdpd.wire.messages import MAX_READ_BYTES, ResetCode
 
 A, B, C, D = (PeerId(bytes([number]) * 32) for number in b"ABCD")
@@ -47,7 +48,7 @@ def test_reader_that_our_own_limit_makes_slow_may_drain_longer() -> None:
     brain.ask(B, 2, MIB, 1.0)
     assert brain.tick(10.0) == []
     now = 10.0
-    while now < 10.0 + lease.PACED_DRAIN_SECONDS - 1:
+    while now < 10.0 + lease.PACED_DRAIN_S - 1:
         now += 1.0
         brain.paced(1, now)
         assert not [each for each in brain.tick(now) if isinstance(each, Revoked)]
@@ -270,10 +271,10 @@ def test_turns_are_short_while_many_wait() -> None:
     brain.ask(A, 1, MIB, 0.0)
     for number in range(60):
         brain.ask(PeerId(number.to_bytes(32, "big")), 100 + number, MIB, 0.0)
-    brain.tick(slots.MIN_TURN_SECONDS - 0.1)
-    assert Granted(2) in brain.ask(A, 2, MIB, slots.MIN_TURN_SECONDS - 0.1)
-    brain.tick(slots.MIN_TURN_SECONDS)
-    assert Granted(3) not in brain.ask(A, 3, MIB, slots.MIN_TURN_SECONDS)
+    brain.tick(slots.MIN_TURN_S - 0.1)
+    assert Granted(2) in brain.ask(A, 2, MIB, slots.MIN_TURN_S - 0.1)
+    brain.tick(slots.MIN_TURN_S)
+    assert Granted(3) not in brain.ask(A, 3, MIB, slots.MIN_TURN_S)
 
 
 def test_all_waiting_reads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +319,7 @@ def test_favourites_leave_the_others_their_turns() -> None:
         for read in granted:
             peer = waiting.pop(read)
             turns += chr(peer.raw[0])
-            now += slots.TURN_SECONDS + 1
+            now += slots.TURN_S + 1
             brain.progress(read, now)
             decisions += brain.tick(now)  # its turn is over
             again = next(numbers)
@@ -394,9 +395,9 @@ def test_while_a_slot_is_free_the_allowance_is_untouched() -> None:
     for read in range(100):
         assert brain.ask(A, read, MIB, 0.0, urgent=True)[0] == Granted(read)
         brain.end(read, 0.0)
-    brain.tick(lease.IDLE_SECONDS)
-    brain.ask(B, 900, MIB, lease.IDLE_SECONDS)
-    assert brain.ask(A, 901, MIB, lease.IDLE_SECONDS, urgent=True) == [Granted(901)]
+    brain.tick(lease.IDLE_S)
+    brain.ask(B, 900, MIB, lease.IDLE_S)
+    assert brain.ask(A, 901, MIB, lease.IDLE_S, urgent=True) == [Granted(901)]
 
 
 def test_an_allowance_is_used_up_and_comes_back() -> None:
@@ -441,9 +442,9 @@ def test_the_lane_ends_with_the_peer_and_for_who_does_not_read() -> None:
     brain.ask(B, 1, 0, 0.0)
     brain.ask(C, 2, 0, 0.0)
     assert brain.drop(B, 1.0, ResetCode.OK) == [Revoked(1, ResetCode.OK)]
-    for now in range(int(lease.STALL_SECONDS)):
+    for now in range(int(lease.STALL_S)):
         brain.progress(900, float(now))
-    assert brain.tick(lease.STALL_SECONDS) == lost(2)
+    assert brain.tick(lease.STALL_S) == lost(2)
     assert brain.receivers == [A]
 
 
@@ -490,7 +491,8 @@ class World:
 
     def check(self, decisions: list[Decision]) -> None:
         sending = {self.owner[read] for read in self.running}
-        fast = {read for each in self.brain._fast.values() for read in each.reads}
+        lanes = [each.fast for each in self.brain._receivers.values() if each.fast]
+        fast = {read for lane in lanes for read in lane.reads}
         assert fast <= self.running
         assert len(fast) <= slots.MAX_FAST_READS
         waiting = {self.owner[read] for read in self.waiting}
@@ -558,7 +560,7 @@ def test_invariants_hold_and_nobody_starves(
 
     # From here on readers trickle, which is the worst they can do; still everyone has its turn.
     started = world.now
-    longest_turn = slots.TURN_SECONDS + lease.DRAIN_SECONDS + 1
+    longest_turn = slots.TURN_S + lease.DRAIN_S + 1
     while world.brain.line and world.now < started + len(PEERS) * longest_turn:
         for read in world.running:
             world.brain.progress(read, world.now)

@@ -22,8 +22,8 @@ from hdpd.errors import (
     QuotaReached,
 )
 from hdpd.identity.keys import PeerId
-from hdpd.rates.limits import MIN_UPLOAD_SLICE, UPLOAD_SLICE_SECONDS
-from hdpd.rates.shaper import BURST_SECONDS
+from hdpd.rates.limits import MIN_UPLOAD_SLICE, UPLOAD_SLICE_S
+from hdpd.rates.shaper import BURST_S
 from hdpd.rates.throttle import Throttle
 from hdpd.shares.opening import OpenedFile, Place, open_file
 from hdpd.uploads import lease, source_batch, source_file, uploads
@@ -121,7 +121,7 @@ class World:
         self.privileges = Privileges(
             Database(directory / "none.db", "state"), PeerRules(), lambda: self.day
         )
-        self.throttle = Throttle(UPLOAD_SLICE_SECONDS, MIN_UPLOAD_SLICE)
+        self.throttle = Throttle(UPLOAD_SLICE_S, MIN_UPLOAD_SLICE)
         self.uploads = Uploads(
             self.open_file,
             count,
@@ -285,6 +285,21 @@ async def test_read_of_what_it_was_before(tmp_path: Path) -> None:
     await world.finish()
 
 
+async def test_a_file_written_in_place_is_another_one_though_size_and_time_are_kept(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    os.utime(path, ns=(10**18, 10**18))
+    _, started, _, _ = (await world.read(world.request("file"))).answer()
+    path.write_bytes(b"CONTENT")
+    os.utime(path, ns=(10**18, 10**18))
+    with pytest.raises(FileChanged):
+        await world.read(world.request("file", if_match=started.validator))
+    await world.finish()
+
+
 async def test_missing_file_is_an_answer(tmp_path: Path) -> None:
     world = World(tmp_path)
     stream = AnswerStream()
@@ -303,7 +318,7 @@ async def test_missing_file_is_an_answer_after_waiting_too(tmp_path: Path) -> No
     await second.until(lambda: len(second.sent) == 1)
     first.gate.set()
     await world.tasks[0]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     await world.tasks[1]
     assert [list(message) for message in second.messages()] == [
         ["queued", "eta"],
@@ -384,7 +399,7 @@ async def test_disk_that_does_not_answer(tmp_path: Path) -> None:
     world.uploads._open_file = hang
     task = asyncio.create_task(world.uploads.answer_read(A, world.request("file"), AnswerStream()))
     await asyncio.to_thread(entered.wait, 10)
-    world.pass_time(uploads.DISK_SECONDS)
+    world.pass_time(uploads.DISK_S)
     with pytest.raises(FileUnreadable, match="does not answer"):
         await task
     gate.set()
@@ -409,10 +424,10 @@ async def test_places_are_told(tmp_path: Path) -> None:
     )
     first.gate.set()
     await world.tasks[0]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     await third.until(lambda: len(third.sent) == 2)
     await world.tasks[1]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     await asyncio.gather(*world.tasks)
     assert second.answer()[0] == [1]
     assert third.answer()[0] == [2, 1]
@@ -438,10 +453,10 @@ async def test_reader_that_does_not_read_loses_its_slot(tmp_path: Path) -> None:
     stuck.unsent_bytes = PIECE
     second = world.begin(world.request("file"), B)
     await second.until(lambda: len(second.sent) == 1)
-    world.pass_time(lease.STALL_SECONDS - 1)
+    world.pass_time(lease.STALL_S - 1)
     stuck.unsent_bytes = PIECE // 2  # it was only slow
     world.pass_time(0.5)
-    world.pass_time(lease.STALL_SECONDS - 1)
+    world.pass_time(lease.STALL_S - 1)
     assert stuck.reset_code is None
     world.pass_time(1)
     assert stuck.reset_code == ResetCode.SLOT_LOST
@@ -458,11 +473,11 @@ async def test_slot_is_held_until_the_bytes_have_left(tmp_path: Path) -> None:
     await first.until(lambda: first.ended or bool(first.sent))
     second = world.begin(world.request("file"), B)
     await second.until(lambda: len(second.sent) == 1)
-    world.pass_time(lease.IDLE_SECONDS + 1)
+    world.pass_time(lease.IDLE_S + 1)
     assert len(second.sent) == 1
     first.unsent_bytes = 0
     await world.tasks[0]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     await world.tasks[1]
     await world.finish()
 
@@ -507,7 +522,7 @@ async def test_rates_are_measured_and_changes_told(tmp_path: Path) -> None:
     stream.unsent_bytes = 0
     stream.gate.set()
     await world.tasks[0]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     assert world.events[-1] == UploadsStatus()
     assert world.uploads._timer is None or not world.uploads._slots.is_used
     await world.finish()
@@ -544,9 +559,9 @@ async def test_a_favourite_goes_first_and_places_come_with_a_guess(tmp_path: Pat
     assert second.messages() == [{"queued": 1, "eta": 10}, {"queued": 2, "eta": 20}]
     first.gate.set()
     await world.tasks[0]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     await world.tasks[2]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     await world.tasks[1]
     await world.finish()
 
@@ -582,7 +597,7 @@ async def test_limited_read_is_sent_in_slices(tmp_path: Path) -> None:
     world.throttle.set_rates(1_000_000, None, lan=False)
     began = asyncio.get_running_loop().time()
     stream = await world.read(world.request("file", length=100_000))
-    assert asyncio.get_running_loop().time() - began > 0.1 - BURST_SECONDS / 2
+    assert asyncio.get_running_loop().time() - began > 0.1 - BURST_S / 2
     assert max(map(len, stream.sent)) < 25_000
     assert stream.answer()[2] == content
     await world.finish()
@@ -618,7 +633,7 @@ async def test_reads_that_are_given_up_leave_nothing_behind(tmp_path: Path) -> N
     world.throttle.set_rates(10_000, None, lan=False)
     for _ in range(10):
         world.begin(world.request("file", length=PIECE))
-    await asyncio.sleep(BURST_SECONDS)
+    await asyncio.sleep(BURST_S)
     for task in world.tasks:
         task.cancel()
     await asyncio.wait(world.tasks)
@@ -637,10 +652,10 @@ async def test_our_own_limit_is_not_held_against_the_reader(tmp_path: Path) -> N
     waiting = world.begin(world.request("file"), B)
     await waiting.until(lambda: len(waiting.sent) == 1)
     for _ in range(3):
-        world.pass_time(lease.STALL_SECONDS - 1)
+        world.pass_time(lease.STALL_S - 1)
     assert slow.reset_code is None
     world.throttle.set_rates(None, None, lan=False)
     await world.tasks[0]
-    world.pass_time(lease.IDLE_SECONDS)
+    world.pass_time(lease.IDLE_S)
     await world.tasks[1]
     await world.finish()

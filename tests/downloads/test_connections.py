@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from hdpd.downloads import lanes as lanes_module
-from hdpd.downloads.lanes import Lanes, LanesOfPeers
+from hdpd.downloads import connections as connections_module
+from hdpd.downloads.connections import Connections, ConnectionsOfPeers
 from hdpd.errors import Busy
 from hdpd.wire.messages import Ls, Read, Request
 from hdpd.wire.paths import RemotePath
@@ -19,7 +19,7 @@ from tests.waiting import until
 READ = Read(RemotePath(b"media/file"), 0, 1)
 
 
-class Lane(FakeSession):
+class Connection(FakeSession):
     """A connection of which it is told how many requests are open and what came."""
 
     def __init__(self, peer: FakePeer) -> None:
@@ -40,74 +40,74 @@ class Lane(FakeSession):
 
 
 class Line:
-    """Opens lanes; with so many of them `rate` bytes come in a step while there is a request."""
+    """Opens connections; with so many of them `rate` bytes come in a step while one is used."""
 
     def __init__(self, rate: Callable[[int], int]) -> None:
         self.peer = FakePeer({})
-        self.main = Lane(self.peer)
-        self.opened: list[Lane] = []
+        self.main = Connection(self.peer)
+        self.opened: list[Connection] = []
         self.refuses = False
         self._rate = rate
 
-    async def open(self, main: Lane) -> Lane:
+    async def open(self, main: Connection) -> Connection:
         assert main is self.main
         if self.refuses:
             raise Busy("no more")
-        self.opened.append(Lane(self.peer))
+        self.opened.append(Connection(self.peer))
         return self.opened[-1]
 
     @property
-    def standing(self) -> list[Lane]:
-        return [lane for lane in (self.main, *self.opened) if not lane.closed]
+    def standing(self) -> list[Connection]:
+        return [connection for connection in (self.main, *self.opened) if not connection.closed]
 
     async def carry(self) -> None:
         while True:
             standing = self.standing
-            if any(lane.open_requests for lane in standing):
+            if any(connection.open_requests for connection in standing):
                 self.main.received_bytes += self._rate(len(standing))
-            await asyncio.sleep(lanes_module.STEP_S / 2)
+            await asyncio.sleep(connections_module.STEP_S / 2)
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second is 1/100 of one."""
-    monkeypatch.setattr(lanes_module, "STEP_S", 0.005)
-    monkeypatch.setattr(lanes_module, "IDLE_S", 0.15)
+    monkeypatch.setattr(connections_module, "STEP_S", 0.005)
+    monkeypatch.setattr(connections_module, "IDLE_S", 0.15)
     monkeypatch.setattr("hdpd.downloads.trials.SETTLE_S", 0.01)
     monkeypatch.setattr("hdpd.downloads.trials.MEASURE_S", 0.02)
 
 
 @asynccontextmanager
-async def running(line: Line) -> AsyncIterator[Lanes[Lane]]:
-    lanes = Lanes(line.main, line.open)
+async def running(line: Line) -> AsyncIterator[Connections[Connection]]:
+    connections = Connections(line.main, line.open)
     carrying = asyncio.create_task(line.carry())
     try:
-        yield lanes
+        yield connections
     finally:
-        lanes.close()
+        connections.close()
         carrying.cancel()
         await asyncio.gather(carrying, return_exceptions=True)
 
 
 async def test_reads_go_where_fewest_are_open_and_all_else_to_the_session() -> None:
     line = Line(lambda standing: 10_000 * standing)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
-        await until(lambda: lanes.lanes == 8, "all lanes")
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
+        await until(lambda: connections.connections == 8, "all connections")
         for _ in range(15):
-            await lanes.call(READ, budget=1)
-        await lanes.call(Ls(RemotePath(b"")), budget=1)
-        assert [lane.open_requests for lane in line.opened] == [2] * 7
+            await connections.call(READ, budget=1)
+        await connections.call(Ls(RemotePath(b"")), budget=1)
+        assert [connection.open_requests for connection in line.opened] == [2] * 7
         assert line.main.open_requests == 3
 
 
 async def test_without_a_gain_they_are_closed_when_their_reads_have_ended() -> None:
     line = Line(lambda standing: 10_000)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
         await until(lambda: len(line.opened) == 2, "a trial")
         line.opened[0].open_requests = 1
-        await until(lambda: lanes.lanes == 1 and line.opened[1].closed, "its end")
+        await until(lambda: connections.connections == 1 and line.opened[1].closed, "its end")
         assert not line.opened[0].closed
         line.opened[0].open_requests = 0
         await until(lambda: line.opened[0].closed, "the end of the last")
@@ -115,44 +115,44 @@ async def test_without_a_gain_they_are_closed_when_their_reads_have_ended() -> N
 
 async def test_they_are_closed_when_nothing_is_read_any_more() -> None:
     line = Line(lambda standing: 10_000 * standing)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
-        await until(lambda: lanes.lanes == 8, "all lanes")
-        for lane in line.standing:
-            lane.open_requests = 0
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
+        await until(lambda: connections.connections == 8, "all connections")
+        for connection in line.standing:
+            connection.open_requests = 0
         await until(lambda: line.standing == [line.main], "the end of the others")
-        await lanes.call(READ, budget=1)
+        await connections.call(READ, budget=1)
         assert line.main.open_requests == 1
 
 
-async def test_a_lane_that_ends_is_not_asked_again() -> None:
+async def test_a_connection_that_ends_is_not_asked_again() -> None:
     line = Line(lambda standing: 10_000 * standing)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
-        await until(lambda: lanes.lanes == 8, "all lanes")
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
+        await until(lambda: connections.connections == 8, "all connections")
         line.refuses = True
-        for lane in line.opened:
-            lane.closed = True
+        for connection in line.opened:
+            connection.closed = True
         before = line.main.open_requests
-        await lanes.call(READ, budget=1)
+        await connections.call(READ, budget=1)
         assert line.main.open_requests == before + 1
-        await until(lambda: lanes.lanes == 1, "what is left")
+        await until(lambda: connections.connections == 1, "what is left")
 
 
-async def test_each_session_has_lanes_of_its_own() -> None:
+async def test_each_session_has_connections_of_its_own() -> None:
     line = Line(lambda standing: 10_000 * standing)
     sessions = {line.peer.peer_id: line.main}
-    peers = LanesOfPeers(sessions.get, line.open)
+    peers = ConnectionsOfPeers(sessions.get, line.open)
     first = peers.get(line.peer.peer_id)
     assert first is not None
     assert peers.get(line.peer.peer_id) is first
-    first.trials.lanes = 3
+    first.trials.connections = 3
     line.main.closed = True
-    sessions[line.peer.peer_id] = Lane(line.peer)
+    sessions[line.peer.peer_id] = Connection(line.peer)
     second = peers.get(line.peer.peer_id)
     assert second is not None
     assert second is not first
-    assert second.trials.lanes == 3, "what was found out is forgotten"
+    assert second.trials.connections == 3, "what was found out is forgotten"
     sessions.clear()
     assert peers.get(line.peer.peer_id) is None
     peers.close()
