@@ -289,6 +289,18 @@ class ProtocolError(HdpdError):
     code = "protocol_error"
 
 
+class ClockWrong(ProtocolError):
+    """What a peer signed has a date that is more than a day from ours. Only records raise it."""
+
+    code = "clock_wrong"
+
+    def __init__(self, message: str, peer_id: bytes, seconds: float) -> None:
+        """`peer_id` is who signed it; its clock is `seconds` ahead of ours, or behind."""
+        super().__init__(message)
+        self.peer_id = peer_id
+        self.seconds = seconds
+
+
 class UnknownRequest(ProtocolError):
     """The request is not one that this version knows."""
 

@@ -59,11 +59,15 @@ class Configuration(Result):
 
 
 class BrokerInfo(Result):
-    """error: the last one."""
+    """error: the last one; trouble: its kind. works: what this hdpd publishes comes back there; null
+    while not known.
+    """
 
     server: str
     connected: bool
     error: str | None
+    works: bool | None
+    trouble: Literal["away", "refused", "certificate", "subscription", "silent"] | None
 
 
 class MdnsInfo(Result):

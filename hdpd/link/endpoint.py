@@ -120,7 +120,7 @@ class Endpoint:
         """Raises StartError for what does not come by waiting."""
         host = binding.host
         # What is bound to an address follows it by itself when another interface gets it.
-        if any(bound.host == host for bound in self._bound):
+        if any(b.host == host and s.port == self.port for b, s in self._bound.items()):
             return
         try:
             opened = UdpSocket(host, self.port, binding.interface)
