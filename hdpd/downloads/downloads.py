@@ -48,7 +48,7 @@ _CURSOR = re.compile(r"(-?\d{1,18})\.(\d{1,18})")
 
 
 class Downloads:
-    """The persistent download queue.
+    """The persistent download queue. Whole because it is the list of what clients may ask.
 
     `emit` gets what happens to them, for progress at most twice a second for each. Methods taking
     ids raise DownloadNotFound for one that is not there, and then do nothing at all; `cancel` and
