@@ -1,6 +1,7 @@
 """The download service: what the control interface calls.
 
 The commands change the queue and the store; which downloads then run is the scheduler's business.
+Whole because it is the list of what clients may ask.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from hdpd.config.sizes import Reserve
 from hdpd.database import Database
 from hdpd.downloads.finished import FinishedFiles
+from hdpd.downloads.housekeeper import Housekeeper
 from hdpd.downloads.queue import Place
 from hdpd.downloads.records import Download, SessionOf
 from hdpd.downloads.scheduler import STOP_SECONDS, Scheduler
@@ -48,7 +50,7 @@ _CURSOR = re.compile(r"(-?\d{1,18})\.(\d{1,18})")
 
 
 class Downloads:
-    """The persistent download queue. Whole because it is the list of what clients may ask.
+    """The persistent download queue.
 
     `emit` gets what happens to them, for progress at most twice a second for each. Methods taking
     ids raise DownloadNotFound for one that is not there, and then do nothing at all; `cancel` and
@@ -84,6 +86,7 @@ class Downloads:
         )
         self._clear_after: float | None = None
         self._clearing: asyncio.Task[None] | None = None
+        self.housekeeper = Housekeeper(self._store, self._scheduler.room.volumes)
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:
