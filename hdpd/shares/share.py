@@ -1,6 +1,6 @@
 """One share: whether it is there, when it is scanned, and what is known of it.
 
-One file and one class, because each of the three decides about the others.
+Whole because each of the three decides about the others.
 """
 
 from __future__ import annotations
