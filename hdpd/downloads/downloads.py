@@ -1,6 +1,7 @@
 """The download service: what the control interface calls.
 
 The commands change the queue and the store; which downloads then run is the scheduler's business.
+Whole because it is the list of what clients may ask.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _CURSOR = re.compile(r"(-?\d{1,18})\.(\d{1,18})")
 
 
 class Downloads:
-    """The persistent download queue. Whole because it is the list of what clients may ask.
+    """The persistent download queue.
 
     `emit` gets what happens to them, for progress at most twice a second for each. Methods taking
     ids raise DownloadNotFound for one that is not there, and then do nothing at all; `cancel` and
