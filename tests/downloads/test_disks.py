@@ -13,7 +13,7 @@ from hdpd.downloads import scheduler, site, statedisk, volumes
 from hdpd.downloads.partial import PartialFile
 from hdpd.downloads.space import Room
 from hdpd.downloads.status import Leftovers
-from hdpd.errors import StorageError
+from hdpd.errors import NotFound, StorageError
 from hdpd.identity.keys import PeerId
 from hdpd.wire.messages import Entry, EntryType
 from hdpd.wire.paths import RemotePath
@@ -455,3 +455,19 @@ async def test_what_was_given_up_is_removed_when_its_disk_is_back(
         (tmp_path / "unplugged").rename(here.root)
         await until(lambda: not list(here.root.glob("*.part")))
         assert [disk.trouble for disk in await here.downloads.housekeeper.disks()] == [None]
+
+
+@pytest.mark.usefixtures("soon", "other_system")
+async def test_another_disk_is_used_when_its_owner_says_so(tmp_path: Path) -> None:
+    peer = FakePeer({"s/f": FakeFile(b"f"), "s/g": FakeFile(b"g")})
+    async with service(tmp_path, peer) as here:
+        await here.get("s/f")
+        here.root.rename(tmp_path / "broken")
+        here.root.mkdir()
+        id_ = await here.add("s/g")
+        await here.wait(id_, "paused")
+        with pytest.raises(NotFound):
+            await here.downloads.housekeeper.use_disk(tmp_path / "elsewhere")
+        await here.downloads.housekeeper.use_disk(here.root)
+        assert (await here.wait(id_))["state"] == "done"
+        assert await here.tree() == {"g": b"g"}
