@@ -1,6 +1,7 @@
-"""The composition root: builds every part, starts them, stops them in order.
+"""The composition root: makes every part, wires them, starts them, stops them in order.
 
-The only file that knows all parts; what they need of each other they are given here.
+The only file that knows all parts; what they need of each other they are given here. Whole because
+the order in which parts are made, wired, started and stopped is one thing to read.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
 from hdpd.doctor.doctor import Doctor, Subject
 from hdpd.doctor.findings import Finding
+from hdpd.downloads.connections import ConnectionsOfPeers
 from hdpd.downloads.downloads import Downloads
-from hdpd.downloads.lanes import LanesOfPeers
 from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
@@ -115,7 +116,6 @@ class App:
         self._record_numbers = RecordNumbers(self._state)
         self._events = Events()
         emit = self._events.emit
-        emit_json = self._events.emit_json
         self.topics = Topics(self._state, config.topics, emit)
 
         # Reaching others.
@@ -131,7 +131,7 @@ class App:
             mdns=config.mdns,
             addresses=self.nat.addresses,
         )
-        self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit_json)
+        self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
         # What is offered.
         index = config.state_dir / "index.db"
@@ -149,14 +149,15 @@ class App:
 
         # What others are asked for.
         self.listings = Listings(emit)
-        self._lanes = LanesOfPeers(self.peers.get, self.peers.open_bulk)
+        self._connections = ConnectionsOfPeers(self.peers.get, self.peers.open_bulk)
         self.downloads = Downloads(
             self._state,
-            self._lanes.get,
+            self._connections.get,
             config.download_dir,
             self.limits.download,
             emit,
             config.min_free,
+            {each.name: each.path for each in config.destinations},
         )
         self._control = self._make_control()
         self._wire()
@@ -279,7 +280,8 @@ class App:
         await self.peers.load()
         closing.callback(self._endpoint.close)
         closing.push_async_callback(self.peers.close)
-        closing.callback(self._lanes.close)
+        closing.callback(self._connections.close)
+        self.downloads.set_clear_finished(self._config.clear_finished)
         await self.downloads.start()
         closing.push_async_callback(self.downloads.close)
 

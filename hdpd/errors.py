@@ -238,16 +238,40 @@ class FileUnreadable(HdpdError):
     code = "file_unreadable"
 
 
-class DiskFull(HdpdError):
+class DiskUnavailable(HdpdError):
+    """The disk is to be waited for."""
+
+    code = "disk_unavailable"
+
+
+class DiskFull(DiskUnavailable):
     """There is no room on the disk."""
 
     code = "disk_full"
 
 
-class DiskSilent(HdpdError):
+class DiskSilent(DiskUnavailable):
     """The disk does not answer."""
 
     code = "disk_silent"
+
+
+class DiskAway(DiskUnavailable):
+    """The disk is not there."""
+
+    code = "disk_away"
+
+
+class DiskReadOnly(DiskUnavailable):
+    """The disk is read-only."""
+
+    code = "disk_read_only"
+
+
+class StateUnavailable(DiskUnavailable):
+    """The disk of the state directory takes nothing."""
+
+    code = "state_unavailable"
 
 
 class StorageError(HdpdError):

@@ -22,7 +22,7 @@ from hdpd.errors import ConfigError, HdpdError
 from hdpd.log import MessageId, fields
 from hdpd.threads.blocking import BlockingCalls
 
-READ_SECONDS = 10.0
+READ_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +60,18 @@ class Reloader:
         self._calls = BlockingCalls("configuration")
 
     async def reload(self) -> str:
-        """Takes over what can be taken over; returns one line about the outcome."""
+        """Takes over what can be; returns one line about the outcome, whatever it is."""
         async with self._one_at_a_time:
             try:
-                new = await self._calls.run(self._read, READ_SECONDS)
+                new = await self._calls.run(self._read, READ_S)
             except ConfigError as error:
                 return self._refuse(error)
             except TimeoutError:
                 return self._refuse(ConfigError("the disk of its file does not answer"))
+            except Exception:
+                # Whatever it is: systemd waits for the end of a reload.
+                log.exception("reading the configuration failed")
+                return self._refuse(ConfigError("reading it failed, see the log"))
             read_at = time.time()
             different = changed(self.config, new)
             done = [setting for setting in different if setting.reloadable]
@@ -90,6 +94,8 @@ class Reloader:
                 error.message,
                 extra=fields(message_id=MessageId.CONFIGURATION_REFUSED, error_code=error.code),
             )
+        except Exception:
+            log.exception("the new value of %s cannot be used", setting.key)
         else:
             values = {setting.field: getattr(new, setting.field)}
             self.config = dataclasses.replace(self.config, **values)

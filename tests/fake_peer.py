@@ -159,7 +159,7 @@ class FakeSession:
         self.peer_id = peer_id
         self.name = name_of(peer_id)
         self.rtt = 0.0
-        self.lanes = 1
+        self.connections = 1
         self.on_lan = False
         self.closed = False
         self.requests: list[Request] = []

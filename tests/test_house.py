@@ -138,6 +138,11 @@ REASONS = {
         f"than one thing; split it, or say in its docstring why it is better whole, in a sentence "
         f'with the words "{WHOLE}" (and no file has more than {MAX_FILE_LINES})'
     ),
+    "unit": "constants say their unit in one way: _S, _MS, _NS, _BYTES, _CHARS, _PER_S at the end",
+    "untyped": (
+        "what parts hand each other has a type that says what is in it, so that mypy finds who "
+        "uses it wrongly; return a frozen dataclass, which only the edge makes JSON or CBOR"
+    ),
 }
 
 STARTS_THREADS = {
@@ -147,6 +152,29 @@ STARTS_THREADS = {
     "start_new_thread",
     "to_thread",
 }
+
+UNIT_IN_WORDS = re.compile(r"^_?[A-Z][A-Z0-9_]*_(SECONDS?|MILLISECONDS|NANOSECONDS|CHARACTERS)$")
+UNITS_IN_WORDS = {"discovery", "downloads"}  # packages that are still to be renamed
+
+
+# Where JSON, CBOR, TOML or rows are made or read, or a library has no types of its own.
+UNTYPED = (
+    "hdpd/wire/*.py",
+    "hdpd/config/*.py",
+    "hdpd/database/database.py",
+    "hdpd/log.py",
+    "hdpd/control/call.py",
+    "hdpd/control/document.py",
+    "hdpd/control/jsonrpc.py",
+    "hdpd/control/methods.py",
+    "hdpd/control/openrpc.py",
+    "hdpd/control/protocols.py",
+    "hdpd/control/results.py",
+    "hdpd/link/engine.py",
+    "hdpd/link/qh3_bulk.py",
+)
+# What may hold anything, as nobody looks into it.
+CARRIERS = {"Callable", "Coroutine", "Future", "Setting", "Task"}
 
 
 @dataclass(frozen=True)
@@ -375,6 +403,62 @@ def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
                 yield node.lineno
 
 
+def unit_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Constants that spell their unit out."""
+    for module in modules:
+        if module.path.startswith("tests/") or module.package in UNITS_IN_WORDS:
+            continue
+        for node in ast.walk(ast.parse(module.source)):
+            if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Store):
+                continue
+            if UNIT_IN_WORDS.search(node.id):
+                yield f"{module.path}:{node.lineno} {node.id}: {REASONS['unit']}"
+
+
+def untyped_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Public names that take, hold or give what nobody can know."""
+    for module in modules:
+        if not module.path.startswith("hdpd/"):
+            continue
+        if any(fnmatch(module.path, pattern) for pattern in UNTYPED):
+            continue
+        for annotation in _public_annotations(ast.parse(module.source)):
+            if (shown := _untyped(annotation)) is not None:
+                where = f"{module.path}:{annotation.lineno}"
+                yield f"{where} speaks of {shown}: {REASONS['untyped']}"
+
+
+def _public_annotations(tree: ast.Module | ast.ClassDef) -> Iterator[ast.expr]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public_annotations(node)
+        elif isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
+            yield node.annotation
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            yield node.value  # another name for a type
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            node.name == "__init__" or not node.name.startswith("_")
+        ):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            annotations = [*(each.annotation for each in given), node.returns]
+            yield from (each for each in annotations if each is not None)
+
+
+def _untyped(annotation: ast.expr) -> str | None:
+    """What of it could be anything."""
+    if isinstance(annotation, ast.Name) and annotation.id in {"Any", "Json", "JsonObject"}:
+        return annotation.id
+    if isinstance(annotation, ast.Subscript):
+        outside = ast.unparse(annotation.value).rpartition(".")[2]
+        inside = ast.unparse(annotation.slice)
+        if outside in {"dict", "Mapping"} and inside.endswith(("object", "object)")):
+            return ast.unparse(annotation)
+        if outside in CARRIERS and "dict" not in inside and "Json" not in inside:
+            return None
+    inner = (each for each in ast.iter_child_nodes(annotation) if isinstance(each, ast.expr))
+    return next((shown for each in inner if (shown := _untyped(each)) is not None), None)
+
+
 Rule = Callable[[Iterable[Module]], Iterator[str]]
 
 RULES: list[Rule] = [
@@ -386,8 +470,10 @@ RULES: list[Rule] = [
     client_violations,
     docstring_violations,
     size_violations,
+    untyped_violations,
     face_violations,
     wiring_violations,
+    unit_violations,
 ]
 
 
@@ -436,6 +522,12 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (size_violations, "hdpd/app.py", "pass\n" * (FILE_LINES + 1)),
         (size_violations, "hdpd/app.py", f'"""{WHOLE} x."""' + "\n" * (MAX_FILE_LINES + 1)),
         (size_violations, "hdpd/app.py", "class A:\n" + "    x: int\n" * CLASS_LINES),
+        (unit_violations, "hdpd/link/a.py", "STOP_SECONDS: Final = 1.0"),
+        (untyped_violations, "hdpd/nat/a.py", "def f() -> dict[str, object]: ..."),
+        (untyped_violations, "hdpd/nat/a.py", "def f(x: list[Mapping[str, object]]): ..."),
+        (untyped_violations, "hdpd/nat/a.py", "class A:\n    async def f(self, x: Any): ..."),
+        (untyped_violations, "hdpd/nat/a.py", "class A:\n    x: list[Json] | None"),
+        (untyped_violations, "hdpd/nat/a.py", "Emit = Callable[[str, dict[str, object]], None]"),
     ],
 )
 def test_each_rule_finds_its_violation(rule: Rule, path: str, source: str) -> None:
@@ -483,6 +575,9 @@ def test_a_library_of_one_file_has_no_second_importer() -> None:
         ("hdpd/app.py", "from hdpd.control import server"),
         ("hdpd/link/endpoint.py", "import asyncio, socket, time"),
         ("hdpd/app.py", f'class A:\n    """{WHOLE} x."""\n' + "    x: int\n" * CLASS_LINES),
+        ("hdpd/nat/a.py", "def f(x: Callable[[], Coroutine[Any, Any, int]]) -> object: ..."),
+        ("hdpd/nat/a.py", "class A:\n    x: dict[str, int]\n    def _f(self) -> Any: ..."),
+        ("hdpd/wire/a.py", "def f() -> dict[str, Any]: ..."),
     ],
 )
 def test_what_is_allowed_is_not_reported(path: str, source: str) -> None:

@@ -89,7 +89,7 @@ async def test_a_mistake_changes_nothing(
 async def test_a_file_whose_disk_hangs_changes_nothing(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdpd.reload.READ_SECONDS", 0.05)
+    monkeypatch.setattr("hdpd.reload.READ_S", 0.05)
     answers = threading.Event()
     reloader = Reloader(setting.reloader.config, lambda: hang(answers), {})
     try:
@@ -112,6 +112,27 @@ async def test_a_value_that_cannot_be_used_leaves_the_others(
     assert "the new value of topics cannot be used: too many topics" in caplog.text
     assert setting.applied == ["log_level error"]
     assert setting.reloader.config.topics == ()
+
+
+async def test_a_reload_ends_whatever_fails(
+    setting: Setting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(config: Config) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    setting.reloader._appliers = {"topics": fail, "log_level": setting.apply_log_level}
+    setting.write('topics = ["a"]\nlog_level = "error"')
+    await setting.reloader.reload()
+    assert "a mistake of ours" in caplog.text
+    assert (setting.reloader.config.topics, setting.reloader.config.log_level) == ((), "error")
+
+    def cannot_read() -> Config:
+        raise OSError("nobody thought of it")
+
+    monkeypatch.setattr(setting.reloader, "_read", cannot_read)
+    assert "not used: reading it failed, see the log" in await setting.reloader.reload()
+    assert "nobody thought of it" in caplog.text
+    assert setting.reloader.config.log_level == "error"
 
 
 def test_hdpd_takes_over_what_the_table_calls_reloadable() -> None:

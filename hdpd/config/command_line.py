@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn
 
 from hdpd import __version__
 from hdpd.config.config import SETTINGS
-from hdpd.config.setting import GROUPS, Computed, Setting
+from hdpd.config.setting import GROUPS, OPERATION, Computed, Setting
 from hdpd.errors import ConfigError
 
 Action = Literal["run", "check-config", "print-config"]
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
                 help=f"{setting.flag.help}{_default(setting)}",
                 **argument,
             )
-    _add_operation(groups["operation"])
+    _add_operation(groups[OPERATION])
     return flags
 
 

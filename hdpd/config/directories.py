@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -80,9 +81,22 @@ def resolve_writable(where: str, text: str, base: Path, environ: Environment) ->
     Raises ConfigError, beginning with `where`.
     """
     path = resolve_path(where, text, base, environ)
-    if path.exists() and not path.is_dir():
+    if is_directory(where, path) is False:
         raise ConfigError(f"{where}: {path} is not a directory")
     return path
+
+
+def is_directory(where: str, path: Path) -> bool | None:
+    """Whether it is a directory; None when nothing is there.
+
+    Raises ConfigError, beginning with `where`, when hdpd's user cannot tell.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(f"{where}: {path}: {error.strerror}") from None
 
 
 def _home(environ: Environment) -> Path | None:

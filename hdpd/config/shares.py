@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from hdpd.config.directories import resolve_path
+from hdpd.config.directories import is_directory, resolve_path
 from hdpd.config.kinds import Given, Tables, Toml
 from hdpd.config.values import ShareConfig, interval_text, parse_interval, parse_pattern
 from hdpd.errors import ConfigError, PathInvalid
@@ -76,16 +76,17 @@ def _from_flag(given: Given[list[str]], text: str) -> ShareConfig:
     whole = resolve_path(given.where, text, given.base, given.environ)
     name, equals, directory = text.partition("=")
     # A name holds no slash; and a directory whose path is the whole text is what is meant.
-    if not equals or "/" in name or whole.is_dir():
+    if not equals or "/" in name or is_directory(given.where, whole):
         return _checked(given.where, None, whole)
     path = resolve_path(given.where, directory, given.base, given.environ)
     return _checked(given.where, text_from_bytes(os.fsencode(name)), path)
 
 
 def _checked(where: str, name: str | None, path: Path) -> ShareConfig:
-    if not path.exists():
+    found = is_directory(where, path)
+    if found is None:
         raise ConfigError(f"{where}: {path}: there is no such directory")
-    if not path.is_dir():
+    if not found:
         raise ConfigError(f"{where}: {path} is not a directory")
     if not os.access(path, os.R_OK | os.X_OK):
         raise ConfigError(f"{where}: {path}: hdpd's user may not read this directory")

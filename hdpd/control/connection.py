@@ -21,7 +21,7 @@ from hdpd.control.events import Subscription
 MAX_REQUESTS = 16  # of one client at once; what it sends beyond waits in its socket
 # Progress that comes in meanwhile is coalesced: a thousand running downloads are one event each, a
 # few times a second.
-COALESCE_SECONDS = 0.2
+COALESCE_S = 0.2
 CLOSE_GOING_AWAY = 1001  # RFC 6455, 7.4.1
 CLOSE_POLICY = 1008
 
@@ -124,7 +124,7 @@ class Connection:
         while events := await subscription.next():
             for event in events:
                 await self._send(event.text)
-            await asyncio.sleep(COALESCE_SECONDS)
+            await asyncio.sleep(COALESCE_S)
 
     def _drop_subscription(self) -> None:
         if self._following is not None:

@@ -22,12 +22,12 @@ from hdpd.control.call import Call, Context
 from hdpd.control.connection import Connection
 from hdpd.control.files import FILES, PREFIXES, Files, error_response
 from hdpd.control.page import Page
-from hdpd.control.tokens import SESSION_SECONDS
+from hdpd.control.tokens import SESSION_S
 from hdpd.errors import HdpdError, InvalidParams
 
 log = logging.getLogger(__name__)
 
-BODY_SECONDS = 30.0  # for a request's body to come in
+BODY_S = 30.0  # for a request's body to come in
 MAX_LOGIN_BYTES = 4096
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -115,7 +115,7 @@ class Endpoints:
         response.set_cookie(
             cookie_name(request),
             secret,
-            max_age=int(SESSION_SECONDS),
+            max_age=int(SESSION_S),
             httponly=True,
             samesite="strict",
             secure=http_scheme(request) == "https",
@@ -183,7 +183,7 @@ async def _body(request: Request, limit: int) -> bytes:
     """The request's body. Raises HTTPException when it is longer, or takes too long to come."""
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:

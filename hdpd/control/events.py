@@ -66,11 +66,6 @@ class Events:
         for subscription in self._subscriptions:
             subscription.wake_up()
 
-    def emit_json(self, type_: str, data: dict[str, object]) -> None:
-        """For parts that do not emit dataclasses yet."""
-        field = {"download.changed": "id", "verification.changed": "id", "share.changed": "name"}
-        self.write(type_, data, (type_, str(data[field[type_]])) if type_ in field else None)
-
     def subscribe(self, since: int | None, types: frozenset[str] | None) -> Subscription:
         """What comes from now on, or after the event `since`; close it in the end. Subscriptions
         are as many as connections, which are capped.

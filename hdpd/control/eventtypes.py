@@ -14,6 +14,7 @@ from hdpd.control.encoding import Result, show
 from hdpd.control.eventlog import Key
 from hdpd.downloads import status as downloads
 from hdpd.nat.report import NatChanged
+from hdpd.peers import status as peers
 from hdpd.peers.topics import TopicJoined, TopicLeft
 from hdpd.rates.status import LimitsChanged
 from hdpd.remote.listings import ListingChanged
@@ -28,6 +29,7 @@ class Stopping:
 
 News = (
     NatChanged
+    | peers.News
     | TopicJoined
     | TopicLeft
     | ShareChanged
@@ -69,6 +71,14 @@ class EventType:
 _TABLE = (
     EventType("nat.changed", NatChanged, r.NatReport, "the report, as in `nat.report`",
               field="report"),
+    EventType("peer.found", peers.PeerFound, r.PeerInfo, "the peer, as in `peers.list`",
+              field="peer"),
+    EventType("peer.connected", peers.PeerConnected, r.PeerInfo, "the peer, as in `peers.list`",
+              field="peer"),
+    EventType("peer.changed", peers.PeerChanged, r.PeerInfo, "the peer, as in `peers.list`",
+              field="peer"),
+    EventType("peer.disconnected", peers.PeerDisconnected, r.PeerInfo,
+              "the peer, as in `peers.list`", field="peer"),
     EventType("topic.joined", TopicJoined, r.Name, "the topic's name"),
     EventType("topic.left", TopicLeft, r.Name, "the topic's name"),
     EventType("share.changed", ShareChanged, r.ShareInfo,

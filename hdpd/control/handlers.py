@@ -131,10 +131,14 @@ async def files_search(call: Call, params: p.FilesSearch) -> r.Hits | r.SearchSt
     return r.SearchStarted(search=search)
 
 
-async def downloads_add(call: Call, params: p.DownloadsAdd) -> r.DownloadId:
+async def downloads_add(call: Call, params: p.DownloadsAdd) -> r.DownloadsAdded:
     peer = call.services.peers.resolve(params.peer)
-    path = RemotePath.from_text(params.path)
-    return r.DownloadId(id=await call.services.downloads.add(peer, path, params.to))
+    paths = [RemotePath.from_text(path) for path in (params.path, *params.paths)]
+    downloads = call.services.downloads
+    if len(paths) == 1:
+        await downloads.make_sure_it_is_there(peer, paths[0])
+    ids = await downloads.add_all([(peer, path) for path in paths], params.to)
+    return r.DownloadsAdded(id=ids[0], ids=list(ids))
 
 
 async def downloads_list(call: Call, params: p.DownloadsList) -> r.Downloads:

@@ -71,7 +71,7 @@ _TABLE = (
     Method("files.search", READ, h.files_search, p.FilesSearch, (r.Hits, r.SearchStarted),
            "Searches the names of files and directories at all connected peers at once.",
            {"query": "bjork live", "limit": 100}),
-    Method("downloads.add", CONTROL, h.downloads_add, p.DownloadsAdd, r.DownloadId,
+    Method("downloads.add", CONTROL, h.downloads_add, p.DownloadsAdd, r.DownloadsAdded,
            "Queues a file or directory for download.", {**PEER, "path": "Music/Björk"}),
     Method("downloads.list", READ, h.downloads_list, p.DownloadsList, r.Downloads,
            "The downloads in queue order.", {"states": ["downloading", "queued"]}),

@@ -10,8 +10,6 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client import Counter as Total
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from hdpd.control.encoding import show
-from hdpd.control.results import PeerInfo
 from hdpd.control.services import Services
 from hdpd.downloads.status import DownloadInfo
 
@@ -37,7 +35,7 @@ async def metrics(services: Services) -> bytes:
     gauge.labels(**labels).set(1)
     _set(registry, "hdpd_start_time_seconds", "When hdpd was started.", info.started)
 
-    peers = show(list[PeerInfo], services.peers.list(all=True))
+    peers = services.peers.list(all=True)
     _count(registry, "hdpd_peers", "Known peers by state.", PEER_STATES, peers)
 
     shares = services.shares.list()

@@ -114,11 +114,17 @@ class FilesSearch(Params):
 
 
 class DownloadsAdd(Params):
-    """path: a file or directory. to: a subdirectory of the download directory."""
+    """path: a file or directory. to: a subdirectory of the download directory, or `NAME:` of a
+    destination of the configuration, with a subdirectory behind it. paths: more of the same peer,
+    to be queued in one go.
+    """
 
     peer: Name
     path: Annotated[str, Meta(min_length=1, max_length=4096)]
     to: Path | None = None
+    paths: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=4096)]], Meta(max_length=10_000)
+    ] = []
 
 
 class DownloadsList(Params):

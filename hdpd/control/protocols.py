@@ -12,13 +12,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MAX_TCP_CONNECTIONS = 256  # about 20 KiB each while idle; a Unix socket is not limited by others
-IDLE_SECONDS = 30.0  # for a request to come in
+IDLE_S = 30.0  # for a request to come in
 
 
 class HttpProtocol(H11Protocol):
     """HTTP/1.1, with a limit on TCP connections and on the time until a request is there."""
 
-    idle_seconds = IDLE_SECONDS
+    idle_seconds = IDLE_S
     max_tcp_connections = MAX_TCP_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

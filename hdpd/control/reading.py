@@ -52,13 +52,13 @@ class Reading:
         """
         finished = self._services.downloads.finished
         await finished.check(path)
-        # No share has an empty name, so the downloads' disk has a lane of its own.
+        # No share has an empty name, so the downloads' disk has a queue of its own.
         return await self._open_local(finished.open_file, b"", path)
 
-    async def _open_local(self, open_file: OpenFile, lane: bytes, path: RemotePath) -> LocalFile:
+    async def _open_local(self, open_file: OpenFile, queue: bytes, path: RemotePath) -> LocalFile:
         source = SourceFile(open_file, Read(path, 0, 0))
-        started, _nothing = await self._threads.run(lane, source.start)
-        return LocalFile(open_file, self._threads, lane, path, started)
+        started, _nothing = await self._threads.run(queue, source.start)
+        return LocalFile(open_file, self._threads, queue, path, started)
 
     def close(self) -> None:
         """Ends the threads; nothing may be read any more."""
@@ -72,25 +72,25 @@ class LocalFile:
         self,
         open_file: OpenFile,
         threads: DiskThreads,
-        lane: bytes,
+        queue: bytes,
         path: RemotePath,
         started: ReadStarted,
     ) -> None:
         self._open_file = open_file
         self._threads = threads
-        self._lane = lane
+        self._queue = queue
         self._path = path
         self.size = started.size
         self.validator = started.validator
 
     async def pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         request = Read(self._path, start, end - start, if_match=self.validator)
-        source, lane = SourceFile(self._open_file, request), self._lane
+        source, queue = SourceFile(self._open_file, request), self._queue
         try:
-            _started, piece = await self._threads.run(lane, source.start)
+            _started, piece = await self._threads.run(queue, source.start)
             yield piece
             while not source.is_finished:
-                yield await self._threads.run(lane, source.next_piece)
+                yield await self._threads.run(queue, source.next_piece)
         finally:
             if not source.is_finished:
-                self._threads.run(lane, source.close)
+                self._threads.run(queue, source.close)

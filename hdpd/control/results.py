@@ -4,7 +4,7 @@ The OpenRPC document and docs/rpc.md are made from it, and `encoding.show` fills
 parts return. Fields may be added here, none removed or changed in meaning. Sizes are bytes, times
 seconds since the epoch, rates bytes per second, ids opaque text.
 
-It is one file, as it is one list, and some results are parts of several others.
+It is better whole: it is one list, and some results are parts of several others.
 """
 
 from __future__ import annotations
@@ -348,12 +348,39 @@ class DownloadId(Result):
     id: str
 
 
+class DownloadsAdded(DownloadId):
+    """ids: of all, in the order of `path` and `paths`; that of the same unfinished one where there
+    is one.
+    """
+
+    ids: list[str]
+
+
+class WaitingFor(Result):
+    """What a download that does not run waits for. text: for people."""
+
+    kind: Literal[
+        "peer",
+        "turn",
+        "remote_queue",
+        "owner",
+        "room",
+        "disk",
+        "state_disk",
+        "share",
+        "quota",
+        "topic",
+    ]
+    text: str
+
+
 class DownloadInfo(Result):
     """eta: seconds to go. queue_position: its place in the peer's upload queue. queue_eta:
-    the peer's guess of the seconds until its turn there. error: why it
-    failed or waits; with `paused` why hdpd paused it (`disk_full`, `disk_silent`), to go on by
-    itself when that has passed, where a pause of the owner's has none. received_bytes: what came
-    over the network for it.
+    the peer's guess of the seconds until its turn there. error: why it failed or waits; with
+    `paused` why hdpd paused it (`disk_full`, `disk_away` and others), to go on by itself when that
+    has passed, where a pause of the owner's has none. received_bytes: what came over the network
+    for it. place: where it is, or goes, on hdpd's disk. waiting_for: null for one that runs or has
+    ended.
     """
 
     id: str
@@ -375,6 +402,8 @@ class DownloadInfo(Result):
     error: Problem | None
     added: float
     received_bytes: int
+    place: Text | None
+    waiting_for: WaitingFor | None
 
 
 class Downloads(Result):

@@ -119,9 +119,9 @@ class SlowDown:
     keep the owner out by failing in his place.
     """
 
-    FIRST_SECONDS = 0.25
-    LONGEST_SECONDS = 8.0
-    FORGOTTEN_SECONDS = 600.0
+    FIRST_S = 0.25
+    LONGEST_S = 8.0
+    FORGOTTEN_S = 600.0
     # About 200 KB. The address that failed longest ago goes first: whoever has a thousand
     # addresses to fail from gains nothing else, as tokens have 128 random bits or more.
     MAX_ADDRESSES = 1024
@@ -133,9 +133,9 @@ class SlowDown:
         """Counts a failure and returns how many seconds its answer has to wait."""
         key = _network_of(address)
         count, last = self._failures.get(key, (0, now))
-        count = 1 if now - last > self.FORGOTTEN_SECONDS else count + 1
+        count = 1 if now - last > self.FORGOTTEN_S else count + 1
         self._failures.put(key, (count, now))
-        return Backoff(self.FIRST_SECONDS, self.LONGEST_SECONDS).delay(count - 1)
+        return Backoff(self.FIRST_S, self.LONGEST_S).delay(count - 1)
 
     def succeeded(self, address: str) -> None:
         self._failures.pop(_network_of(address))

@@ -15,7 +15,7 @@ from hdpd.control.parameters import FilesSearch
 from hdpd.control.services import Services
 from hdpd.errors import Busy, HdpdError
 from hdpd.link.session import Session
-from hdpd.remote.searches import PEER_SECONDS, search_peer
+from hdpd.remote.searches import PEER_S, search_peer
 from hdpd.wire.messages import Entry
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Searches:
         """Asks one; whatever goes wrong there is only that one's hits missing."""
         peer = SELF if session is None else session.peer_id.text
         try:
-            async with asyncio.timeout(PEER_SECONDS):
+            async with asyncio.timeout(PEER_S):
                 if session is None:
                     entries, truncated = await self._services.shares.search(
                         params.query, params.limit

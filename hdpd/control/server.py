@@ -36,11 +36,11 @@ from hdpd.errors import NotFound
 log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 32 * 1024  # a path of 4096 bytes, each written as %XX, and the rest
-PING_SECONDS = 20.0  # below the idle limits of proxies and NATs
+PING_S = 20.0  # below the idle limits of proxies and NATs
 # A client with MAX_REQUESTS slow requests is not read from meanwhile, so its pongs may be late.
-PONG_SECONDS = 60.0
-GOODBYE_SECONDS = 1.0  # for clients to take the last events
-STOP_SECONDS = 1  # for requests to end by themselves
+PONG_S = 60.0
+GOODBYE_S = 1.0  # for clients to take the last events
+STOP_S = 1  # for requests to end by themselves
 
 
 class _Server(uvicorn.Server):
@@ -157,10 +157,10 @@ class Control:
                 backlog=BACKLOG,
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 ws_max_size=MAX_MESSAGE_BYTES,
-                ws_ping_interval=PING_SECONDS,
-                ws_ping_timeout=PONG_SECONDS,
+                ws_ping_interval=PING_S,
+                ws_ping_timeout=PONG_S,
                 ws_per_message_deflate=False,
-                timeout_graceful_shutdown=STOP_SECONDS,
+                timeout_graceful_shutdown=STOP_S,
                 ssl_certfile=files.certificate if files else None,
                 ssl_keyfile=files.key if files else None,
             )
@@ -186,7 +186,7 @@ class Control:
     async def _stop(self) -> None:
         goodbyes = [asyncio.create_task(c.stop()) for c in self._endpoints.connections]
         if goodbyes:
-            _done, late = await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
+            _done, late = await asyncio.wait(goodbyes, timeout=GOODBYE_S)
             for task in late:
                 task.cancel()
         for server in self._serving:

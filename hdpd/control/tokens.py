@@ -23,11 +23,11 @@ from hdpd.recent import Recent
 TOKEN_PREFIX = "hdp_"  # lets people and secret scanners see what it is  # noqa: S105
 TOKEN_BYTES = 20
 CODE_BYTES = 16
-CODE_SECONDS = 600.0
+CODE_S = 600.0
 MAX_TOKENS = 256  # checked one by one at each request
 MAX_CODES = 16  # the oldest link stops working when more are made
-LAST_USED_SECONDS = 60.0  # how exact `last_used` is; saves a write for each request
-SESSION_SECONDS = 90 * 86400.0  # an unused browser session ends; tokens never do by themselves
+LAST_USED_S = 60.0  # how exact `last_used` is; saves a write for each request
+SESSION_S = 90 * 86400.0  # an unused browser session ends; tokens never do by themselves
 
 _SESSION_PREFIX = "session-"
 
@@ -104,7 +104,7 @@ class Tokens:
         return token, secret
 
     async def _end_unused_sessions(self) -> None:
-        oldest = self._clock() - SESSION_SECONDS
+        oldest = self._clock() - SESSION_S
         for token in list(self._tokens.values()):
             if is_session(token.id) and (token.last_used or token.created) < oldest:
                 await self.revoke(token.id)
@@ -146,7 +146,7 @@ class Tokens:
 
     async def _note_use(self, token: Token) -> None:
         now = self._clock()
-        if token.last_used is not None and abs(now - token.last_used) < LAST_USED_SECONDS:
+        if token.last_used is not None and abs(now - token.last_used) < LAST_USED_S:
             return
         token.last_used = now
 
@@ -158,7 +158,7 @@ class Tokens:
     def new_code(self) -> tuple[str, float]:
         """A login code and when it expires (seconds since the epoch)."""
         code = secrets.token_urlsafe(CODE_BYTES)
-        expires = self._clock() + CODE_SECONDS
+        expires = self._clock() + CODE_S
         self._codes.put(_hash(code), expires)
         return code, expires
 

@@ -2,6 +2,6 @@
 
 FACE = (
     "downloads.Downloads",
-    "lanes.LanesOfPeers",
+    "connections.ConnectionsOfPeers",
     "status",
 )

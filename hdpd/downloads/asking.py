@@ -81,7 +81,7 @@ class Asker:
         """Whether a read that costs `size` may begin; `held_already`: the window counts it."""
         if self.reads >= (MAX_READS if self._granted else 1):
             return False
-        self.pace.lanes = self._session.lanes
+        self.pace.connections = self._session.connections
         if self.reads and not self._has_room(size):
             return False
         if not held_already and not self._disk.window.allows(size):
@@ -108,8 +108,8 @@ class Asker:
 
     def _has_room(self, size: int) -> bool:
         """Whether the line has room for `size` bytes more under way."""
-        lanes = self._session.lanes
-        if lanes > 1 and self.reads < RANGES_IN_FLIGHT * lanes:
+        connections = self._session.connections
+        if connections > 1 and self.reads < RANGES_IN_FLIGHT * connections:
             return True  # a new connection has work, whatever is under way on the others
         return self.pace.in_flight + size <= self.pace.limit(self._session.rtt)
 

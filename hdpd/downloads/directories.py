@@ -10,19 +10,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hdpd.downloads.filesystem import storage_error, sync_directory
-from hdpd.errors import HdpdError, StorageError
+from hdpd.downloads.site import Components, Site, check_marker
+from hdpd.errors import DiskAway, HdpdError, StorageError
 from hdpd.wire.paths import text_from_bytes
 
 MAX_OPEN = (
     64  # descriptors kept by one job; a batch has few directories, and the limit is often 1024
 )
-
-Components = tuple[bytes, ...]
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -33,8 +31,8 @@ class Directories:
     `open` returns a borrowed descriptor that is good until the next `open`.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._open: dict[Components, int] = {}
         self._changed: dict[Components, None] = {}
 
@@ -57,13 +55,21 @@ class Directories:
         Raises:
             FileNotFoundError: it is not there and `create` is false.
             StorageError: a file or a link is in the way, or it cannot be opened or made.
-            DiskFull: no room to make it.
+            DiskUnavailable: its disk is full, read-only or away.
         """
         descriptor = self._open.get(path)
         if descriptor is None:
             descriptor = self._open_below(path, create) if path else self._open_root(create)
             self._open[path] = descriptor
+            if path == self._site.anchor:
+                self._check(descriptor)
         return descriptor
+
+    def _check(self, descriptor: int) -> None:
+        try:
+            check_marker(descriptor, self._site)
+        except OSError as error:
+            raise storage_error(error, "look at", os.fsencode(self._site.path)) from None
 
     def changed(self, path: Components) -> None:
         """Notes that names in `path` changed, for `sync`."""
@@ -77,15 +83,18 @@ class Directories:
 
     def _open_root(self, create: bool) -> int:
         # The root itself is the owner's choice and may be reached by links.
+        root = self._site.root
         try:
-            if create:
-                self._root.mkdir(parents=True, exist_ok=True)
-            return os.open(self._root, _FLAGS & ~os.O_NOFOLLOW)
+            if create and self._site.marker is None:
+                root.mkdir(parents=True, exist_ok=True)
+            return os.open(root, _FLAGS & ~os.O_NOFOLLOW)
         except FileNotFoundError:
-            raise
+            if not create:
+                raise
+            raise DiskAway(f"the download directory {str(root)!r} is not there") from None
         except OSError as error:
             raise StorageError(
-                f"cannot use the download directory {str(self._root)!r}: {error.strerror}"
+                f"cannot use the download directory {str(root)!r}: {error.strerror}"
             ) from None
 
     def _open_below(self, path: Components, create: bool) -> int:
@@ -98,6 +107,8 @@ class Directories:
             except FileNotFoundError:
                 if not create:
                     raise
+                if self._site.marker is not None and path == self._site.anchor:
+                    raise DiskAway(f"{str(self._site.path)!r} is not there") from None
                 self._make(parent, name)
                 self.changed(path[:-1])
                 descriptor = os.open(name, _FLAGS, dir_fd=parent)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from hdpd.downloads.ranges import Window
+from hdpd.downloads.site import Site
 from hdpd.threads.worker import Worker
 
 P = ParamSpec("P")
@@ -16,15 +16,15 @@ T = TypeVar("T")
 
 
 class Disk:
-    """A volume's worker threads, and the window of bytes on their way to it. `root` is the download
-    directory, below which everything is written.
+    """A volume's worker threads, and the window of bytes on their way to it. `site` is where on it
+    everything is written.
 
     One thread writes large files: two of them would only burn time over the lock of the same file.
     Another one does what ends with waiting for the disk, so that writing goes on meanwhile.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, site: Site) -> None:
+        self.site = site
         self.window = Window()
         self._writer = Worker("downloads-write")
         self._syncer = Worker("downloads-sync")

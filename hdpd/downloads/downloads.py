@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hdpd.config.sizes import Reserve
@@ -24,9 +25,11 @@ from hdpd.downloads.states import State
 from hdpd.downloads.status import DownloadInfo, DownloadsPage, Emit, FilesPage, VerificationInfo
 from hdpd.downloads.store import New, Store
 from hdpd.downloads.verify import Verifier
-from hdpd.errors import DownloadNotFound, InvalidParams, PathInvalid
+from hdpd.errors import DownloadNotFound, HdpdError, InvalidParams, PathInvalid, PathNotFound
 from hdpd.identity.keys import PeerId
 from hdpd.rates.throttle import Throttle
+from hdpd.remote.pages import ask_for_page
+from hdpd.wire.messages import Ls
 from hdpd.wire.paths import RemotePath
 
 STATES = frozenset(
@@ -35,6 +38,9 @@ STATES = frozenset(
 NO_RESERVE = Reserve()
 MAX_PAGE = 1000  # objects of one list; about 500 bytes each
 AT_ONCE = 100  # commands given in one turn of the loop, some milliseconds
+LOOK_SECONDS = 5.0  # for an answer before something is queued
+CLEAR_SECONDS = 60.0  # between looks for what is to leave the list by itself
+CLEAR_AT_ONCE = 1000
 WRITE_SECONDS = 10.0  # a disk that takes longer to write down a command does it behind the answer
 REMOVE_SECONDS = 2.0  # the removal of a directory of a million files goes on behind the answer
 
@@ -56,25 +62,49 @@ class Downloads:
         throttle: Throttle,
         emit: Emit,
         reserve: Reserve = NO_RESERVE,
+        destinations: Mapping[str, Path] | None = None,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
+        self._root = download_dir
+        self._session_of = session_of
         self._store = Store(database)
         self._verifier = Verifier(self._store, self.finished, session_of, emit)
-        self._scheduler = Scheduler(self._store, session_of, download_dir, throttle, emit, reserve)
+        self._destinations = destinations or {}
+        self._scheduler = Scheduler(
+            self._store,
+            session_of,
+            download_dir,
+            throttle,
+            emit,
+            reserve,
+            self._destinations.values(),
+        )
+        self._clear_after: float | None = None
+        self._clearing: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Takes up what the last process left."""
         await self._scheduler.start()
+        self._clearing = asyncio.create_task(self._clear_old())
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
+        if self._clearing is not None:
+            self._clearing.cancel()
+            await asyncio.wait({self._clearing})
         await self._verifier.close()
         await self._scheduler.close()
 
     def set_reserve(self, reserve: Reserve) -> None:
         """From now on so much of each volume is kept free."""
         self._scheduler.room.reserve = reserve
+
+    def set_clear_finished(self, age: float | None) -> None:
+        """From now on downloads that are done leave the list when they are `age` seconds old; None:
+        they stay. Their files stay in any case.
+        """
+        self._clear_after = age
 
     def peer_connected(self, peer: PeerId) -> None:
         self._scheduler.peer_connected(peer)
@@ -86,6 +116,9 @@ class Downloads:
 
     async def add(self, peer: PeerId, path: RemotePath, to: str | None = None) -> str:
         """Queues a file or directory; the id of the download, that of the same unfinished one.
+
+        `to` is a directory below the download directory, or `NAME:` of a destination with one
+        below that.
 
         Raises:
             PathInvalid: `path` is the list of shares, or `to` leads out of the download directory.
@@ -100,9 +133,9 @@ class Downloads:
         """Like `add`, for many at once; all or none."""
         if any(path.is_root for _, path in wanted):
             raise PathInvalid("name a share, or a file or directory in it")
-        into = _relative(to)
+        root, into = self._destination(to)
         async with self._changing:
-            keys = [(peer, path, into) for peer, path in wanted]
+            keys = [(peer, path, into, root) for peer, path in wanted]
             new = {key: _new_id() for key in keys if self._scheduler.queue.like(key) is None}
             now = time.time()
             rows = [New(id_, *key, now) for key, id_ in new.items()]
@@ -115,6 +148,22 @@ class Downloads:
                 known = self._scheduler.queue.like(key)
                 ids.append(known.id if known is not None else new[key])
         return ids
+
+    async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
+        """Asks the peer, if it is connected, and does not wait long for an answer.
+
+        Raises:
+            PathNotFound: there is no such file or directory.
+        """
+        session = self._session_of(peer)
+        if session is None or path.is_root:
+            return
+        try:
+            await ask_for_page(session, Ls(path, recursive=False, limit=1), LOOK_SECONDS)
+        except PathNotFound:
+            raise
+        except HdpdError:
+            return  # a file, or whatever the download itself meets and waits for
 
     async def list(
         self, states: Sequence[str] | None = None, limit: int = 100, cursor: str | None = None
@@ -218,6 +267,21 @@ class Downloads:
             await self._scheduler.ledger.written(WRITE_SECONDS)
 
     # Details
+
+    def _destination(self, to: str | None) -> tuple[str, RemotePath]:
+        """The root and the directory below it that `to` names."""
+        name, colon, below = (to or "").partition(":")
+        if colon and name in self._destinations:
+            return str(self._destinations[name]), _relative(below)
+        return str(self._root), _relative(to)
+
+    async def _clear_old(self) -> None:
+        while True:
+            await asyncio.sleep(CLEAR_SECONDS)
+            if self._clear_after is not None:
+                old = await self._store.done_before(time.time() - self._clear_after, CLEAR_AT_ONCE)
+                with contextlib.suppress(DownloadNotFound):  # somebody else was quicker
+                    await self.clear(old)
 
     async def _find(self, ids: Sequence[str]) -> Sequence[Download]:
         found = {id_: self._scheduler.queue.get(id_) for id_ in ids}

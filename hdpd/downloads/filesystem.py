@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hdpd.downloads.space import Room
-from hdpd.errors import DiskFull, HdpdError, StorageError
+from hdpd.errors import DiskAway, DiskFull, DiskReadOnly, HdpdError, StorageError
 from hdpd.wire.paths import text_from_bytes
 
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
 _NOT_SUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_AWAY = frozenset({errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN})
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -128,11 +129,60 @@ def free_room(path: Path) -> Room:
                 raise
             path = path.parent
         else:
-            return Room(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
+            return Room(
+                status.f_bavail * status.f_frsize,
+                status.f_blocks * status.f_frsize,
+                status.f_favail if status.f_files else None,
+                bool(status.f_flag & os.ST_RDONLY),
+            )
 
 
 def storage_error(error: OSError, doing: str, name: bytes) -> HdpdError:
     """The error for a person: `doing` is a verb, `name` what it was done to."""
-    kind = DiskFull if error.errno in _DISK_FULL else StorageError
+    kind: type[HdpdError] = StorageError
+    if error.errno in _DISK_FULL:
+        kind = DiskFull
+    elif error.errno == errno.EROFS:
+        kind = DiskReadOnly
+    elif error.errno in _DISK_AWAY:
+        kind = DiskAway
     reason = error.strerror or str(error)
     return kind(f"cannot {doing} {text_from_bytes(name)!r} in the download directory: {reason}")
+
+
+def set_attribute(descriptor: int, name: str, value: bytes) -> bool:
+    """Stores an extended attribute with an open file; False where the file system has none."""
+    try:
+        os.setxattr(descriptor, name, value)
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            return False
+        raise
+    return True
+
+
+def get_attribute(descriptor: int, name: str) -> bytes | None:
+    """An extended attribute of an open file, None where there is none.
+
+    Raises:
+        Unsupported: the file system has none at all.
+    """
+    try:
+        return os.getxattr(descriptor, name)
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            return None
+        if error.errno in _NOT_SUPPORTED:
+            raise Unsupported from None
+        raise
+
+
+def remove_attribute(directory: int, name: bytes, attribute: str) -> None:
+    """Takes an extended attribute from a file of an open directory, if it has it."""
+    path = b"/proc/self/fd/%d/%s" % (directory, name)
+    with contextlib.suppress(OSError):  # it would only be litter
+        os.removexattr(path, attribute, follow_symlinks=False)
+
+
+class Unsupported(Exception):
+    """The file system cannot do that."""

@@ -20,20 +20,25 @@ class FinishedFiles:
 
     def __init__(self, database: Database, download_dir: Path) -> None:
         self._database = database
-        self._place = Place(os.fsencode(download_dir), hidden=True, ignore=None)
+        self._root = str(download_dir)
 
     async def check(self, path: RemotePath) -> None:
         """Raises PathNotFound unless a finished download is at `path` below the directory."""
-        if not await self._database.read(partial(_is_finished, text=path.text)):
+        if not await self._database.read(partial(_is_finished, text=path.text, root=self._root)):
             raise PathNotFound(f"no finished download is at {path.text!r}")
 
-    def open_file(self, path: RemotePath) -> OpenedFile:
-        """The file at `path` below the directory. Blocks; raises as `hdpd.shares.opening` does."""
-        return open_file(self._place, path.raw)
+    def open_file(self, path: RemotePath, root: str | None = None) -> OpenedFile:
+        """The file at `path` below the directory, or below another one that downloads were written
+        to. Blocks; raises as `hdpd.shares.opening` does.
+        """
+        place = Place(os.fsencode(root or self._root), hidden=True, ignore=None)
+        return open_file(place, path.raw)
 
 
-def _is_finished(transaction: Transaction, text: str) -> bool:
-    for number, path, into in transaction.execute("SELECT number, path, into_path FROM download"):
+def _is_finished(transaction: Transaction, text: str, root: str) -> bool:
+    for number, path, into in transaction.execute(
+        "SELECT number, path, into_path FROM download WHERE root=?", (root,)
+    ):
         name = path.rpartition("/")[2]
         base = f"{into}/{name}" if into else name
         # A file that stands alone may have got another name, in the same directory.

@@ -1,8 +1,8 @@
 """The last step of every file: it gets its bytes, its time and its name, durably, in batches.
 
 One batch: all files written, one `syncfs`, a rename each that never overwrites, one fsync for each
-directory. A file that is there already with the same size and mtime counts as done; a different one
-is kept, and the new one becomes `name (2).ext`.
+directory. A file that is there already is kept, and the new one becomes `name (2).ext`, unless both
+hold the same bytes.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ import contextlib
 import itertools
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from hdpd.downloads.directories import Components, Directories
-from hdpd.downloads.filesystem import rename_noreplace, storage_error, sync_file_system
-from hdpd.errors import HdpdError, StorageError
+from hdpd.downloads.directories import Directories
+from hdpd.downloads.filesystem import (
+    remove_attribute,
+    rename_noreplace,
+    storage_error,
+    sync_file_system,
+)
+from hdpd.downloads.partial import ATTRIBUTE
+from hdpd.downloads.site import Components, Site
+from hdpd.errors import DiskUnavailable, HdpdError, StorageError
 from hdpd.wire.paths import MAX_NAME_BYTES, text_from_bytes
 
 MAX_SAME_NAME = 1000  # `name (1000)`: beyond that somebody is looping, and each try costs a call
 MAX_EXTENSION_BYTES = 16
 COARSEST_MTIME_NS = 2_000_000_000  # FAT
+COMPARE_BYTES = 1024 * 1024
 SYNC_SINGLY = 16  # so few files are synced one by one, which leaves other programs' data alone
 
 _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,10 +50,11 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Under which name a file is there now, and the mtime that the file system kept."""
+    """Under which name a file is there now, the mtime that the file system kept, and its ctime."""
 
     name: bytes
     mtime_ns: int
+    ctime_ns: int = field(default=0, compare=False)
 
 
 def numbered(name: bytes, number: int) -> bytes:
@@ -69,10 +77,10 @@ def names_for(name: bytes) -> itertools.chain[bytes]:
     return itertools.chain((name,), others)
 
 
-def find_same(
+def find_alike(
     directory: int, name: bytes, size: int, mtime_ns: int, partial: bytes
-) -> bytes | None:
-    """The name under which the same file is in the open directory already, or None.
+) -> Finished | None:
+    """A file in the open directory that may be the same, by name, size and mtime; None without any.
 
     Where sizes agree and times nearly do, a file named after `partial` is made for a moment, to
     see what this file system would have kept of the time.
@@ -84,25 +92,48 @@ def find_same(
             return None
         if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             continue
+        found = Finished(candidate, status.st_mtime_ns, status.st_ctime_ns)
         if status.st_mtime_ns == mtime_ns:
-            return candidate
+            return found
         if abs(status.st_mtime_ns - mtime_ns) <= COARSEST_MTIME_NS and (
             status.st_mtime_ns == _kept_mtime_ns(directory, partial + b"-time", mtime_ns)
         ):
-            return candidate
+            return found
     return None
 
 
-def _is_same(directory: int, name: bytes, size: int, kept_mtime_ns: int) -> bool:
+def _is_same(directory: int, name: bytes, partial: bytes, size: int) -> bool:
+    """Whether the file `name` holds the same bytes as the partial file."""
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return False
+        with _reading(directory, name) as one, _reading(directory, partial) as other:
+            while block := os.read(one, COMPARE_BYTES):
+                if not _reads(other, block):
+                    return False
+            return not os.read(other, 1)
     except FileNotFoundError:
         return False
-    return (
-        stat.S_ISREG(status.st_mode)
-        and status.st_size == size
-        and status.st_mtime_ns == kept_mtime_ns
-    )
+
+
+def _reads(descriptor: int, block: bytes) -> bool:
+    while block:
+        piece = os.read(descriptor, len(block))
+        if not piece or not block.startswith(piece):
+            return False
+        block = block[len(piece) :]
+    return True
+
+
+@contextlib.contextmanager
+def _reading(directory: int, name: bytes) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _kept_mtime_ns(directory: int, probe: bytes, mtime_ns: int) -> int:
@@ -115,10 +146,10 @@ def _kept_mtime_ns(directory: int, probe: bytes, mtime_ns: int) -> int:
         os.unlink(probe, dir_fd=directory)
 
 
-def make_directories(root: Path, paths: Sequence[Components]) -> list[HdpdError | None]:
+def make_directories(site: Site, paths: Sequence[Components]) -> list[HdpdError | None]:
     """Makes each directory that is not there, durably; an error where that one cannot be made."""
     results: list[HdpdError | None] = []
-    with Directories(root) as directories:
+    with Directories(site) as directories:
         for path in paths:
             try:
                 directories.open(path)
@@ -133,27 +164,56 @@ def make_directories(root: Path, paths: Sequence[Components]) -> list[HdpdError 
     return results
 
 
-def already_there(root: Path, files: Sequence[Complete]) -> list[Finished | None]:
-    """For each file (its bytes and `data` do not matter) whether the same one is there already."""
+def missing_directories(site: Site, paths: Sequence[Components]) -> list[bool]:
+    """Of each directory, whether it is not there."""
+    missing = []
+    with Directories(site) as directories:
+        for path in paths:
+            try:
+                directories.open(path, create=False)
+            except FileNotFoundError:
+                missing.append(True)
+            except (HdpdError, OSError):
+                missing.append(False)  # whatever it is, it is not ours
+            else:
+                missing.append(False)
+    return missing
+
+
+def remove_empty_directories(site: Site, paths: Sequence[Components]) -> None:
+    """Removes, in this order, those directories in which nothing is.
+
+    Raises:
+        DiskUnavailable: they cannot be removed now.
+    """
+    for path in paths:
+        try:
+            with Directories(site) as directories:
+                os.rmdir(path[-1], dir_fd=directories.open(path[:-1], create=False))
+        except OSError as error:
+            if isinstance(known := storage_error(error, "remove", path[-1]), DiskUnavailable):
+                raise known from None
+        except StorageError:
+            continue
+
+
+def alike(site: Site, files: Sequence[Complete]) -> list[Finished | None]:
+    """For each file (its bytes and `data` do not matter) one that is there and may be the same."""
     results: list[Finished | None] = []
-    with Directories(root) as directories:
+    with Directories(site) as directories:
         for file in files:
             try:
                 parent = directories.open(file.directory, create=False)
-                found = find_same(parent, file.name, file.size, file.mtime_ns, file.partial)
-                if found is not None:
-                    # What a crash between the rename and its record, or another download, left.
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(file.partial, dir_fd=parent)
+                found = find_alike(parent, file.name, file.size, file.mtime_ns, file.partial)
             except (HdpdError, OSError):
                 found = None  # whatever it is, finishing this file will meet it again and tell
-            results.append(None if found is None else Finished(found, file.mtime_ns))
+            results.append(found)
     return results
 
 
-def finish_batch(root: Path, files: Sequence[Complete]) -> list[Finished | HdpdError]:
+def finish_batch(site: Site, files: Sequence[Complete]) -> list[Finished | HdpdError]:
     """Finishes each file, or says why it could not be; one never spoils the others."""
-    with Directories(root) as directories:
+    with Directories(site) as directories:
         batch = _Batch(directories, sync_singly=len(files) <= SYNC_SINGLY)
         written = [batch.write(file) for file in files]
         try:
@@ -219,18 +279,22 @@ class _Batch:
             os.close(descriptor)
 
     def name(self, file: Complete, kept_mtime_ns: int) -> Finished | HdpdError:
-        """Gives the partial file its name, or drops it when the same file is there already."""
+        """Gives the partial file its name, or drops it when one with the same bytes has it."""
         try:
             parent = self._directories.open(file.directory)
             for candidate in names_for(file.name):
                 try:
                     rename_noreplace(parent, file.partial, candidate)
                 except FileExistsError:
-                    if not _is_same(parent, candidate, file.size, kept_mtime_ns):
+                    if not _is_same(parent, candidate, file.partial, file.size):
                         continue
                     os.unlink(file.partial, dir_fd=parent)
+                else:
+                    if file.data is None:
+                        remove_attribute(parent, candidate, ATTRIBUTE)
                 self._directories.changed(file.directory)
-                return Finished(candidate, kept_mtime_ns)
+                status = os.stat(candidate, dir_fd=parent, follow_symlinks=False)
+                return Finished(candidate, status.st_mtime_ns, status.st_ctime_ns)
         except (HdpdError, OSError) as error:
             return _as_ours(error, "rename", file.name)
         return StorageError(f"{MAX_SAME_NAME} files named like {text_from_bytes(file.name)!r}")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from hdpd.downloads.certainty import Certainty
 from hdpd.downloads.disk import Disk
-from hdpd.downloads.finishing import Complete, Finished, already_there
+from hdpd.downloads.finishing import Complete
 from hdpd.downloads.partial import IOV_MAX, PartialFile
 from hdpd.downloads.ranges import MIB, FileRanges, Range
 from hdpd.downloads.records import Download, FileRecord, Kept
+from hdpd.downloads.sameness import COMPARE_BYTES, Alike, Sameness
 from hdpd.downloads.store import Store
-from hdpd.errors import FileChanged, HdpdError, ProtocolError
+from hdpd.errors import FileChanged, HdpdError, ProtocolError, StorageError
 from hdpd.log import fields
 from hdpd.remote.reads import AskAgain, RemoteRead
 from hdpd.wire.messages import ReadStarted
@@ -25,24 +28,26 @@ log = logging.getLogger(__name__)
 UNKNOWN_SIZE = MIB
 """What is asked for of a file of unknown size: small ones come at once."""
 
+PARTIAL_ID_BYTES = 8
 WRITE_BYTES = MIB  # one trip to a worker thread, 100 us, for so many bytes
 RECORD_BYTES = 8 * MIB  # a sync and a transaction for at least so many bytes ...
 RECORD_SECONDS = 5.0  # ... or after so long on a slow line
 
 
 class AlreadyThere(Exception):  # no error: what a read tells its runner
-    """The same file is on the disk already, so nothing needs to be fetched."""
+    """The same file, or one that looks like it, is on the disk already."""
 
-    def __init__(self, finished: Finished) -> None:
+    def __init__(self, alike: Alike) -> None:
         super().__init__()
-        self.finished = finished
+        self.alike = alike
 
 
 class LargeFile:
     """Fetched by several reads at once; everything runs in the event loop but the disk's work.
 
     `ranges` is replaced when the file starts anew. A read keeps the one that it began with, and
-    what belongs to an old one is dropped. Errors of the disk are DiskFull and StorageError.
+    what belongs to an old one is dropped. Errors of the disk are DiskUnavailable and StorageError.
+    `on_trouble` is called when `trouble` is set.
     """
 
     def __init__(
@@ -51,19 +56,24 @@ class LargeFile:
         download: Download,
         disk: Disk,
         store: Store,
+        sameness: Sameness,
         make_sure_it_fits: Callable[[], Awaitable[None]],
+        on_trouble: Callable[[], None],
     ) -> None:
         self.file = file
         self.blocked = False
         """Whether no range may be asked for, and no other file started either."""
         self.not_before = 0.0
         self.ending = False
+        self._certain = Certainty(file.watermark)
         self.pending = 0
         """Bytes that count as received, and not yet as done."""
         self._download = download
         self._disk = disk
         self._store = store
+        self._sameness = sameness
         self._make_sure_it_fits = make_sure_it_fits
+        self._on_trouble = on_trouble
         self._partial: PartialFile | None = None
         self._writes: set[asyncio.Future[Any]] = set()
         self._exclusive = asyncio.Lock()
@@ -74,6 +84,7 @@ class LargeFile:
         self._truncate = kept is None
         if kept is not None:
             file.validator = kept.validator  # which is stored only with a watermark
+            file.partial_id, file.inode = kept.partial, kept.inode
         self.ranges = kept.ranges if kept is not None else _planned(file)
         there = self.ranges.verified_bytes + self.ranges.unverified_bytes
         self._count(there - self.ranges.recorded)
@@ -87,11 +98,16 @@ class LargeFile:
 
     def next_range(self, length: int, now: float) -> Range | None:
         """The next range to ask for, None when there is none now."""
-        if self.blocked or now < self.not_before:
+        if self.blocked or self.trouble or now < self.not_before:
             return None
         asked = self.ranges.next(length)
         self._hold()
         return asked
+
+    @property
+    def trouble(self) -> HdpdError | None:
+        """A write or a sync that failed: all that is left is to stop, or to fail."""
+        return self._certain.trouble
 
     @property
     def validator(self) -> bytes | None:
@@ -143,6 +159,8 @@ class LargeFile:
     def _write(
         self, chunks: list[bytes], offset: int, fresh: bool, plan: FileRanges
     ) -> asyncio.Future[None]:
+        if self.trouble is not None:
+            raise self.trouble
         if plan is not self.ranges or self._partial is None:
             raise AskAgain
         write = self._disk.submit(self._partial.write, chunks, offset, fresh=fresh)
@@ -152,10 +170,14 @@ class LargeFile:
 
     def _wrote(self, plan: FileRanges, write: asyncio.Future[None]) -> None:
         self._writes.discard(write)
-        if _has_failed(write):  # counts as seen even when its reader is gone
-            distrusted = plan.distrust()
-            if plan is self.ranges:
-                self._count(-distrusted)
+        if _has_failed(write) and plan is self.ranges:  # also when its reader is gone
+            error = None if write.cancelled() else write.exception()
+            self._distrust(error if isinstance(error, HdpdError) else StorageError())
+
+    def _distrust(self, error: HdpdError) -> None:
+        """Something that was written is perhaps not on the disk."""
+        if self._certain.fail(error):
+            self._on_trouble()
 
     async def _adopt(self, started: ReadStarted, plan: FileRanges) -> None:
         """Accepts the answer's version of the file, the first one as the file's own."""
@@ -175,26 +197,34 @@ class LargeFile:
         if (file.size, file.mtime_ns) != (started.size, started.mtime_ns):
             file.size, file.mtime_ns = started.size, started.mtime_ns
             await self._store.save_file(self._download, file)
-            wanted = file.complete(self._download, None)
-            (there,) = await self._disk.submit(already_there, self._disk.root, [wanted])
-            if there is not None:
-                self.ranges = FileRanges(started.size)  # other reads of it are for nothing
-                raise AlreadyThere(there)
+            await self._look_for_the_same()
         self.ranges.resize(started.size)
         self._hold()
         if self._partial is None:
             await self._make_sure_it_fits()  # often only now is its size known
+            if file.partial_id is None:
+                # Before there is such a file, so that none is without its record.
+                file.partial_id = secrets.token_hex(PARTIAL_ID_BYTES)
+                await self._store.save_file(self._download, file)
             await self._open_partial(0)
         file.validator = started.validator
+
+    async def _look_for_the_same(self) -> None:
+        (alike,) = await self._sameness.alike(self._download, self._disk, [self.file])
+        if alike is not None and (alike.proven or (self.file.size or 0) >= COMPARE_BYTES):
+            self.ranges = FileRanges(self.file.size or 0)  # other reads of it are for nothing
+            raise AlreadyThere(alike)
 
     async def _open_partial(self, keep: int) -> None:
         opening = self._disk.submit(
             PartialFile.open,
-            self._disk.root,
+            self._disk.site,
             self.file.place(self._download)[0],
             self.file.partial(self._download),
             keep=keep,
             truncate=self._truncate,
+            id_=self.file.partial_id,
+            inode=self.file.inode,
         )
         # Counts as a write, so that an open file is closed even when nobody waits for it any more.
         self._writes.add(opening)
@@ -205,6 +235,7 @@ class LargeFile:
         self._writes.discard(opening)
         if not opening.cancelled() and opening.exception() is None:
             self._partial = opening.result()
+            self.file.inode = self._partial.inode
 
     # The watermark
 
@@ -215,20 +246,36 @@ class LargeFile:
         return due and not self._exclusive.locked() and not self.ranges.complete
 
     async def record(self) -> None:
-        """Makes the verified prefix durable, and then records that it is."""
+        """Makes the verified prefix durable, and then records that it is. Nothing else moves a
+        watermark on, whatever the file stops for.
+
+        Raises:
+            DiskUnavailable, StorageError: it is not durable, nor is anything beyond what was.
+        """
         async with self._exclusive:
-            plan, watermark = self.ranges, self.ranges.prefix
-            if self._partial is None or watermark == plan.recorded:
+            plan = self.ranges
+            watermark = self._certain.to_record(plan)
+            if self._partial is None or watermark is None:
                 return
-            await self._disk.sync(self._partial.sync)
+            try:
+                await self._disk.sync(self._partial.sync)
+            except HdpdError as error:
+                self._distrust(error)
+                raise
             self._recorded_at = time.monotonic()
             if plan is not self.ranges:
                 return
-            more = watermark - self.file.watermark
+            more = self._certain.synced(watermark)  # unless a write failed that was under way
             self.file.watermark = watermark
             self._download.done_bytes += more
+            try:
+                await self._store.save_file(self._download, self.file)
+            except HdpdError:
+                self._certain.undo(more)
+                self.file.watermark = self._certain.watermark
+                self._download.done_bytes -= more
+                raise
             self._count(-more)
-            await self._store.save_file(self._download, self.file)
             plan.record(watermark)
             self._hold()
 
@@ -241,6 +288,7 @@ class LargeFile:
         async with self._exclusive:
             await self._no_writes()
             self._download.done_bytes -= self.file.watermark
+            self._certain = Certainty()
             self.file.watermark, self.file.validator = 0, None
             await self._store.save_file(self._download, self.file)
             if self._partial is not None:
@@ -252,12 +300,13 @@ class LargeFile:
     @property
     def finishable(self) -> bool:
         """Whether all is verified, and no thread is busy with the partial file."""
-        known = self.file.validator is not None
+        known = self.file.validator is not None and self.trouble is None
         return known and self.ranges.complete and not self._exclusive.locked()
 
     def finish(self) -> Complete:
-        """What is left is the finisher's. Only when `finishable`."""
-        self._close()
+        """What is left is the finisher's. Only when `finishable`; it stays open until `release`, so
+        that whatever the disk has to say is heard.
+        """
         return self.file.complete(self._download, None)
 
     async def abandon(self) -> None:
@@ -278,10 +327,12 @@ class LargeFile:
             log.warning(
                 "%s", error, extra=fields(download=self._download.id, error_code=error.code)
             )
-        if self.file.validator is not None and not self.blocked:
-            self._download.kept[self.file.number] = Kept(self.ranges, self.file.validator)
+        file = self.file
+        ranges = self._certain.kept(self.ranges)
+        if file.validator is not None and not self.blocked and ranges is not None:
+            kept = Kept(ranges, file.validator, file.partial_id, file.inode)
+            self._download.kept[file.number] = kept
         self._count(-self.pending)
-        self._close()
         self.release()
 
     def _close(self) -> None:
@@ -291,6 +342,7 @@ class LargeFile:
 
     def release(self) -> None:
         """Nothing of it is under way any more."""
+        self._close()
         self._disk.give(self._held)
         self._held = 0
 

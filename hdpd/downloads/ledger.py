@@ -7,9 +7,9 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 
-from hdpd.database import DatabaseError
 from hdpd.downloads.records import Download
 from hdpd.downloads.store import Store
+from hdpd.errors import StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ class Ledger:
         try:
             states = [download.state for download in downloads]
             await self._store.save(downloads)
-        except DatabaseError as error:
-            log.warning("the queue cannot be written down, and is tried again: %s", error)
+        except StateUnavailable as error:
+            log.warning("%s", error)
             self._noted = {**dict.fromkeys(downloads), **self._noted}
             self._troubled = True
             await asyncio.sleep(AGAIN_S)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hdpd.downloads.records import Download, FileRecord
+from hdpd.downloads.records import MAX_BYTES, Download, FileRecord
 from hdpd.downloads.store import Store
-from hdpd.errors import LimitReached, NotADirectory, PathInvalid, ProtocolError
+from hdpd.errors import LimitReached, NotADirectory, PathInvalid, ProtocolError, StateUnavailable
 from hdpd.remote.pages import ListingSession, ask_for_page
 from hdpd.wire.messages import Entry, EntryType, Ls
 from hdpd.wire.paths import RemotePath
@@ -40,11 +40,10 @@ async def list_next_page(session: ListingSession, download: Download, store: Sto
     except NotADirectory:
         if download.type == "directory":
             raise
-        download.type, download.listed, download.files = "file", True, 1
-        await store.append(download, [FileRecord(1, RemotePath(b""), False, None, None)])
+        file = FileRecord(1, RemotePath(b""), False, None, None)
+        await _store(download, store, "file", [file], None)
         return
     if download.type is None:
-        download.type = "directory"
         last = 1
         files.append(FileRecord(1, RemotePath(b""), True, None, None))
     elif not entries and cursor is not None:
@@ -54,11 +53,34 @@ async def list_next_page(session: ListingSession, download: Download, store: Sto
             f"the directory holds more than {MAX_FILES:,} entries; download parts of it"
         )
     files += _records(download, entries, last)
-    download.cursor, download.listed = cursor, cursor is None
+    if download.size + sum(file.size or 0 for file in files) > MAX_BYTES:
+        raise ProtocolError("the peer lists files of more bytes than any disk holds")
+    await _store(download, store, "directory", files, cursor)
+
+
+async def _store(
+    download: Download,
+    store: Store,
+    kind: str,
+    files: Sequence[FileRecord],
+    cursor: bytes | None,
+) -> None:
+    """Stores a page, and counts it; both or neither."""
+    before = (download.type, download.cursor, download.listed)
     wanted = [file for file in files if not file.directory]
+    size = sum(file.size or 0 for file in wanted)
+    download.type, download.cursor, download.listed = kind, cursor, cursor is None
     download.files += len(wanted)
-    download.size += sum(file.size or 0 for file in wanted)
-    await store.append(download, files)
+    download.entries += len(files)
+    download.size += size
+    try:
+        await store.append(download, files)
+    except StateUnavailable:
+        download.type, download.cursor, download.listed = before
+        download.files -= len(wanted)
+        download.entries -= len(files)
+        download.size -= size
+        raise
 
 
 def _records(download: Download, entries: Sequence[Entry], last: int) -> list[FileRecord]:

@@ -1,7 +1,10 @@
 """The partial file of a large download: written in ranges, synced behind, kept over a crash.
 
 It lies next to its target under a short name made of ids, so that a target's name may have full
-length. Nothing is preallocated: `posix_fallocate` writes zeros on exFAT, NFS and SMB, extents are
+length. One of them is random, and in an attribute of the file too: by it the file proves that it is
+the one of which the watermark is recorded.
+
+Nothing is preallocated: `posix_fallocate` writes zeros on exFAT, NFS and SMB, extents are
 left to the file system's delayed allocation, and a full disk is not an error but a pause.
 Runs of zeros stay holes, so a sparse file of many GiB costs neither time nor room.
 
@@ -12,57 +15,97 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Sequence
-from pathlib import Path
 
-from hdpd.downloads.directories import Components, Directories
-from hdpd.downloads.filesystem import start_writing_out, storage_error, sync_directory
-from hdpd.errors import HdpdError
+from hdpd.downloads.certainty import Identity, is_the_one
+from hdpd.downloads.directories import Directories
+from hdpd.downloads.filesystem import (
+    Unsupported,
+    get_attribute,
+    set_attribute,
+    start_writing_out,
+    storage_error,
+    sync_directory,
+)
+from hdpd.downloads.site import Components, Site
+from hdpd.errors import DiskUnavailable, HdpdError, StorageError
 
 ZEROS = bytes(1024 * 1024)  # as long as the longest chunk that a stream hands out
 
 IOV_MAX = 1024  # buffers that one pwritev takes
 
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+ATTRIBUTE = "user.hdpd"
+"""Holds the random id of a partial file."""
+
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def partial_name(download: str, number: int) -> bytes:
+def partial_name(download: str, number: int, id_: str | None = None) -> bytes:
     """The name of file `number` of a download while it is incomplete; hidden, so never shared."""
-    return b".hdpd-%s-%d.part" % (download.encode(), number)
+    identity = f"-{id_}" if id_ else ""
+    return f".hdpd-{download}-{number}{identity}.part".encode()
 
 
-def remove_partials(root: Path, files: Sequence[tuple[Components, bytes]]) -> None:
-    """Removes those partial files (directory, name) that are there and can be removed."""
-    with Directories(root) as directories:
+def remove_partials(site: Site, files: Sequence[tuple[Components, bytes]]) -> None:
+    """Removes those partial files (directory, name) that are there.
+
+    Raises:
+        DiskUnavailable: they cannot be removed now.
+    """
+    with Directories(site) as directories:
         for directory, name in files:
-            with contextlib.suppress(OSError, HdpdError):
+            try:
                 os.unlink(name, dir_fd=directories.open(directory, create=False))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if isinstance(unavailable := storage_error(error, "remove", name), DiskUnavailable):
+                    raise unavailable from None
+            except StorageError:
+                continue  # a link or a file is in the way: what is behind it is not ours
 
 
 class PartialFile:
-    """An open partial file. Every error is a DiskFull or StorageError."""
+    """An open partial file. Every error is a DiskUnavailable or StorageError."""
 
     def __init__(self, descriptor: int, parent: int, name: bytes, intact: bool) -> None:
         self._descriptor = descriptor
         self._parent = parent
         self._name = name
         self.intact = intact
-        """Whether what should be there already is; otherwise the file is empty now."""
+        """Whether it is the one that was asked for, with what should be there; otherwise it is
+        empty now."""
+        self.inode = os.fstat(descriptor).st_ino
 
     @classmethod
     def open(
-        cls, root: Path, directory: Components, name: bytes, *, keep: int, truncate: bool
+        cls,
+        site: Site,
+        directory: Components,
+        name: bytes,
+        *,
+        keep: int,
+        truncate: bool,
+        id_: str | None = None,
+        inode: int | None = None,
     ) -> PartialFile:
         """Opens or makes the file, of which `keep` bytes must be there.
 
-        With `truncate` what lies beyond those is dropped: after a crash nobody knows what it is.
+        It has to prove that it is the one that was made with `id_`, which its name holds too, and,
+        where the file system has attributes, with this `inode`: another disk may have one of the
+        same name, and a copy may be an old one. With `truncate` what lies beyond `keep` is
+        dropped: after a crash nobody knows what it is.
         """
         try:
-            with Directories(root) as directories:
+            with Directories(site) as directories:
                 parent = directories.open(directory)
-                descriptor = os.open(name, _CREATE, 0o666, dir_fd=parent)
-                intact = os.fstat(descriptor).st_size >= keep
-                partial = cls(descriptor, os.dup(parent), name, intact)
+                descriptor, intact = _open_proven(parent, name, keep, id_, inode)
+                try:
+                    partial = cls(descriptor, os.dup(parent), name, intact)
+                except OSError:
+                    os.close(descriptor)
+                    raise
         except OSError as error:
             raise storage_error(error, "open", name) from None
         if truncate or not intact:
@@ -127,3 +170,31 @@ class PartialFile:
         os.close(self._descriptor)
         if self._parent >= 0:
             os.close(self._parent)
+
+
+def _open_proven(
+    parent: int, name: bytes, keep: int, id_: str | None, inode: int | None
+) -> tuple[int, bool]:
+    """The open file, and whether it is the one that it should be."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(name, _OPEN, dir_fd=parent)
+        if _is_proven(descriptor, id_, inode):
+            return descriptor, os.fstat(descriptor).st_size >= keep
+        # Somebody else's under our name, or a copy: nothing is written into it.
+        os.close(descriptor)
+        os.unlink(name, dir_fd=parent)
+    descriptor = os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=parent)
+    if id_ is not None:
+        set_attribute(descriptor, ATTRIBUTE, id_.encode())
+    return descriptor, keep == 0
+
+
+def _is_proven(descriptor: int, id_: str | None, inode: int | None) -> bool:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    try:
+        there = Identity(get_attribute(descriptor, ATTRIBUTE), status.st_ino)
+    except Unsupported:
+        there = Identity(None, status.st_ino, has_attributes=False)
+    return is_the_one(there, id_.encode() if id_ else None, inode)

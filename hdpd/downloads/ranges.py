@@ -191,14 +191,14 @@ class Pace:
 
     def __init__(self) -> None:
         self.rate = FIRST_RATE
-        self.lanes = 1  # connections that share it
+        self.connections = 1  # connections that share it
         self.in_flight = 0
         self._arrived = 0
         self._since: float | None = None
 
     @property
     def range_length(self) -> int:
-        length = int(self.rate / self.lanes * RANGE_SECONDS)
+        length = int(self.rate / self.connections * RANGE_SECONDS)
         return max(MIN_RANGE, min(length - length % MIN_RANGE, MAX_RANGE))
 
     def limit(self, round_trip: float) -> int:
@@ -208,7 +208,7 @@ class Pace:
         """
         return min(
             max(
-                RANGES_IN_FLIGHT * self.lanes * self.range_length,
+                RANGES_IN_FLIGHT * self.connections * self.range_length,
                 int(2 * self.rate * round_trip),
             ),
             MAX_UNRECORDED,

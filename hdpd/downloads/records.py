@@ -6,16 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from hdpd.downloads.directories import Components
-from hdpd.downloads.finishing import Complete
+from hdpd.downloads.finishing import Complete, Finished
 from hdpd.downloads.partial import partial_name
 from hdpd.downloads.queue import Item
 from hdpd.downloads.ranges import FILE_COST, FileRanges
+from hdpd.downloads.site import Components
+from hdpd.downloads.space import Claim
 from hdpd.downloads.status import DownloadInfo, Problem
-from hdpd.errors import HdpdError
+from hdpd.downloads.waits import waiting_for
+from hdpd.errors import HdpdError, ProtocolError
 from hdpd.identity.keys import PeerId
+from hdpd.portable import POSIX, NameRules, stored_name
 from hdpd.remote.reads import Session
-from hdpd.wire.paths import RemotePath
+from hdpd.wire.paths import MAX_NAME_BYTES, RemotePath
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,8 +28,12 @@ if TYPE_CHECKING:
 
 SessionOf = Callable[[PeerId], Session | None]
 
-Key = tuple[PeerId, RemotePath, RemotePath]
-"""Peer, path there, and the directory here."""
+Key = tuple[PeerId, RemotePath, RemotePath, str | None]
+"""Peer, path there, and the directory here with its root."""
+
+ENTRY_COST = 4096  # bytes: a block, which the smallest file takes, or a directory
+MAX_BYTES = 2**60
+"""Of one download: a thousand petabytes, and far from the edge of what SQLite counts."""
 
 RATE_SECONDS = 5.0  # the shown rate is smoothed over about so long
 
@@ -37,17 +44,21 @@ def components(path: RemotePath) -> Components:
 
 
 class Kept(NamedTuple):
-    """What is in a partial file, and of which version of the file that is."""
+    """What is in a partial file, which one that is, and of which version of the file."""
 
     ranges: FileRanges
     validator: bytes
+    partial: str | None
+    inode: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a HELD download waits for: that its volume has room, or answers."""
+    """What a HELD download waits for: that its volume has room, or answers; without one it is the
+    disk of the state directory.
+    """
 
-    volume: Volume
+    volume: Volume | None
     since: float
     was_free: int | None
     """What was free when a write failed, for which the file system may have had other reasons."""
@@ -74,6 +85,16 @@ class Download(Item):
     done_files: int = 0
     failed_files: int = 0
     received_bytes: int = 0
+    entries: int = 0
+    """Files and directories that were listed."""
+    settled: int = 0
+    """Those of them that are done or failed."""
+    root: str | None = None
+    """The directory that it is written below."""
+    place: str | None = None
+    """Where the item is, or goes, on the disk."""
+    ended: float | None = None
+    made: str | None = None
 
     # Only while it lives in memory:
     runner: Runner | None = None
@@ -83,6 +104,7 @@ class Download(Item):
     pending_bytes: int = 0
     """Received and not yet part of `done_bytes`."""
     rate: float = 0.0
+    began_at: float = 0.0
     measured_at: float = 0.0
     measured_bytes: int = 0
     """Those received when the rate was last measured."""
@@ -96,16 +118,29 @@ class Download(Item):
     """What they were told last of its progress."""
     kept: dict[int, Kept] = field(default_factory=dict)
     """What came beyond the watermark, by file number; few files are open side by side."""
+    rules: NameRules = POSIX
+    """What names its file system holds."""
     base: Components = field(init=False)
-    """Where the item itself goes, below the download directory."""
+    """Where the item itself goes, below its root."""
 
     def __post_init__(self) -> None:
-        self.base = (*components(self.into), self.path.name.raw)
+        self.keep_to(self.rules)
+
+    def keep_to(self, rules: NameRules) -> None:
+        """From now on its names are such that a file system with these rules holds them."""
+        self.rules = rules
+        self.base = self.stored((*components(self.into), self.path.name.raw))
+
+    def stored(self, names: Components) -> Components:
+        """The names under which these are kept on its disk."""
+        if self.rules.max_bytes >= MAX_NAME_BYTES and not self.rules.in_utf16:
+            return names
+        return tuple(stored_name(name, self.rules) for name in names)
 
     @property
     def key(self) -> Key:
         """What no other unfinished download has."""
-        return self.peer, self.path, self.into
+        return self.peer, self.path, self.into, self.root
 
     @property
     def remote_queued(self) -> bool:
@@ -118,7 +153,13 @@ class Download(Item):
         return self.runner is not None and self.runner.volume.silent
 
     def count_size(self, file: FileRecord) -> None:
-        """Counts a size that is about to be stored and is not what was stored before."""
+        """Counts a size that is about to be stored and is not what was stored before.
+
+        Raises:
+            ProtocolError: the peer tells of more than any disk holds.
+        """
+        if self.size + (file.size or 0) - file.counted_size > MAX_BYTES:
+            raise ProtocolError("the peer tells of files of more bytes than any disk holds")
         self.size += (file.size or 0) - file.counted_size
         file.counted_size = file.size or 0
 
@@ -140,6 +181,21 @@ class Download(Item):
     def missing(self) -> int:
         """Bytes that are still to come, as far as it is known."""
         return max(0, self.size - self.done_bytes - self.pending_bytes)
+
+    @property
+    def unmade(self) -> int:
+        """Files and directories that are still to be made."""
+        return max(0, self.entries - self.settled)
+
+    @property
+    def need(self) -> int:
+        """What it still takes of the disk, with what each file and directory costs by itself."""
+        return self.missing + self.unmade * ENTRY_COST
+
+    @property
+    def claim(self) -> Claim:
+        """What it still takes of the disk."""
+        return Claim(self.id, self.need, self.unmade)
 
     def eta(self) -> float | None:
         """Seconds until it is done at this rate; None when nobody can know."""
@@ -169,6 +225,8 @@ class Download(Item):
             error=Problem.of(self.error),
             added=self.added,
             received_bytes=self.received_bytes,
+            place=self.place,
+            waiting_for=waiting_for(word, self.error),
         )
 
 
@@ -184,6 +242,14 @@ class FileRecord:
     validator: bytes | None = None
     watermark: int = 0
     restarts: int = 0
+    partial_id: str | None = None
+    """What proves that a partial file is the one of this record: it is in both ..."""
+    inode: int | None = None
+    """... and so is this, where the file system keeps to it."""
+    made: bool = False
+    """Of a directory: it was not there before."""
+    candidate: Finished | None = None
+    """A file that is there already and may be the same, by size and mtime; not stored."""
     attempts: int = 0
     """Tries in a row that ended in a passing trouble; not stored."""
     alone: bool = False
@@ -206,11 +272,18 @@ class FileRecord:
 
     def place(self, download: Download) -> tuple[Components, bytes]:
         """The directory and the name that it gets."""
-        path = (*download.base, *components(self.path))
+        path = (*download.base, *download.stored(components(self.path)))
         return path[:-1], path[-1]
 
     def partial(self, download: Download) -> bytes:
-        return partial_name(download.id, self.number)
+        """The name of its partial file."""
+        return partial_name(download.id, self.number, self.partial_id)
+
+    def partials(self, download: Download) -> list[tuple[Components, bytes]]:
+        """Where partial files of it may be: directory and name."""
+        directory, _ = self.place(download)
+        names = {self.partial(download), partial_name(download.id, self.number)}
+        return [(directory, name) for name in names]
 
     def complete(self, download: Download, data: bytes | None) -> Complete:
         """What is to be finished, now that size and mtime are known."""
@@ -227,6 +300,8 @@ class Outcome:
     size: int | None = None
     mtime_ns: int | None = None
     saved_as: str | None = None
+    ctime_ns: int | None = None
+    made: bool = False
     restarts: int = 0
     error: tuple[str, str] | None = None
 
@@ -243,7 +318,7 @@ class FinishedFile:
 
     def place(self, download: Download) -> Components:
         """Where it is, below the download directory."""
-        path = (*download.base, *components(self.path))
+        path = (*download.base, *download.stored(components(self.path)))
         if self.saved_as is None:
             return path
         return (*path[:-1], RemotePath.from_text(self.saved_as).raw)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Sequence
 
+from hdpd.downloads.finishing import remove_empty_directories
 from hdpd.downloads.partial import remove_partials
 from hdpd.downloads.records import Download
+from hdpd.downloads.site import check
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volume, Volumes
+from hdpd.errors import DiskUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +64,8 @@ class Remover:
         def ended(task: asyncio.Task[None]) -> None:
             del self._tasks[volume]
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("what is left of downloads cannot be removed", exc_info=error)
+                if not isinstance(error, DiskUnavailable):
+                    log.error("what is left of downloads cannot be removed", exc_info=error)
                 asyncio.get_running_loop().call_later(AGAIN_S, self._work, volume)
             elif self._waiting.get(volume):
                 self._work(volume)
@@ -79,12 +84,31 @@ class Remover:
 
 
 async def _purge(downloads: Sequence[Download], store: Store, volume: Volume) -> None:
-    """Any unfinished file may have a partial one, be it only for a crash in the middle of a
-    batch.
+    """Any unfinished file may have a partial one, be it only for a crash in the middle of a batch.
+
+    Raises:
+        DiskUnavailable: what is left lies on a disk that is not there now, or takes nothing.
     """
     disk = volume.disk
-    async for files in store.unfinished_files(downloads, PURGE_FILES):
-        partials = [(file.place(owner)[0], file.partial(owner)) for owner, file in files]
-        await disk.submit(remove_partials, disk.root, partials)
+    begun = [download for download in downloads if download.type is not None]
+    if begun:
+        check_it = functools.partial(check, disk.site)
+        await disk.submit(check_it)
+    async for files in store.unfinished_files(begun, PURGE_FILES):
+        partials = [place for owner, file in files for place in file.partials(owner)]
+        await disk.submit(remove_partials, disk.site, partials)
+    given_up = [download for download in begun if download.ended is None]
+    async for directories in store.made_directories(given_up, PURGE_FILES):
+        paths = [
+            (*above, name)
+            for above, name in (directory.place(owner) for owner, directory in directories)
+        ]
+        await disk.submit(remove_empty_directories, disk.site, paths)
+    above = [
+        download.base[: len(download.base) - 1 - number]
+        for download in given_up
+        for number in range(int(download.made or 0))
+    ]
+    await disk.submit(remove_empty_directories, disk.site, above)
     while not await store.remove_some(downloads):
         pass

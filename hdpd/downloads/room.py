@@ -13,9 +13,9 @@ from hdpd.config.sizes import Reserve
 from hdpd.downloads.queue import Queue
 from hdpd.downloads.records import Download, Waiting
 from hdpd.downloads.runner import Runner
-from hdpd.downloads.space import NoRoom, Room, first_without_room
+from hdpd.downloads.space import Claim, NoRoom, Room, first_without_room
 from hdpd.downloads.volumes import Volume, Volumes
-from hdpd.errors import DiskSilent, HdpdError
+from hdpd.errors import DiskFull, DiskSilent, DiskUnavailable, HdpdError, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +42,21 @@ class RoomKeeper:
 
     async def make_sure_it_fits(self, runner: Runner) -> None:
         """Raises NoRoom when what is still to come of the download does not fit beside what was
-        promised to others, DiskSilent when its volume does not answer.
+        promised to others, another DiskUnavailable when its volume cannot be written to.
         """
         id_, room = runner.download.id, await runner.volume.look()
         others = [need for need in self._needs(runner.volume) if need[0] != id_]
-        needs = [*others, (id_, runner.download.missing)]
+        needs = [*others, runner.download.claim]
         without = first_without_room(room, self.reserve, needs)
         if without is not None and without[0] == id_:
             raise without[1]
 
-    async def reason_to_wait(self, volume: Volume, error: HdpdError) -> Waiting:
+    async def reason_to_wait(self, volume: Volume, error: DiskUnavailable) -> Waiting:
         """What a download waits for that `error` stopped."""
         since, was_free = time.monotonic(), None
-        if not isinstance(error, NoRoom | DiskSilent):
+        if isinstance(error, StateUnavailable):
+            return Waiting(None, since, None)
+        if isinstance(error, DiskFull) and not isinstance(error, NoRoom):
             try:
                 was_free = (await volume.look()).free
             except HdpdError:
@@ -68,32 +70,38 @@ class RoomKeeper:
             return []
         try:
             room = await volume.look()
-        except DiskSilent as error:
-            self._set_silent(volume, error)
+        except DiskUnavailable as error:
+            self._set_trouble(volume, error)
             return []
         except HdpdError as error:
             log.warning("%s", error.message)
             return []
-        self._set_silent(volume, None)
+        self._set_trouble(volume, None)
         self._keep_reserve(volume, room)
         return self._fitting(volume, room, held)
 
     def _running(self, volume: Volume) -> list[tuple[Download, Runner]]:
         """Those that write to the volume, in the order of the queue."""
         started = [(d, d.runner) for d in self._queue.started() if d.runner is not None]
-        return [(d, runner) for d, runner in started if runner.volume is volume]
+        return [(d, runner) for d, runner in started if runner.volume.device == volume.device]
 
-    def _set_silent(self, volume: Volume, error: DiskSilent | None) -> None:
-        if volume.silent == (error is not None):
+    def _set_trouble(self, volume: Volume, error: DiskUnavailable | None) -> None:
+        before, volume.trouble = volume.trouble, error
+        if type(before) is type(error):
             return
-        volume.silent = error is not None
-        for download, _ in self._running(volume):
-            download.fail_with(error)
-            self._changed(download)
+        if error is not None:
+            log.warning("%s", error.message)
+        for download, runner in self._running(volume):
+            if error is None or isinstance(error, DiskSilent):
+                # What waits in its threads goes on when it answers.
+                download.fail_with(error)
+                self._changed(download)
+            else:
+                runner.give_up(error)
 
-    def _needs(self, volume: Volume) -> list[tuple[str, int]]:
+    def _needs(self, volume: Volume) -> list[Claim]:
         """What is promised to the running downloads."""
-        return [(download.id, download.missing) for download, _ in self._running(volume)]
+        return [download.claim for download, _ in self._running(volume)]
 
     def _keep_reserve(self, volume: Volume, room: Room) -> None:
         """Pauses the first that does not fit any more; what then is left shows at the next look."""
@@ -109,7 +117,8 @@ class RoomKeeper:
         for download in held:
             if download.waiting is None or not _is_worth_a_try(download.waiting, room):
                 continue
-            need = (download.id, download.missing + ROOM_BYTES)
+            id_, size, files = download.claim
+            need = Claim(id_, size + ROOM_BYTES, files)
             if first_without_room(room, self.reserve, [*needs, need]) is None:
                 needs.append(need)
                 fitting.append(download)

@@ -9,13 +9,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from hdpd.downloads.asking import Asker
 from hdpd.downloads.feed import Feed
 from hdpd.downloads.finisher import Ending, Step
+from hdpd.downloads.finishing import Finished
 from hdpd.downloads.largefile import AlreadyThere, LargeFile
 from hdpd.downloads.ranges import FILE_COST, FileRanges, Range
 from hdpd.downloads.records import Download, FileRecord
+from hdpd.downloads.sameness import Sameness
 from hdpd.downloads.smallfiles import SmallFiles
+from hdpd.downloads.statedisk import StateDisk
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volume
-from hdpd.errors import Busy, FileChanged, HdpdError, TimedOut
+from hdpd.errors import Busy, FileChanged, HdpdError, ShareAway, TimedOut
 from hdpd.rates.throttle import Throttle
 from hdpd.remote.reads import FATAL, AskAgain, Session
 from hdpd.wire.messages import Read
@@ -24,8 +27,10 @@ MAX_LARGE_FILES = 4  # open side by side, so that the end of one does not hold u
 MAX_ENDINGS = 2048  # files that wait to be settled, about 1 kB each, before more are looked at
 
 MAX_RESTARTS = 3  # of a file that changes while it is fetched
-MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, over 1 + 2 + ... + 16 s
+MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, before all else goes first
 FIRST_DELAY = 1.0  # seconds, doubled each time
+MAX_DELAY = 30.0
+MAX_COMPARING = 2  # files whose digests are computed side by side
 
 
 class Runner:
@@ -42,6 +47,8 @@ class Runner:
         volume: Volume,
         store: Store,
         throttle: Throttle,
+        sameness: Sameness,
+        state_disk: StateDisk,
         make_sure_it_fits: Callable[[], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
@@ -56,14 +63,19 @@ class Runner:
         self._finisher = volume.finisher
         self._make_sure_it_fits = make_sure_it_fits
         self._fitting = -1
-        """The size of the download that was found to fit."""
+        """What the download still needs of the disk, which was found to fit."""
+        self._prepared = self._preparing = False
+        self._comparing = 0
+        self._passing: HdpdError | None = None
+        """The last trouble of a file that has had it often."""
         self._changed = changed
         self._wake = asyncio.Event()
         self._asker = Asker(session, download, disk, throttle, self._wake.set)
         self._tasks = asyncio.TaskGroup()
         self._fetching: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._feed = Feed(download, store, disk, self._wake.set)
+        self._sameness = sameness
+        self._feed = Feed(download, store, disk, sameness, state_disk, self._wake.set)
         self._large: dict[int, LargeFile] = {}
         self._endings = 0
         self._small = SmallFiles(download, self._asker, disk, self._end, self._try_again)
@@ -91,6 +103,8 @@ class Runner:
             self._fetching.cancel()
             self._leaving = asyncio.create_task(self._leave())
             await _end_of(self._leaving)
+            if not self._fetching.cancelled():
+                self._fetching.exception()  # seen, whether or not it is raised below
         self._leaving.result()
         if not self._fetching.cancelled():
             self._fetching.result()
@@ -124,21 +138,43 @@ class Runner:
         while not self._all_settled():
             self._wake.clear()
             await self._look_for_room()
+            for large in [*self._large.values()]:
+                if large.trouble is not None:
+                    await self._large_trouble(large, large.trouble)
             if self._endings < MAX_ENDINGS and self._feed.start_loading():
                 self._spawn(self._load())
             now = time.monotonic()
             while self._ask(now):
                 pass
             self._note_progress()
+            if self._passing is not None and self._only_waits(now):
+                raise self._passing  # others may come first meanwhile
             await self._wake.wait()
             if self._unsettled is not None:
                 raise self._unsettled
 
     async def _look_for_room(self) -> None:
-        if self.download.size > self._fitting:
-            size = self.download.size
+        need = self.download.need
+        if need > self._fitting:
             await self._make_sure_it_fits()
-            self._fitting = size
+        # What is settled leaves as much room as it took before.
+        self._fitting = need
+
+    async def _get_ready(self) -> None:
+        """To be called before anything is written."""
+        await self._look_for_room()
+        if not self._prepared:
+            await self.volume.prepare()
+            self._prepared = True
+            self._wake.set()
+
+    def _only_waits(self, now: float) -> bool:
+        """Whether all that is left is to be tried again later."""
+        return (
+            self._feed.only_put_off
+            and not (self._asker.reads or self._endings or self._comparing)
+            and all(now < large.not_before for large in self._large.values())
+        )
 
     async def _leave(self) -> None:
         if self._fetching is not None:
@@ -155,6 +191,7 @@ class Runner:
         return (
             self._feed.exhausted
             and not self._asker.reads
+            and not self._comparing
             and all(large.ending for large in self._large.values())
         )
 
@@ -191,12 +228,27 @@ class Runner:
             self._spawn(self._fetch_range(large, request, asked, large.ranges))
             return True
         file = self._feed.first(now)
-        return file is not None and self._ask_for_next_file(file, length)
+        if file is None or not self._is_ready_for(file):
+            return False
+        return self._ask_for_next_file(file, length)
+
+    def _is_ready_for(self, file: FileRecord) -> bool:
+        """Whether the disk is prepared, unless that waits for the size of the file."""
+        if not (self._prepared or self._preparing) and (file.directory or file.size is not None):
+            self._preparing = True
+            self._spawn(self._get_ready())
+        return self._prepared or (file.size is None and not file.directory)
 
     def _ask_for_next_file(self, file: FileRecord, range_length: int) -> bool:
         if file.directory:
             directory, name = file.place(self.download)
             self._end(self._feed.take(), (*directory, name))
+            return True
+        if file.candidate is not None:
+            if self._comparing >= MAX_COMPARING:
+                return False
+            self._comparing += 1
+            self._spawn(self._compare(self._feed.take(), file.candidate))
             return True
         if small := self._feed.small_files(range_length):
             if not self._small.may_ask(small):
@@ -208,7 +260,13 @@ class Runner:
         if len(self._large) >= MAX_LARGE_FILES or not self._asker.may_ask(FILE_COST):
             return False
         large = LargeFile(
-            self._feed.take(), self.download, self._disk, self._store, self._look_for_room
+            self._feed.take(),
+            self.download,
+            self._disk,
+            self._store,
+            self._sameness,
+            self._get_ready,
+            self._wake.set,
         )
         self._large[file.number] = large
         if file.validator is not None:
@@ -216,12 +274,45 @@ class Runner:
             self._spawn(self._reopen(large))
         return True
 
+    async def _compare(self, file: FileRecord, there: Finished) -> None:
+        """Settles a file that is there already, if it is the same."""
+        file.candidate = None
+        try:
+            disk = self._disk
+            if await self._sameness.is_equal(self.download, file, there, disk, self._session):
+                self._end(file, there)
+            else:
+                self._feed.put_off(file, 0.0)
+        finally:
+            self._comparing -= 1
+            self._wake.set()
+
     def _try_again(self, file: FileRecord, error: HdpdError) -> None:
-        delay = _delay(file, error)
+        delay = self._delay(file, error)
         if delay is None:
             self._end(file, error)
         else:
             self._feed.put_off(file, delay)
+
+    def _delay(self, file: FileRecord, error: HdpdError) -> float | None:
+        """Seconds until the file is asked for again; None: it failed. Raises what ends the runner.
+
+        Only what is wrong with the file itself fails it; a peer that is busy, slow or without the
+        disk of its share is waited for.
+        """
+        if isinstance(error, (*FATAL, ShareAway)):
+            raise error
+        if isinstance(error, AskAgain):
+            return 0.0
+        if isinstance(error, FileChanged):
+            file.restarts += 1
+            return FIRST_DELAY * (file.restarts - 1) if file.restarts <= MAX_RESTARTS else None
+        if isinstance(error, Busy | TimedOut):
+            file.attempts += 1
+            if file.attempts > MAX_ATTEMPTS:
+                self._passing = error
+            return min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(file.attempts - 1, 16))
+        return None
 
     # Large files
 
@@ -229,6 +320,7 @@ class Runner:
         try:
             await large.open()
         except HdpdError as error:
+            large.blocked = False
             await self._large_trouble(large, error)
         else:
             large.blocked = False
@@ -241,7 +333,13 @@ class Runner:
         try:
             await self._asker.read(request, lambda read: large.copy(read, asked, plan))
         except AlreadyThere as there:
-            self._end_large(large, there.finished)
+            if there.alike.proven:
+                self._end_large(large, there.alike.finished)
+            else:
+                large.file.candidate = there.alike.finished
+                large.release()
+                del self._large[large.file.number]
+                self._feed.put_off(large.file, 0.0)
         except HdpdError as error:
             plan.failed(asked)
             if plan is large.ranges:
@@ -274,7 +372,7 @@ class Runner:
     async def _large_trouble(self, large: LargeFile, error: HdpdError) -> None:
         if large.ending or large.blocked:
             return
-        delay = _delay(large.file, error)
+        delay = self._delay(large.file, error)
         if delay is None:
             await large.abandon()
             self._end_large(large, error)
@@ -323,21 +421,6 @@ async def _end_of(task: asyncio.Task[None]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-
-
-def _delay(file: FileRecord, error: HdpdError) -> float | None:
-    """Seconds until the file is asked for again; None: it failed. Raises what ends the runner."""
-    if isinstance(error, FATAL):
-        raise error
-    if isinstance(error, AskAgain):
-        return 0.0
-    if isinstance(error, FileChanged):
-        file.restarts += 1
-        return FIRST_DELAY * (file.restarts - 1) if file.restarts <= MAX_RESTARTS else None
-    if isinstance(error, Busy | TimedOut):
-        file.attempts += 1
-        return FIRST_DELAY * 2 ** (file.attempts - 1) if file.attempts <= MAX_ATTEMPTS else None
-    return None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -20,18 +20,23 @@ from hdpd.downloads.removal import Remover
 from hdpd.downloads.reporter import Reporter
 from hdpd.downloads.room import RoomKeeper
 from hdpd.downloads.runner import Runner
+from hdpd.downloads.sameness import Sameness
+from hdpd.downloads.statedisk import StateDisk
 from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, WrongTransition, allows
 from hdpd.downloads.status import Emit
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volume, Volumes
 from hdpd.errors import (
-    DiskFull,
-    DiskSilent,
+    Busy,
+    DiskUnavailable,
     HdpdError,
     NoCommonTopic,
     PeerNotConnected,
     QuotaReached,
+    ShareAway,
+    StateUnavailable,
     StorageError,
+    TimedOut,
 )
 from hdpd.identity.keys import PeerId
 from hdpd.rates.throttle import Throttle
@@ -42,6 +47,8 @@ log = logging.getLogger(__name__)
 ROOM_SECONDS = 5.0  # between looks at a volume that is written to or waited for
 FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
 MAX_LOST_DELAY = 30.0
+IDLE_RATE = 16 * 1024  # bytes/s; whoever sends less ...
+IDLE_SECONDS = 10.0  # ... for so long is in nobody's way
 QUOTA_SECONDS = 600.0  # between questions whether a new day has begun where the peer is
 STOP_SECONDS = 2.0  # a download that a hanging disk holds stops when the disk answers
 CLOSE_SECONDS = 2.4  # to record how far everything came
@@ -59,7 +66,7 @@ class End:
     error: tuple[str, str] | None = None
     not_before: float = 0.0
     lost: bool = False
-    """Its connection was lost."""
+    """It waits for its peer, the longer the oftener that was in vain."""
     waiting: Waiting | None = None
 
 
@@ -74,6 +81,7 @@ class Scheduler:
         throttle: Throttle,
         emit: Emit,
         reserve: Reserve,
+        destinations: Iterable[Path] = (),
     ) -> None:
         self.queue: Queue[Download] = Queue()
         self.reporter = Reporter(self.queue, emit)
@@ -81,7 +89,9 @@ class Scheduler:
         self._store = store
         self._session_of = session_of
         self._throttle = throttle
-        volumes = Volumes(download_dir, store, self._serve_volume)
+        self._sameness = Sameness(store)
+        self._state_disk = StateDisk(store.directory)
+        volumes = Volumes(download_dir, store, self._serve_volume, destinations)
         self.room = RoomKeeper(volumes, reserve, self.queue, self._runner_changed)
         self.remover = Remover(store, volumes, self._removed)
         self._tasks: set[asyncio.Task[object]] = set()
@@ -102,6 +112,7 @@ class Scheduler:
             if self._session_of(peer) is not None:
                 self.queue.connected(peer)
         self._spawn(self.reporter.run())
+        self._spawn(self._watch_state())
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
@@ -127,6 +138,8 @@ class Scheduler:
         for ending in (self._store.flush(), self.ledger.close(), self.remover.close()):
             rest.add(asyncio.create_task(ending))
         await asyncio.wait(rest, timeout=LAST_SECONDS)
+        self._sameness.close()
+        self._state_disk.close()
         self.room.volumes.close()
 
     # Events
@@ -255,17 +268,21 @@ class Scheduler:
         if session is None or session.closed:
             self._happen(download, Event.RETURN, time.monotonic() + FIRST_LOST_DELAY)
             return
+        volume = self.room.volumes.of(download)
         runner = Runner(
             download,
             session,
-            self.room.volumes.of(download),
+            volume,
             self._store,
             self._throttle,
+            self._sameness,
+            self._state_disk,
             lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(download),
         )
-        download.error = None
+        download.fail_with(volume.trouble)
         download.runner = runner
+        download.began_at = time.monotonic()
         received = download.received_bytes
         task = asyncio.create_task(self._run(download, runner, session))
         download.task = task
@@ -279,14 +296,14 @@ class Scheduler:
             self.reporter.show(download)
         # One that waits for a disk needs nothing of its peer, which can serve another.
         draining = download.runner.draining or download.silent
-        if (draining, download.remote_queued) != (download.draining, download.idle):
+        if draining != download.draining or (download.remote_queued and not download.idle):
             download.draining, download.idle = draining, download.remote_queued
             self._decide_soon()
 
     async def _run(self, download: Download, runner: Runner, session: Session) -> End:
         try:
             await runner.run()
-        except (DiskFull, DiskSilent) as error:
+        except DiskUnavailable as error:
             waiting = await self.room.reason_to_wait(runner.volume, error)
             return End(Event.HOLD, _pair(error), waiting=waiting)
         except HdpdError as error:
@@ -312,6 +329,8 @@ class Scheduler:
         now = time.monotonic()
         if isinstance(error, PeerNotConnected):
             return End(Event.RETURN, lost=True)
+        if isinstance(error, ShareAway | Busy | TimedOut):
+            return End(Event.RETURN, _pair(error), lost=True)
         if isinstance(error, NoCommonTopic):
             same = self._session_of(download.peer) in (session, None)
             not_before = UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY
@@ -327,6 +346,8 @@ class Scheduler:
         end = self._end_of(download, task)
         if download.state is not State.PAUSING:  # the owner's own pause has no reason
             download.error = end.error
+        if end.event is Event.FINISH:
+            download.ended = time.time()
         if download.received_bytes > received:
             download.losses = 0
         not_before = end.not_before
@@ -366,10 +387,35 @@ class Scheduler:
     async def _watch(self, volume: Volume) -> None:
         while True:
             await asyncio.sleep(ROOM_SECONDS)
-            for download in await self.room.look(volume):
-                if download.state is State.HELD:
-                    self._command(download, Event.RELEASE)
-                    self.reporter.show(download)
+            self._release(await self.room.look(volume))
+            self._note_who_is_idle()
+
+    async def _watch_state(self) -> None:
+        while True:
+            await asyncio.sleep(ROOM_SECONDS)
+            held = [d for d in self.queue.held() if d.waiting and d.waiting.volume is None]
+            if not held:
+                continue
+            try:
+                await self._state_disk.make_sure_it_fits()
+            except StateUnavailable:
+                continue
+            self._release(held)
+
+    def _release(self, downloads: Iterable[Download]) -> None:
+        for download in downloads:
+            if download.state is State.HELD:
+                self._command(download, Event.RELEASE)
+                self.reporter.show(download)
+
+    def _note_who_is_idle(self) -> None:
+        """A peer that sends next to nothing takes nobody's turn among those that do."""
+        now = time.monotonic()
+        for download in self.queue.started():
+            slow = download.rate < IDLE_RATE and now - download.began_at > IDLE_SECONDS
+            if (idle := download.remote_queued or slow) != download.idle:
+                download.idle = idle
+                self._decide_soon()
 
     def _removed(self, download: Download) -> None:
         self._happen(download, Event.PURGED)

@@ -8,34 +8,58 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from hdpd.config.sizes import Reserve, shown_size
 from hdpd.errors import DiskFull
 
+KEPT_FILES: Final = 1000  # so many files others can still make
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes of a volume: those that an ordinary user may still write, and all."""
+    """Bytes of a volume: those that an ordinary user may still write, and all; files that may still
+    be made, where that is limited.
+    """
 
     free: int
     total: int
+    files: int | None = None
+    read_only: bool = False
 
 
 class NoRoom(DiskFull):
     """What is to be written does not fit beside the reserve."""
 
 
+class Claim(NamedTuple):
+    """What a download still takes: bytes, and files or directories to be made."""
+
+    id: str
+    size: int
+    files: int = 0
+
+
 def first_without_room(
-    room: Room, reserve: Reserve, needs: Iterable[tuple[str, int]]
+    room: Room, reserve: Reserve, claims: Iterable[tuple[str, int] | Claim]
 ) -> tuple[str, NoRoom] | None:
-    """The first of the downloads (id and bytes to write) that does not fit beside those before it,
-    and why; None when all of them fit. One that writes nothing more always fits.
+    """The first of the downloads that does not fit beside those before it, and why; None when all
+    of them fit. One that writes nothing more always fits.
     """
     kept = reserve.of(room.total)
     left = room.free - kept
-    for id_, need in needs:
+    left_files = None if room.files is None else room.files - KEPT_FILES
+    for claim in claims:
+        id_, need, files = Claim(*claim)
         if need > max(0, left):
             return id_, NoRoom(_reason(need, left, kept))
+        if left_files is not None:
+            if files > max(0, left_files):
+                return id_, NoRoom(
+                    f"no room: {files:,} files and directories are still to come, and the disk can "
+                    f"hold {max(0, left_files):,} more; it goes on by itself when there is room"
+                )
+            left_files -= files
         left -= need
     return None
 

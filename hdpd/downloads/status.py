@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.wire.paths import RemotePath
+
+WaitKind = Literal[
+    "peer", "turn", "remote_queue", "owner", "room", "disk", "state_disk", "share", "quota", "topic"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,14 @@ class Problem:
     @classmethod
     def of(cls, error: tuple[str, str] | None) -> Self | None:
         return None if error is None else cls(*error)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """What a download that does not run waits for: a word, and a text for people."""
+
+    kind: WaitKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,8 @@ class DownloadInfo:
     error: Problem | None
     added: float
     received_bytes: int
+    place: str | None
+    waiting_for: WaitingFor | None
 
     @property
     def peer_name(self) -> str:

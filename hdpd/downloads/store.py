@@ -8,14 +8,16 @@ counters and rows agree.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence, Sized
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Sized
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from hdpd.database import Database, DatabaseError, Row, Transaction
-from hdpd.downloads.records import Download, FileRecord, FinishedFile, Outcome
+from hdpd.downloads.records import Download, FileRecord, FinishedFile, Outcome, components
+from hdpd.downloads.site import Site
 from hdpd.downloads.states import STORED, TAKEN_UP
 from hdpd.downloads.status import FileInfo, Problem
-from hdpd.errors import LimitReached
+from hdpd.errors import LimitReached, StateUnavailable
 from hdpd.identity.keys import PeerId
 from hdpd.wire.paths import RemotePath
 
@@ -28,12 +30,13 @@ REMOVE_FILES = 10_000  # rows deleted at once, so that other writers wait for so
 
 _COLUMNS = (
     "number, id, peer, path, into_path, added, position, state, type, listed, cursor, error, "
-    "message, size, files, done_bytes, done_files, failed_files, received_bytes"
+    "message, size, files, done_bytes, done_files, failed_files, received_bytes, entries, settled, "
+    "root, place, ended, made"
 )
 _NAMES = tuple(_COLUMNS.split(", "))
 _COUNTERS = (
     "UPDATE download SET size=?, files=?, done_bytes=?, done_files=?, failed_files=?, "
-    "received_bytes=? WHERE number=?"
+    "received_bytes=?, entries=?, settled=? WHERE number=?"
 )
 
 
@@ -51,6 +54,19 @@ def _download(row: Row) -> Download:
     return Download(**fields)
 
 
+def _finished_row(row: Row) -> tuple[Download, FinishedFile, int | None]:
+    number, path, size, mtime_ns, saved_as, ctime_ns = row[len(_NAMES) :]
+    file = FinishedFile(number, RemotePath.from_text(path), size or 0, mtime_ns or 0, saved_as)
+    return _download(row[: len(_NAMES)]), file, ctime_ns
+
+
+def _splits(path: RemotePath) -> Iterator[tuple[str, str]]:
+    """All downloads that `path` may be a part of, with what it is called there."""
+    words = path.text.split("/")
+    for length in range(1, len(words) + 1):
+        yield "/".join(words[:length]), "/".join(words[length:])
+
+
 def _counters(download: Download) -> tuple[int, ...]:
     return (
         download.size,
@@ -59,6 +75,8 @@ def _counters(download: Download) -> tuple[int, ...]:
         download.done_files,
         download.failed_files,
         download.received_bytes,
+        download.entries,
+        download.settled,
         download.number,
     )
 
@@ -74,6 +92,7 @@ class New(NamedTuple):
     peer: PeerId
     path: RemotePath
     into: RemotePath
+    root: str
     added: float
 
 
@@ -82,15 +101,26 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.directory = database.path.parent
         self._writing: set[asyncio.Task[Any]] = set()
         self._count = self._last = 0
 
     async def _write(self, change: Callable[[Transaction], T]) -> T:
-        """Writes even when the caller is cancelled, so that memory and tables stay the same."""
+        """Writes even when the caller is cancelled, so that memory and tables stay the same.
+
+        Raises:
+            StateUnavailable: the disk of state.db takes nothing; nothing has changed.
+        """
         task = asyncio.create_task(self._database.write(change))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except DatabaseError as error:
+            raise StateUnavailable(
+                f"state.db cannot be written to ({error}): waiting for room on the disk of the "
+                "state directory"
+            ) from None
 
     async def flush(self) -> None:
         """Waits for what was to be written."""
@@ -123,11 +153,11 @@ class Store:
 
         def insert(transaction: Transaction) -> list[Download]:
             added = []
-            for position, (id_, peer, path, into, when) in enumerate(wanted, first):
+            for position, (id_, peer, path, into, root, when) in enumerate(wanted, first):
                 transaction.execute(
-                    "INSERT INTO download (id, peer, path, into_path, added, position) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (id_, peer.raw, path.text, into.text, when, position),
+                    "INSERT INTO download (id, peer, path, into_path, added, position, root) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (id_, peer.raw, path.text, into.text, when, position, root),
                 )
                 download = Download(
                     number=transaction.last_rowid(),
@@ -137,13 +167,14 @@ class Store:
                     into=into,
                     added=when,
                     position=position,
+                    root=root,
                 )
                 added.append(download)
             return added
 
         try:
             return await self._write(insert)
-        except DatabaseError:
+        except StateUnavailable:
             self._count -= len(wanted)
             raise
 
@@ -164,6 +195,12 @@ class Store:
             (*states, *(after or (-(2**63), 0)), limit),
         )
 
+    async def done_before(self, when: float, limit: int) -> list[str]:
+        """Ids of downloads that were done before `when`, the oldest first."""
+        sql = "SELECT id FROM download WHERE state='done' AND ended<? ORDER BY ended LIMIT ?"
+        rows = await self._database.read(lambda t: list(t.execute(sql, (when, limit))))
+        return [row[0] for row in rows]
+
     async def by_ids(self, ids: Sequence[str]) -> list[Download]:
         """Those of `ids` that exist, in any state but `removed`."""
         marks = _marks(ids)
@@ -179,13 +216,24 @@ class Store:
     async def save(self, downloads: Sequence[Download]) -> None:
         """Writes the state, the error and the counters of each."""
         states = [
-            (STORED[d.state], *(d.error or (None, None)), d.position, d.number) for d in downloads
+            (
+                STORED[d.state],
+                *(d.error or (None, None)),
+                d.position,
+                d.place,
+                d.ended,
+                d.made,
+                d.number,
+            )
+            for d in downloads
         ]
         counters = [_counters(download) for download in downloads]
 
         def update(transaction: Transaction) -> None:
             transaction.executemany(
-                "UPDATE download SET state=?, error=?, message=?, position=? WHERE number=?", states
+                "UPDATE download SET state=?, error=?, message=?, position=?, place=?, ended=?, "
+                "made=? WHERE number=?",
+                states,
             )
             transaction.executemany(_COUNTERS, counters)
 
@@ -202,8 +250,8 @@ class Store:
                 (number,),
             )
             transaction.execute(
-                "UPDATE download SET state='queued', error=NULL, message=NULL, failed_files=0 "
-                "WHERE number=?",
+                "UPDATE download SET state='queued', error=NULL, message=NULL, failed_files=0, "
+                "settled=settled - failed_files, ended=NULL WHERE number=?",
                 (number,),
             )
 
@@ -271,9 +319,9 @@ class Store:
         """The next files to fetch in the order of the listing."""
         states = "('waiting', 'failed')" if also_failed else "('waiting')"
         sql = (
-            "SELECT number, path, directory, size, mtime_ns, validator, watermark, restarts "  # noqa: S608
-            f"FROM download_file WHERE download=? AND number>? AND state IN {states} "
-            "ORDER BY number LIMIT ?"
+            "SELECT number, path, directory, size, mtime_ns, validator, watermark, restarts, "  # noqa: S608
+            "partial, inode FROM download_file WHERE download=? AND number>? "
+            f"AND state IN {states} ORDER BY number LIMIT ?"
         )
         rows = await self._database.read(
             lambda t: list(t.execute(sql, (download.number, after, limit)))
@@ -289,7 +337,7 @@ class Store:
         """All files of the downloads that are not finished, so many at a time."""
         by_number = {download.number: download for download in downloads}
         sql = (
-            "SELECT download, number, path, size, mtime_ns FROM download_file "  # noqa: S608
+            "SELECT download, number, path, size, mtime_ns, partial FROM download_file "  # noqa: S608
             f"WHERE download IN ({_marks(by_number)}) AND (download, number) > (?, ?) "
             "AND state IN ('waiting', 'failed') AND directory=0 ORDER BY download, number LIMIT ?"
         )
@@ -303,10 +351,91 @@ class Store:
             yield [
                 (
                     by_number[owner],
-                    FileRecord(number, RemotePath.from_text(path), False, size, mtime_ns),
+                    FileRecord(
+                        number,
+                        RemotePath.from_text(path),
+                        False,
+                        size,
+                        mtime_ns,
+                        partial_id=partial_id,
+                    ),
                 )
-                for owner, number, path, size, mtime_ns in rows
+                for owner, number, path, size, mtime_ns, partial_id in rows
             ]
+
+    async def made_directories(
+        self, downloads: Sequence[Download], limit: int
+    ) -> AsyncIterator[list[tuple[Download, FileRecord]]]:
+        """All directories that were made for the downloads, so many at a time, inner ones first."""
+        by_number = {download.number: download for download in downloads}
+        sql = (
+            "SELECT download, number, path FROM download_file "  # noqa: S608
+            f"WHERE download IN ({_marks(by_number)}) AND (download, number) < (?, ?) "
+            "AND directory=1 AND inode=1 ORDER BY download DESC, number DESC LIMIT ?"
+        )
+        before = (2**62, 0)
+        while True:
+            bound = (*by_number, *before, limit)
+            rows = await self._database.read(lambda t, bound=bound: list(t.execute(sql, bound)))  # type: ignore[misc]
+            if not rows:
+                return
+            before = rows[-1][:2]
+            yield [
+                (by_number[owner], FileRecord(number, RemotePath.from_text(path), True, None, None))
+                for owner, number, path in rows
+            ]
+
+    async def came_from(
+        self, download: Download, files: Sequence[FileRecord]
+    ) -> list[list[tuple[Download, FinishedFile, int | None]]]:
+        """For each file, the finished ones that came from the same place of the same peer, each
+        with its download and its ctime.
+        """
+        sql = (
+            f"SELECT {', '.join(f'd.{name}' for name in _NAMES)}, "  # noqa: S608
+            "f.number, f.path, f.size, f.mtime_ns, f.saved_as, f.ctime_ns "
+            "FROM download d JOIN download_file f ON f.download = d.number "
+            "WHERE d.peer=? AND d.path=? AND f.path=? AND f.state='done' AND f.directory=0"
+        )
+
+        def find(transaction: Transaction) -> list[list[tuple[Download, FinishedFile, int | None]]]:
+            return [
+                [
+                    _finished_row(row)
+                    for above, below in _splits(file.source(download))
+                    for row in transaction.execute(sql, (download.peer.raw, above, below))
+                ]
+                for file in files
+            ]
+
+        return await self._database.read(find)
+
+    async def sites(self) -> list[Site]:
+        """The directories that were written to."""
+        rows = await self._database.read(
+            lambda t: list(t.execute("SELECT root, anchor, marker, system, kind FROM site"))
+        )
+        return [
+            Site(Path(root), components(RemotePath.from_text(anchor)), marker, system, kind)
+            for root, anchor, marker, system, kind in rows
+        ]
+
+    async def save_site(self, site: Site) -> None:
+        """Remembers what a directory is known by."""
+        anchor = RemotePath(b"/".join(site.anchor)).text
+        values = (str(site.root), anchor, site.marker, site.system, site.kind)
+        await self._write(
+            lambda t: t.execute("INSERT OR REPLACE INTO site VALUES (?, ?, ?, ?, ?)", values)
+        )
+
+    async def adopt(self, root: str) -> list[str]:
+        """Lets downloads that do not know theirs have this root; all roots that there are."""
+
+        def update(transaction: Transaction) -> list[str]:
+            transaction.execute("UPDATE download SET root=? WHERE root IS NULL", (root,))
+            return [row[0] for row in transaction.execute("SELECT DISTINCT root FROM download")]
+
+        return await self._write(update)
 
     async def count_finished(self, download: Download) -> tuple[int, int]:
         """How many files are finished, and their bytes."""
@@ -385,6 +514,8 @@ class Store:
             file.validator,
             file.watermark,
             file.restarts,
+            file.partial_id,
+            file.inode,
             download.number,
             file.number,
         )
@@ -393,7 +524,7 @@ class Store:
         def update(transaction: Transaction) -> None:
             transaction.execute(
                 "UPDATE download_file SET size=?, mtime_ns=?, validator=?, watermark=?, "
-                "restarts=? WHERE download=? AND number=?",
+                "restarts=?, partial=?, inode=? WHERE download=? AND number=?",
                 values,
             )
             transaction.execute(_COUNTERS, counters)
@@ -406,8 +537,8 @@ class Store:
         for download, outcome in outcomes:
             key = (download.number, outcome.number)
             if outcome.error is None:
-                saved = (outcome.size, outcome.mtime_ns, outcome.saved_as, outcome.restarts)
-                done.append((*saved, *key))
+                saved = (outcome.size, outcome.mtime_ns, outcome.saved_as, outcome.ctime_ns)
+                done.append((*saved, int(outcome.made) or None, outcome.restarts, *key))
             else:
                 failed.append((*outcome.error, outcome.restarts, *key))
         counters = [_counters(download) for download in {d.number: d for d, _ in outcomes}.values()]
@@ -415,7 +546,7 @@ class Store:
         def update(transaction: Transaction) -> None:
             transaction.executemany(
                 "UPDATE download_file SET state='done', size=?, mtime_ns=?, saved_as=?, "
-                "restarts=? WHERE download=? AND number=?",
+                "ctime_ns=?, inode=?, restarts=? WHERE download=? AND number=?",
                 done,
             )
             transaction.executemany(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_LANES: Final = 8
+MAX_CONNECTIONS: Final = 8
 GROWTH: Final = 3  # 1, 3, 8: the most after two trials
 
 SETTLE_S: Final = 1.0  # until new connections are beyond their slow start
@@ -31,13 +31,14 @@ MIN_RATE: Final = 16 * 1024  # bytes/s; below it the peer is busy with others, o
 
 
 class Trials:
-    """`lanes` is how many connections with one peer there should be."""
+    """`connections` is how many connections with one peer there should be."""
 
     def __init__(self) -> None:
-        self.lanes = 1
+        self.connections = 1
         self._measured_from: float | None = None
         self._received = 0
-        self._before: tuple[int, float] | None = None  # lanes and rate, while others are tried
+        # Connections and rate, while others are tried.
+        self._before: tuple[int, float] | None = None
         self._grow_at = self._review_at = 0.0
         self._pause = FIRST_PAUSE_S
 
@@ -61,26 +62,26 @@ class Trials:
             self.interrupt()
             return
         if self._before is not None:
-            lanes_before, rate_before = self._before
+            connections_before, rate_before = self._before
             # More than in proportion is the slow start of the new ones, and does not last.
-            rate = min(rate, rate_before * max(1.0, self.lanes / lanes_before))
-            if not self._judge(rate, lanes_before, rate_before, now):
+            rate = min(rate, rate_before * max(1.0, self.connections / connections_before))
+            if not self._judge(rate, connections_before, rate_before, now):
                 return
         if round_trip >= MIN_ROUND_TRIP_S:
-            if self.lanes < MAX_LANES and now >= self._grow_at:
-                self._try(min(GROWTH * self.lanes, MAX_LANES), rate)
-            elif self.lanes > 1 and now >= self._review_at:
-                self._try(self.lanes // 2, rate)
+            if self.connections < MAX_CONNECTIONS and now >= self._grow_at:
+                self._try(min(GROWTH * self.connections, MAX_CONNECTIONS), rate)
+            elif self.connections > 1 and now >= self._review_at:
+                self._try(self.connections // 2, rate)
 
     def interrupt(self) -> None:
         """There is nothing to receive for a while; a trial that was under way tells nothing."""
         if self._before is not None:
-            self.lanes, _rate = self._before
+            self.connections, _rate = self._before
         self._before = self._measured_from = None
 
-    def refused(self, lanes: int, now: float) -> None:
-        """There cannot be more than `lanes` now."""
-        self.lanes = lanes
+    def refused(self, connections: int, now: float) -> None:
+        """There cannot be more than `connections` now."""
+        self.connections = connections
         self._before = self._measured_from = None
         self._review_at = now + REVIEW_S
         self._rest(now)
@@ -88,21 +89,21 @@ class Trials:
     def _is_clear_success(self, rate: float) -> bool:
         if self._before is None:
             return False
-        lanes_before, rate_before = self._before
-        return self.lanes > lanes_before and rate >= CLEARLY_FASTER * rate_before
+        connections_before, rate_before = self._before
+        return self.connections > connections_before and rate >= CLEARLY_FASTER * rate_before
 
-    def _try(self, lanes: int, rate: float) -> None:
-        self._before = self.lanes, rate
-        self.lanes = lanes
+    def _try(self, connections: int, rate: float) -> None:
+        self._before = self.connections, rate
+        self.connections = connections
         self._measured_from = None
 
-    def _judge(self, rate: float, lanes_before: int, rate_before: float, now: float) -> bool:
+    def _judge(self, rate: float, connections_before: int, rate_before: float, now: float) -> bool:
         """Ends a trial; whether what was tried is kept."""
         self._before = None
-        grown = self.lanes > lanes_before
+        grown = self.connections > connections_before
         kept = rate >= (FASTER if grown else NOT_SLOWER) * rate_before
         if not kept:
-            self.lanes = lanes_before
+            self.connections = connections_before
             self._measured_from = None
         # What was found is pursued at once, and the opposite looked at after a while.
         self._review_at = now if kept and not grown else now + REVIEW_S

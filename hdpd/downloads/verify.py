@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from hdpd.downloads.digest import digest_there
 from hdpd.downloads.finished import FinishedFiles
 from hdpd.downloads.finishing import COARSEST_MTIME_NS
 from hdpd.downloads.records import Download, FinishedFile, SessionOf, components
@@ -23,7 +24,6 @@ from hdpd.downloads.status import (
 )
 from hdpd.downloads.store import Store
 from hdpd.errors import (
-    Busy,
     FileChanged,
     HdpdError,
     InvalidParams,
@@ -33,14 +33,12 @@ from hdpd.errors import (
     NotFound,
     PathNotFound,
     PeerNotConnected,
-    TimedOut,
     UnknownRequest,
 )
 from hdpd.identity.names import name_of
 from hdpd.remote.reads import Session
 from hdpd.shares.hashing import Hashed, Hasher
-from hdpd.wire import fields
-from hdpd.wire.messages import Digest, Digested, raise_if_error
+from hdpd.wire.messages import Digested
 from hdpd.wire.paths import RemotePath
 
 log = logging.getLogger(__name__)
@@ -51,10 +49,6 @@ FILES_AT_ONCE = 8  # below what a peer lets wait, and enough to hide a round tri
 PAGE_FILES = 512
 MAX_PROBLEMS = 1000  # that are named; all are counted
 EVENT_SECONDS = 0.5  # between events of one check
-ANSWER_SECONDS = 60.0  # six times what a peer lets pass between two signs of life
-MAX_FRAMES = 10_000  # of those, 28 hours
-BUDGET_BYTES = 256 * 1024
-ATTEMPTS = 4  # of one file, over 1 + 2 + 4 s
 
 ENDS_ALL = (PeerNotConnected, NoCommonTopic, UnknownRequest)
 """Errors that are not about one file."""
@@ -222,7 +216,7 @@ class Verifier:
 
         here, there = await asyncio.gather(
             self._hash_here(check.download, file),
-            self._ask_patiently(check.download, file, progress),
+            self._ask(check.download, file, progress),
             return_exceptions=True,
         )
         progress(file.size)
@@ -240,32 +234,16 @@ class Verifier:
 
     async def _hash_here(self, download: Download, file: FinishedFile) -> Hashed:
         path = RemotePath(b"/".join(file.place(download)))
-        lane = path.share.raw  # the first directory below ours: a mount there hangs by itself
-        return await self._hasher.hash(lane, lambda: self._finished.open_file(path), _ignore)
-
-    async def _ask_patiently(
-        self, download: Download, file: FinishedFile, progress: Callable[[int], None]
-    ) -> Digested:
-        for attempt in range(ATTEMPTS - 1):
-            try:
-                return await self._ask(download, file, progress)
-            except (Busy, TimedOut):
-                await asyncio.sleep(2**attempt)
-        return await self._ask(download, file, progress)
+        disk = path.share.raw  # the first directory below ours: a mount there hangs by itself
+        return await self._hasher.hash(
+            disk, lambda: self._finished.open_file(path, download.root), _ignore
+        )
 
     async def _ask(
         self, download: Download, file: FinishedFile, progress: Callable[[int], None]
     ) -> Digested:
-        session = self._connected(download)
         raw = b"/".join((download.path.raw, *components(file.path)))
-        with await session.call(Digest(RemotePath(raw)), budget=BUDGET_BYTES) as stream:
-            for _ in range(MAX_FRAMES):
-                answer = await stream.receive(ANSWER_SECONDS)
-                raise_if_error(answer)
-                if "digesting" not in answer:
-                    return Digested.from_wire(answer)
-                progress(fields.integer(answer, "digesting"))
-        raise TimedOut("the peer took too long for the digest of this file")
+        return await digest_there(self._connected(download), RemotePath(raw), progress)
 
 
 def _ignore(_done: int) -> None:

@@ -10,59 +10,85 @@ import asyncio
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hdpd.downloads.disk import Disk
 from hdpd.downloads.filesystem import free_room
 from hdpd.downloads.finisher import Finisher
 from hdpd.downloads.records import Download
+from hdpd.downloads.site import Components, Site, check, prepare
 from hdpd.downloads.space import Room
 from hdpd.downloads.store import Store
-from hdpd.errors import DiskSilent, StorageError
+from hdpd.errors import DiskReadOnly, DiskSilent, DiskUnavailable, StorageError
 from hdpd.mountinfo import MOUNTINFO, Mount, mount_of, parse_mounts
+from hdpd.portable import rules_of
 from hdpd.threads.worker import Worker
+from hdpd.wire.paths import text_from_bytes
 
 SILENT_SECONDS = 10.0  # what waits then goes on when the disk has spun up after all
 MOUNTS_SECONDS = 1.0  # the list of mounts is read again after so long
 
 
 class Volume:
-    """One file system; `silent` says whether it failed to answer when it was looked at last."""
+    """One file system; `trouble` says what was wrong when it was looked at last."""
 
-    def __init__(self, root: Path, looked_at: Path, store: Store) -> None:
-        self.disk = Disk(root)
+    def __init__(self, site: Site, mount: Mount, store: Store) -> None:
+        self.disk = Disk(site)
         self.finisher = Finisher(self.disk, store)
-        self.silent = False
-        self._looked_at = looked_at
+        self.trouble: DiskUnavailable | None = None
+        self.device = mount.device
+        self.rules = rules_of(mount)
+        self._store = store
         self._looker = Worker("downloads-look")
         self._look: asyncio.Future[Room] | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether it failed to answer when it was looked at last."""
+        return isinstance(self.trouble, DiskSilent)
 
     async def look(self) -> Room:
         """How much room there is.
 
         Raises:
             DiskSilent: it does not answer.
+            DiskAway: it is not there.
+            DiskReadOnly: nothing can be written.
             StorageError: it cannot tell.
         """
         patience = 0.0 if self.silent else SILENT_SECONDS
         if self._look is None or self._look.done():
-            self._look = self._looker.submit(functools.partial(free_room, self._looked_at))
+            self._look = self._looker.submit(functools.partial(_examine, self.disk.site))
             patience = SILENT_SECONDS
         # The same call is waited for by all, so that a dead mount does not gather them.
         look = self._look
+        path = os.fspath(self.disk.site.path)
         await asyncio.wait({look}, timeout=patience)
         if not look.done():
             raise DiskSilent(
-                f"the disk of {os.fspath(self._looked_at)!r} does not answer; the download goes on "
-                "by itself when it does"
+                f"the disk of {path!r} does not answer; the download goes on by itself when it does"
             )
         try:
-            return look.result()
+            room = look.result()
         except OSError as error:
-            raise StorageError(
-                f"cannot look at {os.fspath(self._looked_at)!r}: {error.strerror}"
-            ) from None
+            raise StorageError(f"cannot look at {path!r}: {error.strerror}") from None
+        if room.read_only:
+            raise DiskReadOnly(
+                f"the disk of {path!r} is read-only; the download goes on by itself when it can be "
+                "written to"
+            )
+        return room
+
+    async def prepare(self) -> None:
+        """To be called before anything is written: makes the directory, the first time, and what it
+        is known by. Raises as `hdpd.downloads.site.prepare`.
+        """
+        before = self.disk.site
+        site = await self.disk.sync(functools.partial(prepare, before))
+        if site != before:
+            await self._store.save_site(site)
+            self.disk.site = site
 
     def close(self) -> None:
         """Ends its threads; does not wait for one that hangs."""
@@ -70,45 +96,87 @@ class Volume:
         self._looker.close()
 
 
+def _examine(site: Site) -> Room:
+    check(site)
+    return free_room(site.path)
+
+
 class Volumes:
-    """All volumes below the download directory, made when they are first needed; as many as the
-    owner mounts there. `on_new` is told of each.
+    """All volumes below the directories that are downloaded to, made when they are first needed; as
+    many as the owner mounts there. `on_new` is told of each.
     """
 
-    def __init__(self, root: Path, store: Store, on_new: Callable[[Volume], None]) -> None:
-        self.all: dict[bytes, Volume] = {}
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        on_new: Callable[[Volume], None],
+        others: Iterable[Path] = (),
+    ) -> None:
+        self._roots = {root, *others}
+        self.all: dict[tuple[Path, Components], Volume] = {}
         self._root = root
-        self._real = root
+        self._real: dict[Path, Path] = {}
+        self._sites: dict[tuple[Path, Components], Site] = {}
         self._store = store
         self._on_new = on_new
         self._mounts: list[Mount] = []
         self._read_at = -MOUNTS_SECONDS
 
     async def start(self) -> None:
-        """Finds out where the download directory really is."""
-        looker = Worker("downloads-find")
-        real = looker.submit(functools.partial(os.path.realpath, self._root))
-        looker.close()
-        await asyncio.wait({real}, timeout=SILENT_SECONDS)
-        if real.done():
-            self._real = Path(real.result())
+        """Finds out where the directories really are, and what they are known by."""
+        self._sites = {(site.root, site.anchor): site for site in await self._store.sites()}
+        roots = {*self._roots, *map(Path, await self._store.adopt(str(self._root)))}
+        for root in roots:
+            looker = Worker("downloads-find")
+            real = looker.submit(functools.partial(os.path.realpath, root))
+            looker.close()
+            await asyncio.wait({real}, timeout=SILENT_SECONDS)
+            self._real[root] = Path(real.result()) if real.done() else root
 
     def of(self, download: Download) -> Volume:
-        """The volume that the download is written to."""
+        """The volume that the download is written to; from now on it has a place there."""
+        root = Path(download.root) if download.root is not None else self._root
+        real = os.fsencode(self._real.get(root, root))
+        mount = mount_of(b"/".join((real, *download.base)), self._current_mounts())
+        anchor = self._anchor(root, real, download, mount)
+        volume = self.all.get((root, anchor))
+        if volume is None:
+            site = self._sites.get((root, anchor)) or Site(root, anchor, kind=mount.kind)
+            if site.kind != mount.kind:  # its own is away
+                mount = Mount(mount.point, mount.device, site.kind, b"")
+            volume = self.all[root, anchor] = Volume(site, mount, self._store)
+            self._on_new(volume)
+        if volume.rules != download.rules:
+            download.keep_to(volume.rules)
+        if download.place is None:
+            download.place = text_from_bytes(os.fsencode(root.joinpath(*_names(download.base))))
+        return volume
+
+    def _anchor(self, root: Path, real: bytes, download: Download, mount: Mount) -> Components:
+        """The part of the way to the download that leads to its disk: as it is now, or was."""
+        known = [
+            anchor
+            for at, anchor in (*self._sites, *self.all)
+            if at == root and download.base[: len(anchor)] == anchor
+        ]
+        longest = max(known, key=len, default=())
+        if mount.point.startswith(real + b"/"):
+            mounted = tuple(mount.point[len(real) + 1 :].split(b"/"))
+            return max(longest, mounted, key=len)
+        return longest
+
+    def _current_mounts(self) -> list[Mount]:
         now = time.monotonic()
         if now - self._read_at >= MOUNTS_SECONDS:
             self._mounts, self._read_at = parse_mounts(MOUNTINFO.read_bytes()), now
-        real = os.fsencode(self._real)
-        mount = mount_of(b"/".join((real, *download.base)), self._mounts)
-        volume = self.all.get(mount.device)
-        if volume is None:
-            point = Path(os.fsdecode(mount.point))
-            looked_at = point if self._real in point.parents else self._real
-            volume = self.all[mount.device] = Volume(self._root, looked_at, self._store)
-            self._on_new(volume)
-        return volume
+        return self._mounts
 
     def close(self) -> None:
         """Ends all threads; does not wait for one that hangs."""
         for volume in self.all.values():
             volume.close()
+
+
+def _names(path: Components) -> list[str]:
+    return [os.fsdecode(name) for name in path]

@@ -1,7 +1,8 @@
 """One QUIC connection: its engine, its path and its streams.
 
 The endpoint feeds datagrams in and is told what to send; the session gets streams. Whatever an
-engine raises ends this connection and never reaches another one.
+engine raises ends this connection and never reaches another one. One file and one class, because
+each datagram goes through all of it, engine, streams and path, before anything is sent.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Path(NamedTuple):
 
 
 class Connection:
-    """A connection from its first packet on. `on_*` are set by its session."""
+    """A connection from its first packet on. `on_*` are set by its session. Whole, see above."""
 
     def __init__(
         self,
@@ -463,7 +464,14 @@ class Connection:
         self._endpoint.remove_cid(cid)
 
     def terminated(self, code: int, reason: str) -> None:
+        """The peer has closed it, or the engine has: then the peer is still to be told."""
+        if self.ended:
+            return
         self.close_code = code
+        try:
+            self._send(self._engine.datagrams_to_send(self._loop.time()))
+        except Exception as failure:
+            log.debug("closing: %s", failure)
         self._finish(lost(reason or f"closed with code {code}"))
 
     # The end.

@@ -1,7 +1,8 @@
 """The authenticated link to one peer: the hello, then requests both ways, until it is closed.
 
 `dial_hello` and `accept_hello` turn a connection into a `Session` or close it; nothing else of a
-peer is listened to before that. A request is served only while a common topic stands.
+peer is listened to before that. A request is served only while a common topic stands. Whole because
+asking, answering, proving topics and noticing silence are about the same few streams and pings.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from hdpd.identity.topics import Topic
 from hdpd.link.connection import Connection, Path
 from hdpd.link.endpoint import Endpoint
 from hdpd.link.hello import Answerer, Asker
+from hdpd.link.liveness import Liveness
 from hdpd.link.paths import PathProbes
 from hdpd.link.stream import REQUEST_BUDGET, Stream
 from hdpd.log import fields
@@ -50,17 +52,7 @@ log = logging.getLogger(__name__)
 
 HELLO_TIMEOUT_S = 8.0  # for the whole hello, beyond four round trips on any usable link
 PROOF_TIMEOUT_S = 15.0
-# NATs may forget a mapping after 30 s (RFC 4787 asks for 120, many do not care). More often than
-# that, so that a session whose path broke is back within 10 s.
-KEEP_ALIVE_S = 5.0
-# While a ping is unanswered the next one follows sooner; after so long the path seems broken.
-UNANSWERED_PING_S = 0.5
-SILENT_S = 1.5
-SILENT_RTTS = 4.0  # and longer on slow links
-# An answer that pauses so long may be on its way to an address that is not ours any more.
-STALL_S = 0.8
 MAX_REQUESTS = 128  # served at once for one peer; each may hold a stream's buffers
-RTT_GAIN = 0.125  # RFC 9002, section 5.3
 
 R = TypeVar("R", bound=Request)
 Handler = Callable[["Session", Request, Stream], Awaitable[None]]
@@ -106,7 +98,6 @@ class Session:
         self.name = name_of(peer_id)
         self.topics = topics
         self.offered = offered  # what we had joined when the hello began
-        self.rtt = 0.0
         self.since = asyncio.get_running_loop().time()
         self.on_closed: Callable[[Session], None] = lambda session: None
         self.on_topics: Callable[[Session], None] = lambda session: None
@@ -118,18 +109,12 @@ class Session:
         self._requests: dict[Stream, asyncio.Task[None]] = {}
         self._proofs = 0  # rounds of `topics` that were applied, whichever side asked
         self._proving = asyncio.Lock()  # held while we ask
-        self._pings: dict[int, float] = {}
-        self._next_ping = 1
-        self._unanswered_since: float | None = None
         self._loop = asyncio.get_running_loop()
         connection.on_stream = self.serve
         connection.on_reset = self._hung_up
-        connection.on_ping = self._ping_acknowledged
         connection.on_ended = self._ended
         connection.on_path = lambda: self.on_path(self)
-        self._keep_alive = self._loop.call_soon(self._ping)
-        self._stall_check: asyncio.TimerHandle | None = None
-        self._patience = STALL_S
+        self._liveness = Liveness(connection, lambda: self.on_silent(self))
 
     @property
     def closed(self) -> bool:
@@ -186,8 +171,7 @@ class Session:
         message = frame(request.to_wire())
         stream = await self._connection.open_stream(budget)
         await stream.send(message, end=True)
-        if self._stall_check is None:
-            self._stall_check = self._loop.call_later(STALL_S, self._look_for_stall)
+        self._liveness.expect_answer()
         return stream
 
     async def ask(self, request: Request, *, timeout: float = 30.0) -> Message:
@@ -312,21 +296,19 @@ class Session:
     # Staying alive.
 
     @property
+    def rtt(self) -> float:
+        """The round trip time in seconds; 0 until the first answer."""
+        return self._liveness.rtt
+
+    @property
     def silence(self) -> float:
         """For how many seconds pings have been unanswered."""
-        since = self._unanswered_since
-        return 0.0 if since is None or self._was_answered else self._loop.time() - since
+        return self._liveness.silence
 
     @property
     def is_silent(self) -> bool:
         """Whether pings have been unanswered for longer than can be explained by a slow link."""
-        return self.silence >= max(SILENT_S, SILENT_RTTS * self.rtt)
-
-    @property
-    def _was_answered(self) -> bool:
-        """Whether anything has come on the path since the first ping of which that is not known."""
-        since = self._unanswered_since
-        return since is None or self._connection.path_heard >= since
+        return self._liveness.is_silent
 
     def probe(self, path: Path) -> None:
         """Asks whether the peer can be reached on `path`; the session moves there when it can."""
@@ -338,59 +320,7 @@ class Session:
 
     def ping_now(self) -> None:
         """Finds out soon whether the peer is still there."""
-        self._keep_alive.cancel()
-        self._ping()
-
-    def _ping(self) -> None:
-        """Goes on for ever: slowly while pings are answered, `on_silent` each time they are not."""
-        if self.closed:
-            return
-        now = self._loop.time()
-        if self._was_answered:
-            self._unanswered_since = now
-        uid = self._next_ping
-        self._next_ping += 1
-        self._pings[uid] = now
-        self._connection.ping(uid)
-        # Those that were never answered are lost; two intervals are remembered.
-        self._pings.pop(uid - 2, None)
-        wait = min(UNANSWERED_PING_S, KEEP_ALIVE_S)
-        self._keep_alive = self._loop.call_later(wait, self._look_for_answer)
-
-    def _look_for_answer(self) -> None:
-        if self.closed:
-            return
-        if self._was_answered:
-            self._unanswered_since = None
-            wait = max(0.0, KEEP_ALIVE_S - UNANSWERED_PING_S)
-            self._keep_alive = self._loop.call_later(wait, self._ping)
-        else:
-            if self.is_silent:
-                self.on_silent(self)
-            self._ping()
-
-    def _look_for_stall(self) -> None:
-        """A side that only listens has to speak now and then, less often the longer it waits: when
-        a NAT forgets its address, the other side learns the new one from what it sends.
-        """
-        self._stall_check = None
-        if self.closed or not self._connection.own_streams:
-            self._patience = STALL_S
-            return
-        wait = STALL_S - (self._loop.time() - self._connection.last_data)
-        if wait > 0:
-            self._patience = STALL_S
-        else:
-            if self._was_answered:
-                self.ping_now()
-            wait = self._patience = min(2 * self._patience, KEEP_ALIVE_S)
-        self._stall_check = self._loop.call_later(wait, self._look_for_stall)
-
-    def _ping_acknowledged(self, uid: int) -> None:
-        sent = self._pings.pop(uid, None)
-        if sent is not None:
-            sample = self._loop.time() - sent
-            self.rtt += (sample - self.rtt) * (RTT_GAIN if self.rtt else 1.0)
+        self._liveness.ping_now()
 
     # The end.
 
@@ -398,9 +328,7 @@ class Session:
         self._connection.close(code)
 
     def _ended(self, error: HdpdError) -> None:
-        self._keep_alive.cancel()
-        if self._stall_check is not None:
-            self._stall_check.cancel()
+        self._liveness.close()
         for task in self._requests.values():
             task.cancel()
         self.on_closed(self)

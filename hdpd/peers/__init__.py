@@ -3,6 +3,7 @@
 FACE = (
     "peers.Peers",
     "record_numbers.RecordNumbers",
+    "status",
     "topics.TopicJoined",
     "topics.TopicLeft",
     "topics.Topics",

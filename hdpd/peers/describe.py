@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError, NoCommonTopic
 from hdpd.link.session import Session, Surroundings
 from hdpd.peers.peer import Peer
 from hdpd.peers.states import WORDS, State, Word
+from hdpd.peers.status import PathKind, PeerExplained, PeerStatus
 from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Traversal
 from hdpd.peers.tries import shown
@@ -45,31 +47,23 @@ class Descriptions:
         self._candidates = candidates
         self._loop = asyncio.get_running_loop()
 
-    def describe(self, peer: Peer) -> dict[str, object]:
-        error, session = self._error(peer), peer.session
-        described: dict[str, object] = {
-            "id": peer.peer_id.text,
-            "name": peer.name,
-            "state": self._state(peer),
-            "address": None,
-            "path": None,
-            "found_by": list(peer.known.found_by),
-            "topics": self._topics.names_of(frozenset(peer.known.topics)),
-            "rtt": None,
-            "connected_since": None,
-            "last_connected": peer.known.last_connected or None,
-            "error": None if error is None else {"code": error.code, "message": error.message},
-        }
-        if session is not None:
-            described |= {
-                "address": shown(*session.address),
-                "path": self._path_kind(peer, session),
-                "topics": self._topics.names_of(session.topics),
-                "rtt": session.rtt or None,
-                "connected_since": time.time() - (self._loop.time() - session.since),
-                "error": None,
-            }
-        return described
+    def describe(self, peer: Peer) -> PeerStatus:
+        """What `peers.list` shows of it."""
+        session, shared = peer.session, frozenset(peer.known.topics)
+        since = None if session is None else time.time() - (self._loop.time() - session.since)
+        return PeerStatus(
+            id=peer.peer_id,
+            name=peer.name,
+            state=self._state(peer),
+            address=None if session is None else shown(*session.address),
+            path=None if session is None else self._path_kind(peer, session),
+            found_by=tuple(peer.known.found_by),
+            topics=tuple(self._topics.names_of(shared if session is None else session.topics)),
+            rtt=None if session is None else session.rtt or None,
+            connected_since=since,
+            last_connected=peer.known.last_connected or None,
+            error=None if session is not None else self._error(peer),
+        )
 
     def _error(self, peer: Peer) -> HdpdError | None:
         """A punch knows more about the reason than a dial to which nobody answered."""
@@ -83,7 +77,7 @@ class Descriptions:
         punching = word == "known" and self._traversal.is_punching(peer)
         return "connecting" if punching else word
 
-    def _path_kind(self, peer: Peer, session: Session) -> str:
+    def _path_kind(self, peer: Peer, session: Session) -> PathKind:
         host, port = session.address
         if self._around.endpoint.is_on_link(host):
             return "lan"
@@ -98,28 +92,19 @@ class Descriptions:
             return "mapped"  # nobody comes in uninvited but by the port that the router forwards
         return "direct"
 
-    def explain(self, peer: Peer) -> dict[str, object]:
+    def explain(self, peer: Peer) -> PeerExplained:
         """The same, with all that was tried, the reason in words, and what could be changed."""
-        own_nat = self._traversal.own_nat()
-        peer_nat = peer.way.peer_nat
-        described, blocked = self.describe(peer), peer.state is State.BLOCKED
-        tries = [
-            {
-                "kind": each.kind,
-                "address": each.address,
-                "time": each.time,
-                "result": each.result,
-                "worked": each.worked,
-            }
-            for each in peer.tries.values()
-        ]
-        return described | {
-            "own_nat": own_nat,
-            "peer_nat": peer_nat,
-            "reason": self._reason(peer, own_nat),
-            "advice": [] if peer.session or blocked else self._advice(peer, own_nat, peer_nat),
-            "tries": tries,
-        }
+        own_nat, peer_nat = self._traversal.own_nat(), peer.way.peer_nat
+        is_settled = peer.session is not None or peer.state is State.BLOCKED
+        status = self.describe(peer)
+        return PeerExplained(
+            **{each.name: getattr(status, each.name) for each in fields(PeerStatus)},
+            own_nat=own_nat,
+            peer_nat=peer_nat,
+            reason=self._reason(peer, own_nat),
+            advice=() if is_settled else self._advice(peer, own_nat, peer_nat),
+            tries=tuple(peer.tries.values()),
+        )
 
     def _reason(self, peer: Peer, own_nat: NatKind) -> str:
         name, session = peer.name, peer.session
@@ -140,18 +125,18 @@ class Descriptions:
             return f"{name} was not tried yet; {_OWN_NAT[own_nat]}"
         return f"{name} is being tried; {_OWN_NAT[own_nat]}"
 
-    def _advice(self, peer: Peer, own_nat: NatKind, peer_nat: NatKind | None) -> list[str]:
+    def _advice(self, peer: Peer, own_nat: NatKind, peer_nat: NatKind | None) -> tuple[str, ...]:
         error = self._error(peer)
         if isinstance(error, NoCommonTopic):
-            return ["meet at the same topic: `hdpctl topics join NAME` on both sides"]
+            return ("meet at the same topic: `hdpctl topics join NAME` on both sides",)
         if own_nat == peer_nat == "hard":
-            return [_FORWARD, _WITH_FRIEND, _IPV6]
+            return (_FORWARD, _WITH_FRIEND, _IPV6)
         if peer_nat is None:
-            return [
+            return (
                 "is hdpd running there, at the same topic? It has not answered any request",
                 "does it reach the same broker, or a peer that both of you are connected with?",
-            ]
-        return [_FORWARD, _WITH_FRIEND, "does a firewall drop UDP, here or there?"]
+            )
+        return (_FORWARD, _WITH_FRIEND, "does a firewall drop UDP, here or there?")
 
 
 def _is_verdict(error: HdpdError) -> bool:

@@ -21,6 +21,7 @@ from hdpd.peers.gossip import Gossip
 from hdpd.peers.peer import Peer, Roster
 from hdpd.peers.sessions import Sessions
 from hdpd.peers.states import REFUSED, Event, State
+from hdpd.peers.status import News, PeerChanged, PeerConnected, PeerDisconnected, PeerFound
 from hdpd.peers.telling import Telling
 from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Nat, Traversal
@@ -28,7 +29,6 @@ from hdpd.wire.messages import ResetCode
 
 log = logging.getLogger(__name__)
 
-Emit = Callable[[str, dict[str, object]], None]
 
 REDIAL_S = 3.5  # a silent session may come back by itself; after so long a new one is dialled, too
 
@@ -43,7 +43,7 @@ class Meeting:
         topics: Topics,
         nat: Nat,
         discovery: Discovery,
-        emit: Emit,
+        emit: Callable[[News], None],
     ) -> None:
         self.on_connected: Callable[[Session], None] = lambda session: None
         self.on_disconnected: Callable[[PeerId], None] = lambda peer_id: None
@@ -107,7 +107,7 @@ class Meeting:
         if session is not None and session.is_silent:
             self.traversal.recover(peer, session)
         if is_new:
-            self._emit("peer.found", self.descriptions.describe(peer))
+            self._emit(PeerFound(self.descriptions.describe(peer)))
         if self.is_wanted(peer):
             self._dialler.wake(peer)
 
@@ -126,7 +126,7 @@ class Meeting:
     def _connected(self, peer: Peer, session: Session) -> None:
         host, about = session.address[0], fields(peer=(peer.name, peer.peer_id.text))
         log.info("connected with %s at %s", peer.name, host, extra=about)
-        self._emit("peer.connected", self.descriptions.describe(peer))
+        self._emit(PeerConnected(self.descriptions.describe(peer)))
         self.on_connected(session)
         self.telling.announce(peer, session)
         self.telling.tell_observed(peer, session)
@@ -139,7 +139,7 @@ class Meeting:
     def _lost(self, peer: Peer, session: Session) -> None:
         about = fields(peer=(peer.name, peer.peer_id.text))
         log.info("disconnected from %s: %s", peer.name, session.end, extra=about)
-        self._emit("peer.disconnected", self.descriptions.describe(peer))
+        self._emit(PeerDisconnected(self.descriptions.describe(peer)))
         self._gossip.disconnected_from(peer.peer_id)
         self.on_disconnected(peer.peer_id)
         self._look_after(peer, session)
@@ -162,7 +162,7 @@ class Meeting:
         self._dialler.connected(peer)
         self._dialler.unwanted(peer)
         follow(peer, session)
-        self._emit("peer.changed", self.descriptions.describe(peer))
+        self._emit(PeerChanged(self.descriptions.describe(peer)))
         self.telling.tell_observed(peer, session)
 
     def stop(self, peer: Peer, code: ResetCode) -> None:
@@ -208,7 +208,7 @@ class Meeting:
         self._dialler.wake_all()
 
     def _topics_changed_with(self, peer: Peer, session: Session) -> None:
-        self._emit("peer.changed", self.descriptions.describe(peer))
+        self._emit(PeerChanged(self.descriptions.describe(peer)))
         self.telling.announce(peer, session)
         self._gossip.connected_with(session)
 

@@ -186,7 +186,7 @@ class Roster:
 
     def connected(self) -> list[Session]:
         """One session for each peer that is connected."""
-        found = (peer.session for peer in self)
+        found = [peer.session for peer in self._peers.values() if peer.sessions]
         return [session for session in found if session is not None]
 
     def note(self, peer: Peer, what: Try) -> None:

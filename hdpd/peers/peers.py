@@ -20,10 +20,11 @@ from hdpd.link.session import Session, Surroundings
 from hdpd.peers.book import Book
 from hdpd.peers.book_store import load_book, save_book
 from hdpd.peers.bulk import open_bulk
-from hdpd.peers.meeting import Emit, Meeting
+from hdpd.peers.meeting import Meeting
 from hdpd.peers.naming import resolve_peer
 from hdpd.peers.peer import Roster
 from hdpd.peers.states import Event
+from hdpd.peers.status import News, PeerExplained, PeerStatus
 from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Nat
 from hdpd.wire.messages import ResetCode
@@ -48,7 +49,7 @@ class Peers:
         database: Database,
         nat: Nat,
         discovery: Discovery,
-        emit: Emit,
+        emit: Callable[[News], None],
     ) -> None:
         self.on_woken: Callable[[], None] = lambda: None
         self._around = around
@@ -138,15 +139,15 @@ class Peers:
             return resolve_peer(text, connected)
         return resolve_peer(text, {*connected, *(peer.peer_id for peer in self._book)})
 
-    def list(self, all: bool) -> list[dict[str, object]]:  # noqa: A002 (the parameter's name)
+    def list(self, all: bool) -> list[PeerStatus]:  # noqa: A002 (the parameter's name)
         """Connected and connecting peers; with `all`, everybody who is known."""
         known = [self._roster.get(each.peer_id) for each in self._book]
         described = [self.meeting.descriptions.describe(peer) for peer in known if peer is not None]
         order = ("connected", "connecting", "known", "blocked")
-        chosen = [each for each in described if all or each["state"] in order[:2]]
-        return sorted(chosen, key=lambda e: (order.index(str(e["state"])), str(e["name"])))
+        chosen = [each for each in described if all or each.state in order[:2]]
+        return sorted(chosen, key=lambda each: (order.index(each.state), each.name))
 
-    def explain(self, peer_id: PeerId) -> dict[str, object]:
+    def explain(self, peer_id: PeerId) -> PeerExplained:
         """What `peers.list` says of it, with everything that was tried, and what could be changed.
 
         Raises:

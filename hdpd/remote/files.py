@@ -19,7 +19,7 @@ from hdpd.wire.paths import RemotePath
 
 PIECE_BYTES = 1024 * 1024
 PIECES_AHEAD = 4  # 4 MiB under way: 40 MB/s at a round trip of 100 ms
-QUEUE_SECONDS = 60.0  # to wait for an upload slot; people and programs try again later
+QUEUE_S = 60.0  # to wait for an upload slot; people and programs try again later
 
 
 class Session(Asked, Protocol):
@@ -90,7 +90,7 @@ class RemoteFile:
 
 async def _start(session: Session, request: Read) -> RemoteRead:
     try:
-        async with asyncio.timeout(QUEUE_SECONDS):
+        async with asyncio.timeout(QUEUE_S):
             return await start_read(session, request, lambda *_place: None, lambda _size: None)
     except TimeoutError:
         raise Busy("the peer's upload slots are taken; try again later") from None

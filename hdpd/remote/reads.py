@@ -14,8 +14,7 @@ from typing import Protocol, Self
 from hdpd.errors import (
     Busy,
     Cancelled,
-    DiskFull,
-    DiskSilent,
+    DiskUnavailable,
     FileChanged,
     HdpdError,
     NoCommonTopic,
@@ -95,14 +94,14 @@ class Session(Link, Protocol):
     """A connected peer, over one connection or several."""
 
     @property
-    def lanes(self) -> int: ...
+    def connections(self) -> int: ...
 
 
 class AskAgain(HdpdError):
     """Another read of the same peer waits already; this one has to be asked again later."""
 
 
-FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskFull, DiskSilent, QuotaReached)
+FATAL = (PeerNotConnected, NoCommonTopic, Cancelled, DiskUnavailable, QuotaReached)
 """What ends a download for now; any other error is that of one file."""
 
 PASSING = (*FATAL, AskAgain, Busy, TimedOut)

@@ -67,7 +67,9 @@ class Deadline:
 
 @dataclass(slots=True)
 class Search:
-    """One search on one snapshot of the index, in the shares whose root directories are `roots`."""
+    """One search on one snapshot of the index, in the shares whose root directories are `roots`.
+    Whole, because its steps share what was met of the directories so far.
+    """
 
     transaction: Transaction
     query: Query

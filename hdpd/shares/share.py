@@ -1,4 +1,7 @@
-"""One share: whether it is there, when it is scanned, and what is known of it."""
+"""One share: whether it is there, when it is scanned, and what is known of it.
+
+One file and one class, because each of the three decides about the others.
+"""
 
 from __future__ import annotations
 

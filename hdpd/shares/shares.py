@@ -1,4 +1,8 @@
-"""The service: the set of shares, and whatever is asked of them by peers and by the control."""
+"""The service: the set of shares, and whatever is asked of them by peers and by the control.
+
+One file and one class: the parts behind it (listing, searching, telling, the scanner) are files of
+their own, and here is only what brings them together with the set.
+"""
 
 from __future__ import annotations
 

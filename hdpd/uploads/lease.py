@@ -46,6 +46,11 @@ class Lease:
     held: dict[int, int] = field(default_factory=dict)  # granted as soon as there is memory
     memory_bytes: int = 0
 
+    def begin_turn(self, now: float) -> None:
+        """It is its peer's turn, for the first time or again."""
+        self.turn_began = self.last_progress = now
+        self.granted_bytes, self.draining_since = 0, None
+
     def take(self, read: int, length: int, now: float) -> Iterator[int]:
         """Makes a read part of this turn; those that may begin now."""
         if not self.reads:

@@ -7,31 +7,21 @@ bounded in time and bytes; after it no new reads begin, those in flight are fini
 queues up again. So one that wants 10,000 files and one that wants a single one alternate. The
 owner's favourites go first, but never more than a few in a row while others wait. Small reads, and
 those that a person waits for, need no slot within the bounds of the fast lane.
-
-          asks, all slots            a slot              its turn is over,
-          are taken                  is free             and others wait
-    away ────────────────► waiting ──────────► its turn ───────────────────► draining
-     │                        ▲                    ▲                            │
-     └────────────────────────┼────────────────────┘                            │
-       asks, a slot is free   └─────────────────────────────────────────────────┘
-                                its reads in flight have ended, and others wait to be sent
-
-Back to away: from waiting when its last read has ended, from its turn when it is idle, from
-draining when nothing is left to send; from everywhere when it is gone, stuck, or cancelled.
-
-Whole because every event can change leases, fast lane and line at once, and what is promised (no
-slot too many, nobody forgotten, no storm of places) is about all of them together.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from hdpd.errors import Busy
 from hdpd.identity.keys import PeerId
+from hdpd.uploads.decisions import Decision, Granted, Queued, Revoked
 from hdpd.uploads.fastlane import FastLane
 from hdpd.uploads.lease import TURN_BYTES, Lease
+from hdpd.uploads.line import Line
+from hdpd.uploads.receiver import Receiver
+from hdpd.uploads.states import HOLDING, QUEUED, Event, State, WrongTransition
 from hdpd.wire.messages import ResetCode
 
 TURN_S = 10.0
@@ -41,9 +31,6 @@ change of turns costs (a round trip without data for one of several slots) stays
 MIN_TURN_S = 2.0
 ROUND_S = 60.0
 """With many in line turns are shorter, so that all have had one within about a minute."""
-
-REPEAT_S = 15.0
-"""Who waits is told its place again, changed or not, so that both ends know the other is there."""
 
 CANCEL_S = 60.0
 """How long a peer whose uploads the owner cancelled is turned away."""
@@ -62,56 +49,22 @@ MAX_WAITING_READS_OF_ALL = 8192
 MAX_FAST_READS = 16
 """At once in the fast lane, of all peers together; each takes at most READ_MEMORY_BYTES."""
 
-FAVOURITES_IN_A_ROW = 3
-"""Turns of favourites to one of the others, who so keep a quarter of the line."""
-
 MAX_TURN_S = 60.0
 """Of those that the guess is made from: a reader that is stuck says nothing about the next one."""
 
 TURN_GAIN = 0.3
 
+STRICT = False
+"""Whether a transition that the table does not have raises; in service it is logged."""
 
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """The read may send now."""
-
-    read: int
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """The read's peer waits; 1 is the next in line. Not every waiting read hears every change.
-    `eta` is a guess of the seconds until its turn.
-    """
-
-    read: int
-    position: int
-    eta: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked:
-    """The read is over, whether it waited or was being sent; `code` tells its peer why."""
-
-    read: int
-    code: ResetCode
-
-
-Decision = Granted | Queued | Revoked
-
-
-@dataclass(slots=True)
-class _Place:
-    reads: dict[int, int] = field(default_factory=dict)  # read -> length, oldest first
-    told: int = 0
-    told_at: float = 0.0
+log = logging.getLogger(__name__)
 
 
 class Slots:
     """The state of all slots. Reads are numbers of the caller's choice, unique among those alive.
 
     Every event returns what follows from it, in order. `tick` has to be called about twice a second
-    while `is_used`.
+    while `is_used`. Whole, because each event is decided over all peers at once.
     """
 
     def __init__(
@@ -120,15 +73,12 @@ class Slots:
         if count < 1:
             raise ValueError("there must be at least one upload slot")
         self._count = count
-        self._is_favourite = is_favourite
-        self._favourites_in_a_row = 0
         self._turn_seconds = TURN_S  # of the last turns, smoothed
-        self._leases: dict[PeerId, Lease] = {}  # at most `count`
         self._fast_lane = FastLane()
-        self._fast: dict[PeerId, Lease] = {}  # the reads in it; MAX_FAST_READS together
-        self._line: dict[PeerId, _Place] = {}  # in the order of coming; MAX_WAITING_PEERS
-        self._line_moved = False  # since the places in it were told
-        self._peers: dict[int, PeerId] = {}  # of every read that waits or is being sent
+        self._receivers: dict[PeerId, Receiver] = {}  # as long as they want something
+        self._holders: dict[PeerId, Receiver] = {}  # the oldest turn first; at most `count`
+        self._line = Line(is_favourite)  # MAX_WAITING_PEERS
+        self._reads: dict[int, Receiver] = {}  # whose each is that waits or is being sent
         self._cancelled: dict[PeerId, float] = {}  # until when; grows only by the owner's hand
 
     def set_count(self, count: int, now: float) -> list[Decision]:
@@ -139,26 +89,23 @@ class Slots:
     @property
     def is_used(self) -> bool:
         """Whether anybody is being sent to, or waits."""
-        return bool(self._leases or self._fast or self._line)
+        return bool(self._receivers)
 
     @property
     def holders(self) -> list[PeerId]:
         """The peers that hold a lease, the oldest first."""
-        return list(self._leases)
+        return list(self._holders)
 
     @property
     def receivers(self) -> list[PeerId]:
         """The peers that are being sent to: the holders, and who is in the fast lane only."""
-        return [*self._leases, *(peer for peer in self._fast if peer not in self._leases)]
-
-    @property
-    def _waiting_reads(self) -> int:
-        return sum(len(place.reads) for place in self._line.values())
+        fast = [each.peer for each in self._receivers.values() if each.fast is not None]
+        return [*self._holders, *(peer for peer in fast if peer not in self._holders)]
 
     @property
     def line(self) -> list[tuple[PeerId, int]]:
         """The waiting peers, the next one first, each with its oldest waiting read."""
-        return [(peer, next(iter(self._line[peer].reads))) for peer in self._order()]
+        return [(each.peer, next(iter(each.waiting))) for each in self._line.order()]
 
     def ask(
         self, peer: PeerId, read: int, length: int, now: float, *, urgent: bool = False
@@ -169,30 +116,29 @@ class Slots:
             Busy: the line or the peer's part of it is full, or the owner cancelled this peer.
         """
         self._refuse_cancelled(peer, now)
-        lease = self._leases.get(peer)
-        if lease is not None and lease.draining_since is None:
-            self._peers[read] = peer
+        receiver = self._receivers.get(peer) or Receiver(peer)
+        if receiver.state is State.SERVED and receiver.lease is not None:
+            self._reads[read] = receiver
             self._fast_lane.sent_in_slots(length)
-            decisions = _granted(lease.take(read, length, now))
+            decisions = _granted(receiver.lease.take(read, length, now))
             return [*decisions, *self._settle(now)] if self._line else decisions
         if self._may_pass(peer, length, now, urgent=urgent):
-            self._peers[read] = peer
-            return _granted(self._fast.setdefault(peer, Lease(now, now)).take(read, length, now))
-        place = self._line.get(peer)
-        if place is None:
+            self._receivers[peer] = self._reads[read] = receiver
+            receiver.fast = receiver.fast or Lease(now, now)
+            return _granted(receiver.fast.take(read, length, now))
+        if receiver.state not in QUEUED:
             if len(self._line) >= MAX_WAITING_PEERS:
                 raise Busy("too many peers wait for an upload slot; try again later")
-            place = self._line[peer] = _Place()
-            self._line_moved = True
-        elif len(place.reads) >= MAX_WAITING_READS or self._waiting_reads >= (
+            self._happens(receiver, Event.QUEUE, now)
+        elif len(receiver.waiting) >= MAX_WAITING_READS or self._line.reads >= (
             MAX_WAITING_READS_OF_ALL
         ):
             raise Busy("too many reads wait already; wait for those first")
-        place.reads[read] = length
-        self._peers[read] = peer
+        receiver.waiting[read] = length
+        self._reads[read] = receiver
         decisions = self._settle(now)
-        if place.told and not any(decision.read == read for decision in decisions):
-            decisions.append(Queued(read, place.told, self._eta(place.told, now)))
+        if receiver.told and not any(decision.read == read for decision in decisions):
+            decisions.append(Queued(read, receiver.told, self._eta(receiver.told, now)))
         return decisions
 
     def progress(self, read: int, now: float) -> None:
@@ -207,23 +153,21 @@ class Slots:
 
     def end(self, read: int, now: float) -> list[Decision]:
         """The read is over, in whatever way; unknown ones (revoked before) are ignored."""
-        lease = self._lease_with(read)
-        peer = self._peers.pop(read, None)
-        if peer is None:
+        receiver = self._reads.pop(read, None)
+        if receiver is None:
             return []
-        place = self._line.get(peer)
+        lease = receiver.lease_with(read)
         decisions: list[Decision] = []
         if lease is not None:
             lease.drop(read)
             lease.last_progress = now
             decisions += _granted(lease.begin_held())
-            if lease is self._fast.get(peer) and not lease.reads:
-                del self._fast[peer]
-        elif place is not None:
-            del place.reads[read]
-            if not place.reads:
-                del self._line[peer]
-                self._line_moved = True
+            if lease is receiver.fast and not lease.reads:
+                self._leave_fast_lane(receiver)
+        else:
+            del receiver.waiting[read]
+            if not receiver.waiting:
+                self._happens(receiver, Event.LEAVE, now)
         return [*decisions, *self._settle(now)] if self._line else decisions
 
     def cancel(self, peer: PeerId, now: float) -> list[Decision]:
@@ -234,39 +178,67 @@ class Slots:
 
     def drop(self, peer: PeerId, now: float, code: ResetCode) -> list[Decision]:
         """Everything of this peer ends with `code`: it has gone, or has been cancelled."""
-        revoked = [*self._revoke(self._leases, peer, code), *self._revoke(self._fast, peer, code)]
-        if place := self._line.pop(peer, None):
-            self._line_moved = True
-            revoked += [self._revoked(read, code) for read in place.reads]
+        revoked: list[Decision] = []
+        if receiver := self._receivers.get(peer):
+            revoked = self._revoke(receiver.reads(), code)
+            self._happens(receiver, Event.GONE, now)
+            self._leave_fast_lane(receiver)
         return [*revoked, *self._settle(now)]
 
     def tick(self, now: float) -> list[Decision]:
         """What follows from the mere passing of time."""
         self._fast_lane.forget(now)
-        stuck = [peer for peer, lease in self._fast.items() if lease.is_stuck(now)]
-        revoked = [
-            each for peer in stuck for each in self._revoke(self._fast, peer, ResetCode.SLOT_LOST)
-        ]
-        for peer in [peer for peer, lease in self._leases.items() if lease.is_idle(now)]:
-            del self._leases[peer]
-        self._line_moved = True  # places are told again after a while
+        revoked: list[Decision] = []
+        for receiver in list(self._receivers.values()):
+            if receiver.fast is not None and receiver.fast.is_stuck(now):
+                reads = (*receiver.fast.reads, *receiver.fast.held)
+                revoked += self._revoke(reads, ResetCode.SLOT_LOST)
+                self._leave_fast_lane(receiver)
+            if receiver.lease is not None and receiver.lease.is_idle(now):
+                self._happens(receiver, Event.FREE, now)
+        self._line.moved = True  # places are told again after a while
         return [*revoked, *self._settle(now)]
 
     def _may_pass(self, peer: PeerId, length: int, now: float, *, urgent: bool) -> bool:
         """Whether a read that would have to wait goes through the fast lane."""
-        if not self._line and len(self._leases) < self._count:
+        if not self._line and len(self._holders) < self._count:
             return False
-        if sum(len(lease.reads) for lease in self._fast.values()) >= MAX_FAST_READS:
+        fast = (each.fast for each in self._receivers.values() if each.fast is not None)
+        if sum(len(lease.reads) for lease in fast) >= MAX_FAST_READS:
             return False
         return self._fast_lane.admits(peer, length, now, urgent=urgent)
 
     def _lease_with(self, read: int) -> Lease | None:
-        """The lease, with or without a slot, that a granted or held read is part of."""
-        peer = self._peers.get(read)
-        leases = (self._leases.get(peer), self._fast.get(peer)) if peer is not None else ()
-        return next(
-            (each for each in leases if each and (read in each.reads or read in each.held)), None
-        )
+        receiver = self._reads.get(read)
+        return None if receiver is None else receiver.lease_with(read)
+
+    def _happens(self, receiver: Receiver, event: Event, now: float) -> None:
+        """Each receiver is in the maps that its state says, and in no other."""
+        try:
+            receiver.happens(event, now)
+        except WrongTransition as error:
+            if STRICT:
+                raise
+            log.error("%s", error, stack_info=True)
+            return
+        self._receivers[receiver.peer] = receiver
+        if event is Event.GRANT or receiver.state not in HOLDING:
+            self._holders.pop(receiver.peer, None)
+        if receiver.state in HOLDING:
+            self._holders[receiver.peer] = receiver
+        if receiver.state in QUEUED:
+            self._line.add(receiver)
+        else:
+            self._line.remove(receiver)
+        self._forget(receiver)
+
+    def _leave_fast_lane(self, receiver: Receiver) -> None:
+        receiver.fast = None
+        self._forget(receiver)
+
+    def _forget(self, receiver: Receiver) -> None:
+        if receiver.is_forgotten:
+            self._receivers.pop(receiver.peer, None)
 
     def _refuse_cancelled(self, peer: PeerId, now: float) -> None:
         until = self._cancelled.get(peer, now)
@@ -280,100 +252,70 @@ class Slots:
             decisions += self._grant(now)
             if not self._line or not self._make_room(now, decisions):
                 break
-        if self._line_moved:  # and not for each read of a crowd
-            self._line_moved = False
-            decisions += self._tell_places(now)
+        if self._line.moved:  # and not for each read of a crowd
+            decisions += self._line.tell(now, lambda position: self._eta(position, now))
         return decisions
 
     def _grant(self, now: float) -> Iterator[Decision]:
         while self._line:
-            if len(self._leases) >= self._count and self._leases.keys().isdisjoint(self._line):
+            if len(self._holders) >= self._count and self._holders.keys().isdisjoint(self._line):
                 return
-            peer = self._order()[0]
+            receiver = self._line.order()[0]
             # A peer that waits may still be finishing its last turn: the same slot serves it again.
-            if peer not in self._leases and len(self._leases) >= self._count:
+            if receiver.peer not in self._holders and len(self._holders) >= self._count:
                 return
-            lease = self._leases.pop(peer, None) or Lease(now, now)
-            lease.turn_began = lease.last_progress = now
-            lease.granted_bytes, lease.draining_since = 0, None
-            self._leases[peer] = lease
-            others = len(self._line) > 1
-            in_a_row = self._favourites_in_a_row + 1
-            self._favourites_in_a_row = in_a_row if others and self._is_favourite(peer) else 0
-            waiting = self._line.pop(peer).reads
-            self._line_moved = True
+            self._line.count_turn(receiver)
+            waiting = receiver.waiting
+            self._happens(receiver, Event.GRANT, now)
+            lease = receiver.lease
+            assert lease is not None
             while waiting and not (self._line and lease.granted_bytes >= TURN_BYTES):
                 read = next(iter(waiting))
                 length = waiting.pop(read)
                 self._fast_lane.sent_in_slots(length)
                 yield from _granted(lease.take(read, length, now))
             if waiting:
-                lease.draining_since = now
-                self._line[peer] = _Place(waiting)
+                self._happens(receiver, Event.OVER, now)
+                self._queue_again(receiver, waiting, now)
+
+    def _queue_again(self, receiver: Receiver, reads: dict[int, int], now: float) -> None:
+        self._happens(receiver, Event.QUEUE, now)
+        receiver.waiting = reads
 
     def _make_room(self, now: float, decisions: list[Decision]) -> bool:
         """Ends turns and takes slots from readers that do not read; True when a slot came free."""
-        held, wanted = len(self._leases), len(self._line)
+        held, wanted = len(self._holders), len(self._line)
         turn_seconds = _turn_seconds(self._count, wanted)
-        draining = sum(lease.draining_since is not None for lease in self._leases.values())
-        for peer, lease in list(self._leases.items()):
+        draining = sum(each.state is not State.SERVED for each in self._holders.values())
+        for receiver in list(self._holders.values()):
+            lease = receiver.lease
+            assert lease is not None
             # One ended turn for each that waits is enough.
             if draining < wanted and lease.ends_turn(now, turn_seconds):
-                lease.draining_since = now
+                self._happens(receiver, Event.OVER, now)
                 draining += 1
                 if lease.held:
-                    self._line[peer] = _Place(lease.held)
-                    self._line_moved = True
+                    self._queue_again(receiver, lease.held, now)
                     lease.held = {}
             if lease.is_stuck(now):
-                decisions += self._revoke(self._leases, peer, ResetCode.SLOT_LOST)
+                decisions += self._revoke((*lease.reads, *lease.held), ResetCode.SLOT_LOST)
+                self._happens(receiver, Event.FREE, now)
             elif lease.is_idle(now):
-                del self._leases[peer]
+                self._happens(receiver, Event.FREE, now)
                 turn = min(now - lease.turn_began, MAX_TURN_S)
                 self._turn_seconds += TURN_GAIN * (turn - self._turn_seconds)
-        return len(self._leases) < held
+        return len(self._holders) < held
 
-    def _revoke(
-        self, leases: dict[PeerId, Lease], peer: PeerId, code: ResetCode
-    ) -> Iterator[Decision]:
-        if lease := leases.pop(peer, None):
-            for read in (*lease.reads, *lease.held):
-                yield self._revoked(read, code)
-
-    def _revoked(self, read: int, code: ResetCode) -> Revoked:
-        del self._peers[read]
-        return Revoked(read, code)
-
-    def _tell_places(self, now: float) -> Iterator[Decision]:
-        """News of a changed place goes to the oldest read of a peer only, so that a crowd with many
-        reads each does not make a storm of it; the repetition reaches all.
-        """
-        for position, peer in enumerate(self._order(), 1):
-            place, eta = self._line[peer], self._eta(position, now)
-            if now - place.told_at >= REPEAT_S or not place.told:
-                place.told_at = now
-                yield from [Queued(read, position, eta) for read in place.reads]
-            elif place.told != position:
-                yield Queued(next(iter(place.reads)), position, eta)
-            place.told = position
-
-    def _order(self) -> list[PeerId]:
-        """The waiting peers in the order of their turns, if nobody comes or goes."""
-        favourites = [peer for peer in self._line if self._is_favourite(peer)]
-        if not favourites:
-            return list(self._line)
-        others = [peer for peer in self._line if peer not in favourites]
-        order: list[PeerId] = []
-        in_a_row = self._favourites_in_a_row
-        while favourites and others:
-            first = in_a_row < FAVOURITES_IN_A_ROW
-            order.append((favourites if first else others).pop(0))
-            in_a_row = in_a_row + 1 if first else 0
-        return order + favourites + others
+    def _revoke(self, reads: Iterable[int], code: ResetCode) -> list[Decision]:
+        revoked: list[Decision] = [Revoked(read, code) for read in reads]
+        for each in revoked:
+            del self._reads[each.read]
+        return revoked
 
     def _eta(self, position: int, now: float) -> int:
         """A guess: every slot's turns are as long as the last ones were."""
-        began = min((lease.turn_began for lease in self._leases.values()), default=now)
+        leases = (each.lease for each in self._holders.values() if each.lease is not None)
+        began = min((lease.turn_began for lease in leases), default=now)
         turns = -(-position // self._count)
         passed = min(now - began, self._turn_seconds)
         return max(1, round(turns * self._turn_seconds - passed))

@@ -17,9 +17,10 @@ from hdpd.errors import Busy, Cancelled, FileUnreadable, HdpdError
 from hdpd.identity.keys import PeerId
 from hdpd.rates.throttle import Throttle
 from hdpd.threads.disk_threads import DiskThreads
+from hdpd.uploads.decisions import Decision, Granted, Queued
 from hdpd.uploads.fastlane import READ_COST
 from hdpd.uploads.privileges import Privileges
-from hdpd.uploads.slots import Decision, Granted, Queued, Slots
+from hdpd.uploads.slots import Slots
 from hdpd.uploads.source_batch import SourceBatch
 from hdpd.uploads.source_file import OpenFile, SourceFile
 from hdpd.uploads.status import UploadsChanged, UploadsStatus
@@ -45,7 +46,9 @@ Emit = Callable[[UploadsChanged], None]
 
 
 class Uploads:
-    """All uploads; made and used in one event loop."""
+    """All uploads; made and used in one event loop. Whole, because each read goes through all
+    of it.
+    """
 
     def __init__(
         self,

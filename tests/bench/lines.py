@@ -106,15 +106,16 @@ def lossy_rows(size_mib: int) -> Iterator[Line]:
         before = _sent_bytes(a)
         rate = size_mib * MiB / 1e6 / download(a, b, "film")[0]
         on_the_line = (_sent_bytes(a) - before) / (size_mib * MiB)
-        lanes = max(map(int, re.findall(r"(\d+) connections with", b.log())), default=1)
+        connections = max(map(int, re.findall(r"(\d+) connections with", b.log())), default=1)
         note = (
-            f"qh3, up to {lanes} connections; measured round trip {round_trip_ms(a, b):.0f} ms; "
+            f"qh3, up to {connections} connections; "
+            f"measured round trip {round_trip_ms(a, b):.0f} ms; "
             f"{on_the_line:.2f} times the file went over the line, with headers and what was lost"
         )
         yield Row(f"{LOSSY.name}: {size_mib} MiB", rate, "MB/s", 1.5, note)
         b.stop()
         single = internet.daemon(b.host)
-        single.module = "tests.bench.one_lane"
+        single.module = "tests.bench.one_connection"
         single.start().wait_connected(a, within=60)
         rate = part_mib * MiB / 1e6 / download(a, single, "part")[0]
         yield Row(f"hdpd there, held to one connection: {part_mib} MiB", rate, "MB/s", None, "qh3")

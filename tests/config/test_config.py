@@ -348,6 +348,8 @@ def test_mistakes_on_the_command_line(
         ("topics = ['']", "topics: a topic needs a name"),
         ("shares = [{name = 'a'}]", "shares[0]: table missing required field path"),
         ("[[shares]]\npath = 'nowhere'", "shares: {tmp}/nowhere: there is no such directory"),
+        (f"[[shares]]\npath = '{'x' * 256}'", "x: File name too long"),
+        (f"download_dir = '{'x' * 256}'", "x: File name too long"),
         ("network = 1", "network: expected table, got int"),
         ("topics = [", "not valid TOML: "),
         ("topics = []\ntopics = []\n", "(at line 2"),

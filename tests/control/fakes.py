@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +36,8 @@ from hdpd.identity.names import name_of
 from hdpd.nat.nat import Nat
 from hdpd.nat.report import NatReport
 from hdpd.peers.peers import Peers
+from hdpd.peers.states import Word
+from hdpd.peers.status import PeerExplained, PeerStatus
 from hdpd.peers.topics import Topics, TopicStatus
 from hdpd.rates.limits import TransferLimits
 from hdpd.reload import ConfigurationStatus
@@ -116,26 +119,31 @@ class FakePeers:
             raise PeerAmbiguous(f"{text} may be " + " or ".join(i.text for i in found))
         return found[0]
 
-    def list(self, all: bool) -> list[Json]:  # noqa: A002
+    def list(self, all: bool) -> list[PeerStatus]:  # noqa: A002
         ids = [*self.sessions, *(self.known if all else ())]
-        state = {True: "connected", False: "known"}
-        return [self._row(i, state[i in self.sessions]) for i in ids]
+        return [self._row(i, "connected" if i in self.sessions else "known") for i in ids]
 
-    def _row(self, peer: PeerId, state: str) -> Json:
+    def _row(self, peer: PeerId, state: Word) -> PeerStatus:
         unknown = ("address", "path", "rtt", "connected_since", "last_connected", "error")
-        return {
-            "id": peer,
-            "name": name_of(peer),
-            "state": state,
-            "found_by": [],
-            "topics": [],
+        return PeerStatus(
             **dict.fromkeys(unknown),
-        }
+            id=peer,
+            name=name_of(peer),
+            state=state,
+            found_by=(),
+            topics=(),
+        )
 
-    def explain(self, peer: PeerId) -> Json:
-        reason = "it is on the same network"
-        nat = {"own_nat": "easy", "peer_nat": None}
-        return {**self._row(peer, "known"), **nat, "reason": reason, "advice": [], "tries": []}
+    def explain(self, peer: PeerId) -> PeerExplained:
+        row = self._row(peer, "known")
+        return PeerExplained(
+            **{each.name: getattr(row, each.name) for each in dataclasses.fields(row)},
+            own_nat="easy",
+            peer_nat=None,
+            reason="it is on the same network",
+            advice=(),
+            tries=(),
+        )
 
     def get(self, peer: PeerId) -> ScriptedSession | None:
         return self.sessions.get(peer)
@@ -254,9 +262,15 @@ class FakeDownloads:
         self.calls: list[tuple[object, ...]] = []
         self.finished = FakeFinished()
 
-    async def add(self, peer: PeerId, path: RemotePath, to: str | None) -> str:
-        self.calls.append(("add", peer, path.text, to))
-        return "d1"
+    async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
+        if path.text.endswith("nothing"):
+            raise PathNotFound
+
+    async def add_all(
+        self, wanted: Sequence[tuple[PeerId, RemotePath]], to: str | None
+    ) -> Sequence[str]:
+        self.calls += [("add", peer, path.text, to) for peer, path in wanted]
+        return [f"d{number}" for number, _ in enumerate(wanted, 1)]
 
     async def list(self, states: list[str] | None, limit: int, cursor: str | None) -> DownloadsPage:
         self.calls.append(("list", states, limit, cursor))

@@ -37,7 +37,7 @@ async def upgrade(daemon: Daemon, headers: dict[str, str]) -> int:
 
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SlowDown, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(SlowDown, "FIRST_S", 0.01)
 
 
 async def test_the_unix_socket_needs_no_token_and_no_host_name(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ async def test_a_login_that_is_none(tmp_path: Path) -> None:
 async def test_wrong_tokens_wait_and_right_ones_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlowDown, "FIRST_SECONDS", 60.0)
-    monkeypatch.setattr(SlowDown, "LONGEST_SECONDS", 60.0)
+    monkeypatch.setattr(SlowDown, "FIRST_S", 60.0)
+    monkeypatch.setattr(SlowDown, "LONGEST_S", 60.0)
     monkeypatch.setattr(auth, "MAX_DELAYED", 1)
     async with running(tmp_path) as daemon:
         token = await daemon.token()

@@ -143,7 +143,7 @@ def test_failures_are_answered_later_and_later_up_to_a_limit_and_forgotten() -> 
     delays = [slow.failed("192.0.2.1", now) for now in range(8)]
     assert delays == [0.25, 0.5, 1, 2, 4, 8, 8, 8]
     assert slow.failed("192.0.2.2", 8) == 0.25
-    assert slow.failed("192.0.2.1", 8 + SlowDown.FORGOTTEN_SECONDS) == 0.25
+    assert slow.failed("192.0.2.1", 8 + SlowDown.FORGOTTEN_S) == 0.25
     slow.failed("192.0.2.2", 9)
     slow.succeeded("192.0.2.2")
     assert slow.failed("192.0.2.2", 10) == 0.25

@@ -263,7 +263,7 @@ async def test_a_file_that_changes_is_cut_off_and_never_mixed(tmp_path: Path, la
 async def test_a_wait_for_an_upload_slot_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_files, "QUEUE_SECONDS", 0.05)
+    monkeypatch.setattr(remote_files, "QUEUE_S", 0.05)
     async with running(tmp_path) as daemon:
         session = connect(daemon, {"S/a": DATA})
 

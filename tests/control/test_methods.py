@@ -52,7 +52,10 @@ async def test_calls_reach_the_parts(tmp_path: Path) -> None:
         assert await daemon.call("shares.add", path="/srv/Music") == {"name": "Music"}
         assert (await daemon.call("shares.list"))["shares"][0]["name"] == "Music"
         assert await daemon.call("shares.remove", name="Music") == {}
-        assert await daemon.call("downloads.add", peer=name, path="S/a") == {"id": "d1"}
+        assert await daemon.call("downloads.add", peer=name, path="S/a") == {
+            "id": "d1",
+            "ids": ["d1"],
+        }
         assert await daemon.call("downloads.list", states=["done"], limit=5, cursor="c")
         assert await daemon.call("downloads.files", id="d1")
         for method in ("pause", "resume", "cancel", "retry", "clear"):
@@ -220,7 +223,7 @@ async def test_a_peer_that_never_ends_its_listing(
 async def test_all_peers_are_searched_and_the_silent_ones_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searches, "PEER_SECONDS", 0.2)
+    monkeypatch.setattr(searches, "PEER_S", 0.2)
     async with running(tmp_path) as daemon:
         good = connect(daemon, 1, {"S/x1": b"1", "S/x2": b"22", "S/y": b""})
         silent, broken, buggy = (connect(daemon, number) for number in (2, 3, 4))

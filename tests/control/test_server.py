@@ -164,7 +164,7 @@ async def test_posts(tmp_path: Path) -> None:
 async def test_a_body_is_bounded_in_size_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoints, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(endpoints, "BODY_S", 0.05)
     async with running(tmp_path) as daemon:
         large = await daemon.http("POST", "/rpc", b" " * (1024 * 1024 + 1))
         assert (large.status, large.json()["error"]) == (413, "request_too_large")

@@ -218,8 +218,8 @@ async def test_a_message_that_is_too_long_ends_the_connection(tmp_path: Path) ->
 async def test_a_client_that_answers_no_ping_is_dropped_even_when_it_reads_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(server, "PONG_SECONDS", 0.05)
+    monkeypatch.setattr(server, "PING_S", 0.05)
+    monkeypatch.setattr(server, "PONG_S", 0.05)
     async with running(tmp_path) as daemon:
         reader, writer = await asyncio.open_unix_connection(daemon.socket_path, limit=1000)
         writer.write(HANDSHAKE)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,18 @@ class Harness:
     def crashed_copy(self, base: Path) -> None:
         """What would be there after a loss of power, and worse: partial files end in garbage."""
         shutil.copytree(self.base, base)
+        # It is to be the same disk: what a copy would be known by is corrected.
+        database = sqlite3.connect(base / "state.db")
+        database.execute("UPDATE site SET root=?", (str(base / "downloads"),))
+        database.execute("UPDATE download SET root=?, place=NULL", (str(base / "downloads"),))
         for partial in base.rglob("*.part"):
+            id_ = partial.stem.rpartition("-")[2]
+            inode = partial.stat().st_ino
+            database.execute("UPDATE download_file SET inode=? WHERE partial=?", (inode, id_))
             with partial.open("ab") as file:
                 file.write(b"garbage" * 1000)
+        database.commit()
+        database.close()
 
 
 @contextlib.asynccontextmanager

@@ -771,10 +771,15 @@ async def test_errors_that_pass_are_tried_again(
     async with service(tmp_path, peer) as here:
         assert (await here.get("s/d"))["state"] == "done"
 
-        troubles.extend(Busy("later") for _ in range(1000))
+        monkeypatch.setattr(scheduler, "FIRST_LOST_DELAY", 0.01)
+        monkeypatch.setattr(scheduler, "MAX_LOST_DELAY", 0.05)
+        troubles.extend(Busy("later") for _ in range(30))
         peer.files["s/h"] = FakeFile(b"h")
-        failed = await here.get("s/h")
-        assert failed["error"] == {"code": "busy", "message": "later"}
+        id_ = await here.add("s/h")
+        waiting = await here.until(id_, lambda item: item["error"] is not None)
+        assert (waiting["state"], waiting["error"]["code"]) == ("queued", "busy")
+        assert (await here.wait(id_))["state"] == "done"
+        assert not troubles
 
 
 async def test_no_common_topic_waits_for_the_next_connection(tmp_path: Path) -> None:

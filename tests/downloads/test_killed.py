@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hdpd.downloads import downloads, reporter, scheduler, volumes
-from hdpd.downloads.partial import PartialFile
+from hdpd.downloads.largefile import LargeFile
 from hdpd.downloads.records import Download
 from hdpd.downloads.runner import Runner
 from hdpd.downloads.space import Room
@@ -22,7 +22,7 @@ from tests.waiting import WAIT_S, until
 MIB = 1024 * 1024
 
 DISK = threading.Event()
-"""While it is not set, whatever syncs hangs."""
+"""While it is not set, no file that is under way gets to its end."""
 
 ROOM = {"free": 0}
 
@@ -95,19 +95,19 @@ REACHED: dict[State, Callable[[Harness, FakePeer, str], Coroutine[None, None, No
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """While it is not set, whatever syncs hangs."""
+    """While it is not set, no file that is under way gets to its end."""
     DISK.set()
-    sync = PartialFile.sync
+    suspend = LargeFile.suspend
 
-    def slow_sync(self: PartialFile) -> None:
-        assert DISK.wait(WAIT_S)
-        sync(self)
+    async def slow_suspend(self: LargeFile) -> None:
+        await until(DISK.is_set)
+        await suspend(self)
 
     def free_room(_path: Path) -> Room:
         return Room(ROOM["free"], 10**12)
 
     monkeypatch.setitem(ROOM, "free", 10**10)
-    monkeypatch.setattr(PartialFile, "sync", slow_sync)
+    monkeypatch.setattr(LargeFile, "suspend", slow_suspend)
     monkeypatch.setattr(volumes, "free_room", free_room)
     monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.05)
     monkeypatch.setattr(downloads, "STOP_SECONDS", 0.1)

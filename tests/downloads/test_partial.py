@@ -18,12 +18,13 @@ from hdpd.downloads.finishing import (
     SYNC_SINGLY,
     Complete,
     Finished,
-    already_there,
+    alike,
     finish_batch,
     make_directories,
     numbered,
 )
 from hdpd.downloads.partial import IOV_MAX, PartialFile, partial_name, remove_partials
+from hdpd.downloads.site import Site
 from hdpd.errors import DiskFull, HdpdError, StorageError
 
 MTIME_NS = 1_600_000_000_123_456_789
@@ -38,7 +39,7 @@ def complete(
 
 
 def opened(root: Path, keep: int = 0, *, truncate: bool = True) -> PartialFile:
-    return PartialFile.open(root, (), PART, keep=keep, truncate=truncate)
+    return PartialFile.open(Site(root), (), PART, keep=keep, truncate=truncate)
 
 
 def test_ranges_are_written_where_they_belong(tmp_path: Path) -> None:
@@ -120,9 +121,9 @@ def test_removing_partial_files(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / os.fsdecode(PART)).write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path / "d")
-    remove_partials(tmp_path, [((b"link",), PART), ((b"gone",), PART), ((), PART)])
+    remove_partials(Site(tmp_path), [((b"link",), PART), ((b"gone",), PART), ((), PART)])
     assert (tmp_path / "d" / os.fsdecode(PART)).exists()
-    remove_partials(tmp_path, [((b"d",), PART)])
+    remove_partials(Site(tmp_path), [((b"d",), PART)])
     assert not list((tmp_path / "d").iterdir())
 
 
@@ -132,7 +133,7 @@ def test_a_batch_of_files(tmp_path: Path, count: int) -> None:
         complete(b"%d" % n, b"data %d" % n, b"a", b"%d" % (n % 3), number=n) for n in range(count)
     ]
     batch.append(complete(b"n" * 255, b"", number=1000))
-    results = finish_batch(tmp_path, batch)
+    results = finish_batch(Site(tmp_path), batch)
     assert results == [Finished(file.name, MTIME_NS) for file in batch]
     for number in range(count):
         path = tmp_path / "a" / str(number % 3) / str(number)
@@ -145,11 +146,13 @@ def test_a_batch_with_data_on_the_disk(tmp_path: Path) -> None:
     partial = opened(tmp_path)
     partial.write([b"large"], 0, fresh=True)
     partial.close()
-    assert finish_batch(tmp_path, [complete(b"f", None, size=5)]) == [Finished(b"f", MTIME_NS)]
-    (missing,) = finish_batch(tmp_path, [complete(b"g", None, size=5)])
+    assert finish_batch(Site(tmp_path), [complete(b"f", None, size=5)]) == [
+        Finished(b"f", MTIME_NS)
+    ]
+    (missing,) = finish_batch(Site(tmp_path), [complete(b"g", None, size=5)])
     assert isinstance(missing, StorageError)
     (tmp_path / os.fsdecode(PART)).write_bytes(b"shorter")
-    (wrong,) = finish_batch(tmp_path, [complete(b"g", None, size=50)])
+    (wrong,) = finish_batch(Site(tmp_path), [complete(b"g", None, size=50)])
     assert isinstance(wrong, StorageError)
     assert not (tmp_path / "g").exists()
 
@@ -157,7 +160,7 @@ def test_a_batch_with_data_on_the_disk(tmp_path: Path) -> None:
 def test_one_bad_file_of_a_batch(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     good, bad = finish_batch(
-        tmp_path, [complete(b"good", b"1"), complete(b"bad", b"2", b"file", number=2)]
+        Site(tmp_path), [complete(b"good", b"1"), complete(b"bad", b"2", b"file", number=2)]
     )
     assert good == Finished(b"good", MTIME_NS)
     assert isinstance(bad, StorageError)
@@ -179,7 +182,7 @@ def test_without_the_newer_system_calls(
     without_call(monkeypatch, "_syncfs", number)
     (tmp_path / "1").write_bytes(b"mine")
     batch = [complete(b"%d" % n, b"theirs", number=n) for n in range(SYNC_SINGLY + 2)]
-    results = finish_batch(tmp_path, batch)
+    results = finish_batch(Site(tmp_path), batch)
     assert results[0] == Finished(b"0", MTIME_NS)
     assert results[1] == Finished(b"1 (2)", MTIME_NS)
     assert (tmp_path / "1").read_bytes() == b"mine"
@@ -194,37 +197,35 @@ def test_without_links_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     without_call(monkeypatch, "_renameat2", errno.EINVAL)
     monkeypatch.setattr(os, "link", no_links)
     (tmp_path / "f").write_bytes(b"mine")
-    assert finish_batch(tmp_path, [complete(b"f", b"x")]) == [Finished(b"f (2)", MTIME_NS)]
+    assert finish_batch(Site(tmp_path), [complete(b"f", b"x")]) == [Finished(b"f (2)", MTIME_NS)]
     assert (tmp_path / "f").read_bytes() == b"mine"
     assert (tmp_path / "f (2)").read_bytes() == b"x"
 
 
 def test_the_same_file_is_not_kept_twice(tmp_path: Path) -> None:
     for number in range(3):
-        results = finish_batch(tmp_path, [complete(b"f.txt", b"same", number=number)])
+        results = finish_batch(Site(tmp_path), [complete(b"f.txt", b"same", number=number)])
         assert results == [Finished(b"f.txt", MTIME_NS)]
     (tmp_path / "f.txt").write_bytes(b"edited")
     for number in range(3):
-        results = finish_batch(tmp_path, [complete(b"f.txt", b"same", number=number)])
+        results = finish_batch(Site(tmp_path), [complete(b"f.txt", b"same", number=number)])
         assert results == [Finished(b"f (2).txt", MTIME_NS)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f (2).txt", "f.txt"]
 
 
 def test_what_counts_as_there(tmp_path: Path) -> None:
     file = complete(b"f", b"1234")
-    assert already_there(tmp_path / "gone", [file]) == [None]
+    assert alike(Site(tmp_path / "gone"), [file]) == [None]
     path = tmp_path / "f"
     path.write_bytes(b"1234")
     os.utime(path, ns=(MTIME_NS + 1, MTIME_NS + 1))
-    assert already_there(tmp_path, [file]) == [None]
+    assert alike(Site(tmp_path), [file]) == [None]
     os.utime(path, ns=(MTIME_NS, MTIME_NS))
-    (tmp_path / os.fsdecode(PART)).write_bytes(b"left by a crash")
-    assert already_there(tmp_path, [file]) == [Finished(b"f", MTIME_NS)]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+    assert alike(Site(tmp_path), [file]) == [Finished(b"f", MTIME_NS)]
 
     other = tmp_path / "d"
     other.symlink_to(path)
-    assert already_there(tmp_path, [complete(b"d", b"1234")]) == [None]
+    assert alike(Site(tmp_path), [complete(b"d", b"1234")]) == [None]
 
 
 def test_a_coarse_file_system_is_asked_what_it_keeps(
@@ -235,16 +236,16 @@ def test_a_coarse_file_system_is_asked_what_it_keeps(
     path = tmp_path / "f"
     path.write_bytes(b"1234")
     os.utime(path, ns=(coarse, coarse))
-    assert already_there(tmp_path, [complete(b"f", b"1234")]) == [None]
+    assert alike(Site(tmp_path), [complete(b"f", b"1234")]) == [None]
 
     def coarse_utime(target: int, *, ns: tuple[int, int]) -> None:
         utime(target, ns=(coarse, coarse))
 
     utime = os.utime
     monkeypatch.setattr(os, "utime", coarse_utime)
-    assert already_there(tmp_path, [complete(b"f", b"1234")]) == [Finished(b"f", MTIME_NS)]
+    assert alike(Site(tmp_path), [complete(b"f", b"1234")]) == [Finished(b"f", coarse)]
     assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
-    assert finish_batch(tmp_path, [complete(b"g", b"1")]) == [Finished(b"g", coarse)]
+    assert finish_batch(Site(tmp_path), [complete(b"g", b"1")]) == [Finished(b"g", coarse)]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def test_there_is_an_end_to_numbering(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(finishing, "MAX_SAME_NAME", 3)
     for name in ("f", "f (2)", "f (3)"):
         (tmp_path / name).write_bytes(b"mine")
-    (result,) = finish_batch(tmp_path, [complete(b"f", b"x")])
+    (result,) = finish_batch(Site(tmp_path), [complete(b"f", b"x")])
     assert isinstance(result, StorageError)
 
 
@@ -286,7 +287,7 @@ def test_directories_are_made_or_merged(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "link").symlink_to("/")
     results = make_directories(
-        tmp_path / "", [(b"a", b"b", b"c"), (b"a",), (b"file",), (b"link", b"tmp", b"x")]
+        Site(tmp_path), [(b"a", b"b", b"c"), (b"a",), (b"file",), (b"link", b"tmp", b"x")]
     )
     assert [type(result) for result in results] == [type(None), type(None)] + [StorageError] * 2
     assert (tmp_path / "a/b/c").is_dir()
@@ -300,7 +301,7 @@ def test_few_descriptors_are_open_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(directories_module, "MAX_OPEN", 4)
     before = open_descriptors()
     deep = tuple(b"%d" % n for n in range(30))
-    with Directories(tmp_path) as directories:
+    with Directories(Site(tmp_path)) as directories:
         for number in range(20):
             os.close(os.dup(directories.open((*deep, b"x%d" % number))))
             directories.changed((*deep, b"x%d" % number))
@@ -313,7 +314,9 @@ def test_few_descriptors_are_open_at_once(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_download_directory_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert finish_batch(tmp_path / "link", [complete(b"f", b"x")]) == [Finished(b"f", MTIME_NS)]
+    assert finish_batch(Site(tmp_path / "link"), [complete(b"f", b"x")]) == [
+        Finished(b"f", MTIME_NS)
+    ]
     (tmp_path / "dangling").symlink_to("nowhere/at/all")
-    (result,) = finish_batch(tmp_path / "dangling", [complete(b"f", b"x")])
+    (result,) = finish_batch(Site(tmp_path / "dangling"), [complete(b"f", b"x")])
     assert isinstance(result, HdpdError)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdpd.downloads.trials import FIRST_PAUSE_S, MAX_LANES, REVIEW_S, Trials
+from hdpd.downloads.trials import FIRST_PAUSE_S, MAX_CONNECTIONS, REVIEW_S, Trials
 
 KB = 1000
 ROUND_TRIP = 0.08
@@ -16,12 +16,12 @@ ROUND_TRIP = 0.08
 Line = Callable[[int], float]  # bytes/s that so many connections reach
 
 
-def lossy(lanes: int) -> float:
+def lossy(connections: int) -> float:
     """Each connection is as slow as its losses make it, up to what the line carries."""
-    return min(lanes * 250 * KB, 2400 * KB)
+    return min(connections * 250 * KB, 2400 * KB)
 
 
-def clean(lanes: int) -> float:
+def clean(connections: int) -> float:
     return 2400 * KB
 
 
@@ -31,8 +31,8 @@ def run(
     """How many connections there were at each step."""
     seen = []
     for number in range(int(seconds * 2)):
-        trials.step(start + number / 2, int(line(trials.lanes) / 2), rtt)
-        seen.append(trials.lanes)
+        trials.step(start + number / 2, int(line(trials.connections) / 2), rtt)
+        seen.append(trials.connections)
     return seen
 
 
@@ -40,21 +40,21 @@ def test_on_a_lossy_line_all_are_soon_in_use() -> None:
     trials = Trials()
     seen = run(trials, lossy, 0, 15)
     assert list(dict.fromkeys(seen)) == [1, 3, 8]
-    assert trials.lanes == MAX_LANES
+    assert trials.connections == MAX_CONNECTIONS
 
 
 def test_the_slow_start_of_new_ones_is_no_measure_for_the_next_trial() -> None:
     trials = Trials()
     seen: list[int] = []
 
-    def bursting(lanes: int) -> float:
-        return 2400 * KB if lanes == 3 and seen.count(3) < 6 else lossy(lanes)
+    def bursting(connections: int) -> float:
+        return 2400 * KB if connections == 3 and seen.count(3) < 6 else lossy(connections)
 
     for number in range(30):
-        trials.step(number / 2, int(bursting(trials.lanes) / 2), ROUND_TRIP)
-        seen.append(trials.lanes)
+        trials.step(number / 2, int(bursting(trials.connections) / 2), ROUND_TRIP)
+        seen.append(trials.connections)
     assert seen == sorted(seen)
-    assert seen[-1] == MAX_LANES
+    assert seen[-1] == MAX_CONNECTIONS
 
 
 def test_on_a_clean_line_one_stays_after_a_short_trial() -> None:
@@ -78,7 +78,7 @@ def test_when_the_losses_end_they_are_closed() -> None:
     trials = Trials()
     run(trials, lossy, 0, 20)
     seen = run(trials, clean, 20, 4 * REVIEW_S)
-    assert trials.lanes == 1
+    assert trials.connections == 1
     assert max(seen[-20:]) <= 3
 
 
@@ -86,32 +86,32 @@ def test_while_losses_go_on_they_stay() -> None:
     trials = Trials()
     run(trials, lossy, 0, 20)
     seen = run(trials, lossy, 20, 600)
-    assert MAX_LANES in seen[-20:]  # the last ones may be a trial with fewer
-    assert seen.count(MAX_LANES) > 0.9 * len(seen)
+    assert MAX_CONNECTIONS in seen[-20:]  # the last ones may be a trial with fewer
+    assert seen.count(MAX_CONNECTIONS) > 0.9 * len(seen)
 
 
 def test_no_trial_on_a_local_network_or_while_the_peer_sends_to_others() -> None:
     assert set(run(Trials(), lossy, 0, 60, rtt=0.001)) == {1}
-    assert set(run(Trials(), lambda lanes: 1 * KB, 0, 60)) == {1}
+    assert set(run(Trials(), lambda connections: 1 * KB, 0, 60)) == {1}
 
 
 def test_an_interrupted_trial_tells_nothing() -> None:
     trials = Trials()
     run(trials, lossy, 0, 4)
-    assert trials.lanes == 3
+    assert trials.connections == 3
     trials.interrupt()
-    assert trials.lanes == 1
+    assert trials.connections == 1
     run(trials, lossy, 100, 20)
-    assert trials.lanes == MAX_LANES
+    assert trials.connections == MAX_CONNECTIONS
 
 
 def test_a_line_that_is_cut_during_a_trial_tells_nothing() -> None:
     trials = Trials()
     run(trials, lossy, 0, 4)
-    run(trials, lambda lanes: 0, 4, 20)
-    assert trials.lanes == 1
+    run(trials, lambda connections: 0, 4, 20)
+    assert trials.connections == 1
     run(trials, lossy, 24, 15)
-    assert trials.lanes == MAX_LANES
+    assert trials.connections == MAX_CONNECTIONS
 
 
 def test_what_the_peer_refuses_is_not_tried_again_at_once() -> None:
@@ -127,4 +127,4 @@ def test_there_are_never_too_many(steps: list[tuple[float, int, float]]) -> None
     for pause, received, round_trip in steps:
         now += pause
         trials.step(now, received, round_trip)
-        assert 1 <= trials.lanes <= MAX_LANES
+        assert 1 <= trials.connections <= MAX_CONNECTIONS

@@ -89,7 +89,8 @@ class Daemon:
             *("--share-dir", f"media={self.share}"),
             *("--download-dir", str(self.downloads)),
             *("--control", f"unix:{self.socket}"),
-            *("--stun-server", "none", "--no-port-mapping", "--port", "0", "--log-level", "info"),
+            *(() if "--stun-server" in self.flags else ("--stun-server", "none")),
+            *("--no-port-mapping", "--port", "0", "--log-level", "info"),
             *self.flags,
         ]
 

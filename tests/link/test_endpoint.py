@@ -284,8 +284,6 @@ async def test_a_port_that_is_taken() -> None:
     async with nodes(server, other):
         with pytest.raises(StartError, match="--port"):
             other.endpoint.open(["127.0.0.1"], server.endpoint.ports[0])
-        with pytest.raises(StartError, match=r"192\.0\.2\.1"):
-            other.endpoint.open(["192.0.2.1"], 0)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL, errno.EMSGSIZE])

@@ -173,10 +173,22 @@ async def test_ipv6() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+async def test_a_goodbye_is_noticed_when_it_comes(engine: EngineName) -> None:
+    """The libraries tell of it after a draining period: seconds, where round trips look slow."""
+    async with pair((engine, engine)) as (_, server, near, _far):
+        engine_of_near = connection_of(near)._engine
+        server.sessions[0].close(ResetCode.SHUTTING_DOWN)
+        await until(lambda: near.closed, "the goodbye")
+        assert near.close_code == ResetCode.SHUTTING_DOWN
+        assert engine_of_near.timer() is not None, "the library itself is still draining"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 async def test_the_private_members_that_the_engine_uses_exist(engine: EngineName) -> None:
     """hdpd/link/engine.py has no public way to these; an update that moves one must not go by."""
     async with pair((engine, engine)) as (_, server, near, _):
         connection = connection_of(near)._engine._connection
+        assert connection._close_event is None
         if engine == "qh3":
             assert isinstance(connection._core, BulkCore)  # it was put there after the handshake
             assert connection._core.poll_transmit(0.0) is None

@@ -21,6 +21,7 @@ from hdpd.errors import (
     UnknownRequest,
 )
 from hdpd.identity.topics import Topic
+from hdpd.link import liveness
 from hdpd.link import session as session_module
 from hdpd.link.engine import EngineName
 from hdpd.link.session import Session
@@ -379,21 +380,21 @@ async def test_a_peer_that_fails_to_prove_is_without_topics() -> None:
 
 
 async def test_an_idle_session_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "KEEP_ALIVE_S", 0.02)
+    monkeypatch.setattr(liveness, "KEEP_ALIVE_S", 0.02)
     async with pair() as (_, _, near, _):
-        await until(lambda: near._next_ping > 10, "ten pings")
+        await until(lambda: near._liveness._next_ping > 10, "ten pings")
         await until(lambda: near.rtt > 0, "an answer")
-        assert len(near._pings) <= 2
+        assert len(near._liveness._pings) <= 2
 
 
 async def test_pings_end_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "KEEP_ALIVE_S", 0.01)
+    monkeypatch.setattr(liveness, "KEEP_ALIVE_S", 0.01)
     async with pair() as (_, _, near, far):
         near.close()
         await until(lambda: far.closed, "the end")
-        pings = near._next_ping, far._next_ping
+        pings = near._liveness._next_ping, far._liveness._next_ping
         await asyncio.sleep(0.05)
-        assert (near._next_ping, far._next_ping) == pings
+        assert (near._liveness._next_ping, far._liveness._next_ping) == pings
 
 
 async def test_the_end_is_told_once() -> None:

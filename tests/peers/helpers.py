@@ -7,7 +7,6 @@ import hashlib
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery, Found
@@ -62,7 +61,7 @@ class House:
     ) -> None:
         self.identity = who or identity()
         self.engine = engine
-        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[object] = []
         self.handlers = Handlers()
         self.handlers.answer(Ls, answer_ok)
         self.running = False
@@ -116,8 +115,8 @@ class House:
             opened.send = lambda datagrams, address: None  # type: ignore[method-assign]
         await self.close()
 
-    def emit(self, kind: str, data: dict[str, object]) -> None:
-        self.events.append((kind, data))
+    def emit(self, event: object) -> None:
+        self.events.append(event)
 
     @property
     def id(self) -> PeerId:
@@ -142,8 +141,8 @@ class House:
     def session(self, other: House) -> Session | None:
         return self.peers.get(other.id)
 
-    def count(self, kind: str) -> int:
-        return sum(each == kind for each, _ in self.events)
+    def count(self, kind: type) -> int:
+        return sum(isinstance(each, kind) for each in self.events)
 
     def sessions_with(self, other: House) -> list[Session]:
         """All that stand, which should be one."""

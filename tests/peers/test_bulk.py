@@ -10,6 +10,7 @@ import pytest
 from hdpd.errors import ConnectionLost, HdpdError, ProtocolError
 from hdpd.link.session import Session
 from hdpd.peers.bulk import MAX_BULK
+from hdpd.peers.status import PeerConnected, PeerDisconnected
 from hdpd.wire.messages import Ls, Read
 from hdpd.wire.paths import RemotePath
 from tests.link.helpers import ENGINES, answer_ok
@@ -47,8 +48,8 @@ async def test_it_serves_reads_and_nothing_else(engine: str, tmp_path: Path) -> 
             await bulk.ask(LIST)
         assert (await main.ask(LIST))["ok"] is True
         assert one.session(other) is main
-        assert one.count("peer.connected") == other.count("peer.connected") == 1
-        assert one.count("peer.disconnected") == 0
+        assert one.count(PeerConnected) == other.count(PeerConnected) == 1
+        assert one.count(PeerDisconnected) == 0
 
 
 async def test_there_are_so_many_and_no_more(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hdpd.errors import (
     NoCommonTopic,
     PeerNotConnected,
     PeerNotFound,
+    TimedOut,
 )
 from hdpd.identity.names import name_of
 from hdpd.link.connection import Connection
@@ -23,6 +24,7 @@ from hdpd.peers import dialler as dialler_module
 from hdpd.peers import sessions as sessions_module
 from hdpd.peers.sessions import MAX_SESSIONS_OF_A_PEER
 from hdpd.peers.states import Event
+from hdpd.peers.status import PeerConnected, PeerDisconnected, PeerFound
 from hdpd.wire.messages import Announce, Ls, ResetCode
 from hdpd.wire.paths import RemotePath
 from tests.link.helpers import ENGINES, Node, nodes, topic
@@ -45,12 +47,12 @@ async def test_a_peer_that_was_found_is_connected(tmp_path: Path) -> None:
         one.sees(other)
         await connected(one, other)
         assert [session.peer_id for session in met] == [other.id]
-        assert one.count("peer.found") == one.count("peer.connected") == 1
+        assert one.count(PeerFound) == one.count(PeerConnected) == 1
         [described] = one.peers.list(all=False)
-        assert described["state"] == "connected"
-        assert described["name"] == name_of(other.id)
-        assert described["topics"] == ["party"]
-        assert described["address"] == f"127.0.0.1:{other.port}"
+        assert described.state == "connected"
+        assert described.name == name_of(other.id)
+        assert described.topics == ("party",)
+        assert described.address == f"127.0.0.1:{other.port}"
         assert one.topics.list()[0].peers == 1
 
 
@@ -122,7 +124,7 @@ async def test_a_session_that_ends_is_dialled_again(tmp_path: Path) -> None:
         assert session is not None
         session.close()
         await until(lambda: gone == [other.id], "the end")
-        assert one.events[-1][0] == "peer.disconnected"
+        assert isinstance(one.events[-1], PeerDisconnected)
         await connected(one, other)
 
 
@@ -132,13 +134,13 @@ async def test_the_blocked_do_not_come_back_and_do_not_hammer(tmp_path: Path) ->
         await connected(one, other)
         await one.peers.block(other.id)
         await until(lambda: not one.sessions_with(other), "the end")
-        assert [each["state"] for each in one.peers.list(all=True)] == ["blocked"]
+        assert [each.state for each in one.peers.list(all=True)] == ["blocked"]
         one.sees(other)
         assert one.peer(other).dial.task is None
         # The blocked one tries again, learns nothing, and takes its time.
         await until(lambda: other.peer(one).dial.error, "another try")
         assert isinstance(other.peer(one).dial.error, NoCommonTopic)
-        assert one.count("peer.connected") == other.count("peer.connected") == 1
+        assert one.count(PeerConnected) == other.count(PeerConnected) == 1
         await one.peers.unblock(other.id)
         await connected(one, other)
 
@@ -151,7 +153,7 @@ async def test_a_block_survives_a_restart(tmp_path: Path) -> None:
         await one.crash()
         again = House(tmp_path / "0", who=one.identity)
         await again.start("party")
-        assert [each["state"] for each in again.peers.list(all=True)] == ["blocked"]
+        assert [each.state for each in again.peers.list(all=True)] == ["blocked"]
         await again.close()
 
 
@@ -165,7 +167,7 @@ async def test_the_disconnected_are_left_alone(tmp_path: Path) -> None:
         one.sees(other)
         assert one.peer(other).dial.task is None
         await until(lambda: other.peer(one).dial.error, "another try")
-        assert one.count("peer.connected") == 1
+        assert one.count(PeerConnected) == 1
         # The owner's own wish goes before it.
         one.meeting.let_in(one.peer(other))
         other.sees(one)
@@ -212,7 +214,7 @@ async def test_leaving_the_last_common_topic(tmp_path: Path) -> None:
         await one.topics.leave("party")
         await until(lambda: not one.sessions_with(other), "the end")
         await until(lambda: not other.sessions_with(one), "the end on the other side")
-        assert one.peers.list(all=True)[0]["topics"] == []
+        assert one.peers.list(all=True)[0].topics == ()
         await one.topics.join("party")
         await connected(one, other)
 
@@ -257,10 +259,8 @@ async def test_strangers_at_another_topic_stay_strangers(
         one.sees(other)
         await until(lambda: one.peer(other).dial.error, "the failure")
         [described] = one.peers.list(all=True)
-        assert described["error"] == {
-            "code": "timed_out",
-            "message": f"nothing answered at 127.0.0.1 port {other.port}",
-        }
+        assert isinstance(described.error, TimedOut)
+        assert described.error.message == f"nothing answered at 127.0.0.1 port {other.port}"
         assert not other.peers.list(all=True)
 
 
@@ -274,7 +274,7 @@ async def test_an_invite_brings_two_together(tmp_path: Path) -> None:
         code = await one.peers.invite()
         assert await other.peers.connect(code) == one.id
         await connected(one, other)
-        assert other.peers.list(all=False)[0]["found_by"][0] == "invite"  # type: ignore[index]
+        assert other.peers.list(all=False)[0].found_by[0] == "invite"
         assert one.peers.resolve(name_of(other.id)) == other.id
 
 
@@ -305,7 +305,7 @@ async def test_connected_peers_tell_their_addresses(tmp_path: Path) -> None:
                 "the record",
             )
             # What a peer says of itself is no gossip.
-            assert "gossip" not in house.peers.list(all=True)[0]["found_by"]  # type: ignore[operator]
+            assert "gossip" not in house.peers.list(all=True)[0].found_by
             known = next(peer for peer in house.peers._book if peer.peer_id == far.id)
             assert ("127.0.0.1", far.port) in known.addresses
 
@@ -328,7 +328,7 @@ async def test_records_that_prove_nothing_are_dropped(tmp_path: Path) -> None:
             for_party[:-1] + bytes([for_party[-1] ^ 1]),
             discovery.own_record(elsewhere),
         )
-        await until(lambda: one.count("peer.found") > 0, "what is known so far")
+        await until(lambda: one.count(PeerFound) > 0, "what is known so far")
         before = [(peer.peer_id, set(peer.topics)) for peer in one.peers._book]
         assert await session.ask(Announce(hostile)) == {"ok": True}
         assert [(peer.peer_id, set(peer.topics)) for peer in one.peers._book] == before
@@ -375,4 +375,4 @@ async def test_a_session_asks_until_it_is_gone(tmp_path: Path) -> None:
         with pytest.raises((PeerNotConnected, NoCommonTopic, HdpdError)):
             await session.ask(LIST)
         assert one.peers.get(other.id) is None
-        assert one.peers.list(all=True)[0]["state"] in {"connecting", "known"}
+        assert one.peers.list(all=True)[0].state in {"connecting", "known"}

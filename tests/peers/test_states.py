@@ -20,6 +20,7 @@ from hdpd.peers import peer as peer_module
 from hdpd.peers.book import Book, KnownPeer
 from hdpd.peers.peer import Peer, Roster
 from hdpd.peers.states import TRANSITIONS, WORDS, Event, State, WrongTransition, after
+from hdpd.peers.status import PeerDisconnected
 from hdpd.peers.tries import Try
 from hdpd.wire.messages import ResetCode
 from tests.peers.helpers import House, connected, houses, quick_master
@@ -139,7 +140,8 @@ async def bring(one: House, other: House, state: State, patch: pytest.MonkeyPatc
         other.sees(one)  # so that ours is not the side that is caught in the trap
         await connected(one, other)
     if state is State.REDIALLING:
-        patch.setattr(Session, "is_silent", True)
+        ours = one.meeting._around
+        patch.setattr(Session, "is_silent", property(lambda self: self._around is ours))
         one.meeting._dialler.wake(one.peer(other), at_once=True)
     elif state is State.HELD:
         await one.peers.disconnect(other.id)
@@ -236,7 +238,7 @@ async def test_two_whose_hellos_pass_each_other_keep_one_session(
         await until(lambda: one.sessions_with(other) and other.sessions_with(one), "both let in")
         passed.set()
         await connected(one, other)
-        assert one.count("peer.disconnected") == other.count("peer.disconnected") == 0
+        assert one.count(PeerDisconnected) == other.count(PeerDisconnected) == 0
 
 
 async def test_a_session_that_comes_too_late_is_not_kept(tmp_path: Path) -> None:

@@ -54,10 +54,10 @@ async def test_a_common_peer_brings_two_together(tmp_path: Path) -> None:
             assert near is not None
             assert house.endpoint.is_extra(near.path.socket)
             explained = house.peers.explain(other.id)
-            assert (explained["own_nat"], explained["peer_nat"]) == ("easy", "easy")
-            kinds = {each["kind"] for each in explained["tries"]}  # type: ignore[attr-defined]
+            assert (explained.own_nat, explained.peer_nat) == ("easy", "easy")
+            kinds = {each.kind for each in explained.tries}
             assert {"request", "punch"} <= kinds
-        assert "gossip" in first.peers.explain(last.id)["found_by"]  # type: ignore[operator]
+        assert "gossip" in first.peers.explain(last.id).found_by
         # The sockets of the punch are the session's now, and go with it.
         assert len(first.endpoint._extra._released) == 1
         session.close()
@@ -73,11 +73,12 @@ async def test_two_hard_sides_are_named(tmp_path: Path, monkeypatch: pytest.Monk
                 lambda: isinstance(house.peer(other).way.error, NotReachable),  # noqa: B023
                 "the reason",
             )
-            [listed] = [p for p in house.peers.list(all=True) if p["id"] == other.id.text]
-            assert listed["error"] == {"code": "not_reachable", "message": BOTH_HARD}
+            [listed] = [p for p in house.peers.list(all=True) if p.id == other.id]
+            assert listed.error is not None
+            assert (listed.error.code, listed.error.message) == ("not_reachable", BOTH_HARD)
             explained = house.peers.explain(other.id)
-            assert BOTH_HARD in str(explained["reason"])
-            assert any("forward" in advice for advice in explained["advice"])  # type: ignore[attr-defined]
+            assert BOTH_HARD in str(explained.reason)
+            assert any("forward" in advice for advice in explained.advice)
             assert house.peer(other).way.rests_until > 0
         first.meeting.candidates_changed()
         assert first.peer(last).way.rests_until == 0
@@ -125,8 +126,8 @@ async def test_no_request_without_anybody_to_carry_it(tmp_path: Path) -> None:
         [tried] = [each for each in one.peer(other).tries.values() if each.kind == "request"]
         assert tried.result == "no broker and no common peer carries it"
         explained = one.peers.explain(other.id)
-        assert explained["peer_nat"] is None
-        assert explained["advice"]
+        assert explained.peer_nat is None
+        assert explained.advice
 
 
 async def test_a_silent_session_moves_to_where_the_peer_is(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ async def test_with_few_watches_the_last_changed_directories_have_them(
     os.utime(music / "d7", (now + 100, now + 100))
     os.utime(music / "d5", (now + 100, now + 100))
     async with service(tmp_path, ShareConfig("M", music)) as running:
-        await running.until(lambda: scans(running) >= 2)
+        await running.until(lambda: scans(running) == 2)
         await running.until_state("M", "ready")
         keeper = running._shares["M"]
         assert keeper._watching is not None
@@ -213,7 +213,7 @@ async def test_the_interval_of_a_new_configuration_is_taken_over(
         await running.until_scanned("M")
         assert scans(running) == 1
         await running.configure((ShareConfig("M", music, rescan=0.01),))
-        await running.until(lambda: scans(running) >= 2)
+        await running.until(lambda: scans(running) == 2)
         await running.configure((ShareConfig("M", music),))
         await running.until_scanned("M")
 

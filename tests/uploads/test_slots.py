@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hdpd.errors import Busy
 from hdpd.identity.keys import PeerId
 from hdpd.uploads import fastlane, lease, quotas, slots
+from hdpd.uploads.decisions import Decision, Granted, Queued, Revoked
 from hdpd.uploads.quotas import DayCount
-from hdpd.uploads.slots import Decision, Granted, Queued, Revoked, Slots
+from hdpd.uploads.slots import Slots
 from hdpd.wire.messages import MAX_READ_BYTES, ResetCode
 
 A, B, C, D = (PeerId(bytes([number]) * 32) for number in b"ABCD")
@@ -490,7 +491,8 @@ class World:
 
     def check(self, decisions: list[Decision]) -> None:
         sending = {self.owner[read] for read in self.running}
-        fast = {read for each in self.brain._fast.values() for read in each.reads}
+        lanes = [each.fast for each in self.brain._receivers.values() if each.fast]
+        fast = {read for lane in lanes for read in lane.reads}
         assert fast <= self.running
         assert len(fast) <= slots.MAX_FAST_READS
         waiting = {self.owner[read] for read in self.waiting}

@@ -22,7 +22,7 @@ STEP_S = 0.5
 IDLE_S = 15.0  # without a read; then further connections are closed
 
 
-class Lane(fetch.Link, Protocol):
+class Connection(fetch.Link, Protocol):
     """What is used of hdpd.link.session.Session."""
 
     @property
@@ -34,18 +34,18 @@ class Lane(fetch.Link, Protocol):
     def close(self) -> None: ...
 
 
-L = TypeVar("L", bound=Lane)
+L = TypeVar("L", bound=Connection)
 
 
-class Lanes(Generic[L]):
+class Connections(Generic[L]):
     """A `fetch.Session` over `main` and what is opened beside it."""
 
     def __init__(
-        self, main: L, open_lane: Callable[[L], Awaitable[L]], trials: Trials | None = None
+        self, main: L, open_connection: Callable[[L], Awaitable[L]], trials: Trials | None = None
     ) -> None:
         self.main = main
         self.trials = trials or Trials()
-        self._open_lane = open_lane
+        self._open_connection = open_connection
         self._more: list[L] = []
         self._watching: asyncio.Task[None] | None = None
 
@@ -66,25 +66,25 @@ class Lanes(Generic[L]):
         return self.main.closed
 
     @property
-    def lanes(self) -> int:
+    def connections(self) -> int:
         """How many connections share the reads."""
         return 1 + len(self._in_use)
 
     @property
     def _in_use(self) -> list[L]:
-        return self._more[: self.trials.lanes - 1]
+        return self._more[: self.trials.connections - 1]
 
     async def call(self, request: Request, *, budget: int) -> fetch.Stream:
-        """Like that of a session. When another lane than the session's own ends, so do its reads,
-        with `ConnectionLost`; the session stands then, and they can be asked again.
+        """Like that of a session. When another connection than the session's own ends, so do its
+        reads, with `ConnectionLost`; the session stands then, and they can be asked again.
         """
-        lane = self.main
+        connection = self.main
         if isinstance(request, Read | Batch):
             if self._watching is None:
-                self._watching = asyncio.create_task(self._watch(), name="lanes")
+                self._watching = asyncio.create_task(self._watch(), name="connections")
             usable = [each for each in self._in_use if not each.closed]
-            lane = min((lane, *usable), key=_open_requests)
-        return await lane.call(request, budget=budget)
+            connection = min((connection, *usable), key=_open_requests)
+        return await connection.call(request, budget=budget)
 
     def close(self) -> None:
         """Lets what was opened go; waits for nothing."""
@@ -100,11 +100,11 @@ class Lanes(Generic[L]):
             await self._adjust()
             while not self.closed and loop.time() < busy_until:
                 await asyncio.sleep(STEP_S)
-                self._more = [lane for lane in self._more if not lane.closed]
-                lanes = (self.main, *self._more)
-                received = sum(lane.received_bytes - counted.get(lane, 0) for lane in lanes)
-                counted = {lane: lane.received_bytes for lane in lanes}
-                if any(map(_open_requests, lanes)):
+                self._more = [each for each in self._more if not each.closed]
+                connections = (self.main, *self._more)
+                received = sum(each.received_bytes - counted.get(each, 0) for each in connections)
+                counted = {each: each.received_bytes for each in connections}
+                if any(map(_open_requests, connections)):
                     busy_until = loop.time() + IDLE_S
                     self.trials.step(loop.time(), received, self.rtt)
                 else:
@@ -113,20 +113,20 @@ class Lanes(Generic[L]):
         finally:
             self._watching = None
             self.trials.interrupt()
-            for lane in self._more:
-                lane.close()
+            for connection in self._more:
+                connection.close()
             self._more.clear()
 
     async def _adjust(self) -> None:
-        wanted = self.trials.lanes - 1
-        for lane in self._more[wanted:]:
-            if not lane.open_requests:
-                lane.close()
+        wanted = self.trials.connections - 1
+        for connection in self._more[wanted:]:
+            if not connection.open_requests:
+                connection.close()
         missing = wanted - len(self._more)
         if missing <= 0:
             return
         opened = await asyncio.gather(
-            *(self._open_lane(self.main) for _ in range(missing)), return_exceptions=True
+            *(self._open_connection(self.main) for _ in range(missing)), return_exceptions=True
         )
         for outcome in opened:
             if isinstance(outcome, HdpdError):
@@ -137,37 +137,39 @@ class Lanes(Generic[L]):
                 self._more.append(outcome)
         if len(self._more) < wanted:
             self.trials.refused(1 + len(self._more), asyncio.get_running_loop().time())
-        log.debug("%d connections with %s", self.lanes, self.main.name)
+        log.debug("%d connections with %s", self.connections, self.main.name)
 
 
-class LanesOfPeers(Generic[L]):
-    """The lanes of each connected peer from which something is read."""
+class ConnectionsOfPeers(Generic[L]):
+    """The connections of each connected peer from which something is read."""
 
     def __init__(
         self,
         session_of: Callable[[PeerId], L | None],
-        open_lane: Callable[[L], Awaitable[L]],
+        open_connection: Callable[[L], Awaitable[L]],
     ) -> None:
         self._session_of = session_of
-        self._open_lane = open_lane
-        self._lanes: dict[PeerId, Lanes[L]] = {}  # of peers that the owner downloads from
+        self._open_connection = open_connection
+        # Of peers that the owner downloads from.
+        self._connections: dict[PeerId, Connections[L]] = {}
 
-    def get(self, peer_id: PeerId) -> Lanes[L] | None:
+    def get(self, peer_id: PeerId) -> Connections[L] | None:
         """Those of the peer's session; None when it is not connected."""
         main = self._session_of(peer_id)
         if main is None:
             return None
-        lanes = self._lanes.get(peer_id)
-        if lanes is None or lanes.main is not main:
-            # What was found out about the line still holds after an interruption.
-            trials = lanes.trials if lanes is not None else None
-            lanes = self._lanes[peer_id] = Lanes(main, self._open_lane, trials)
-        return lanes
+        known = self._connections.get(peer_id)
+        if known is not None and known.main is main:
+            return known
+        # What was found out about the line still holds after an interruption.
+        trials = known.trials if known is not None else None
+        made = self._connections[peer_id] = Connections(main, self._open_connection, trials)
+        return made
 
     def close(self) -> None:
-        for lanes in self._lanes.values():
-            lanes.close()
+        for connections in self._connections.values():
+            connections.close()
 
 
-def _open_requests(lane: Lane) -> int:
-    return lane.open_requests
+def _open_requests(connection: Connection) -> int:
+    return connection.open_requests

@@ -8,5 +8,5 @@ from hdpd.__main__ import main
 from hdpd.downloads import trials
 
 if __name__ == "__main__":
-    trials.MAX_LANES = 1  # type: ignore[misc]  # a constant of hdpd's, not a setting
+    trials.MAX_CONNECTIONS = 1  # type: ignore[misc]  # a constant of hdpd's, not a setting
     sys.exit(main())

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from hdpd.downloads import lanes as lanes_module
-from hdpd.downloads.lanes import Lanes, LanesOfPeers
+from hdpd.downloads import connections as connections_module
+from hdpd.downloads.connections import Connections, ConnectionsOfPeers
 from hdpd.errors import Busy
 from hdpd.wire.messages import Ls, Read, Request
 from hdpd.wire.paths import RemotePath
@@ -19,7 +19,7 @@ from tests.waiting import until
 READ = Read(RemotePath(b"media/file"), 0, 1)
 
 
-class Lane(FakeSession):
+class Connection(FakeSession):
     """A connection of which it is told how many requests are open, and asked what came."""
 
     def __init__(self, peer: FakePeer, came: Callable[[], float] = lambda: 0.0) -> None:
@@ -44,35 +44,35 @@ class Lane(FakeSession):
 
 
 class Line:
-    """Opens lanes; with so many of them `rate` bytes come in a second while there is a request.
+    """Opens connections; with so many of them `rate` bytes come in a second while one is used.
 
     They are counted by the clock when somebody looks, so that a busy machine changes no rate.
     """
 
     def __init__(self, rate: Callable[[int], int]) -> None:
         self.peer = FakePeer({})
-        self.main = Lane(self.peer, self._count)
-        self.opened: list[Lane] = []
+        self.main = Connection(self.peer, self._count)
+        self.opened: list[Connection] = []
         self.refuses = False
         self._rate = rate
         self._counted = 0.0
         self._counted_at = 0.0
 
-    async def open(self, main: Lane) -> Lane:
+    async def open(self, main: Connection) -> Connection:
         assert main is self.main
         if self.refuses:
             raise Busy("no more")
-        self.opened.append(Lane(self.peer))
+        self.opened.append(Connection(self.peer))
         return self.opened[-1]
 
     @property
-    def standing(self) -> list[Lane]:
-        return [lane for lane in (self.main, *self.opened) if not lane.closed]
+    def standing(self) -> list[Connection]:
+        return [connection for connection in (self.main, *self.opened) if not connection.closed]
 
     def _count(self) -> float:
         now = asyncio.get_running_loop().time()
         standing = self.standing
-        if any(lane.open_requests for lane in standing):
+        if any(connection.open_requests for connection in standing):
             self._counted += self._rate(len(standing)) * (now - self._counted_at)
         self._counted_at = now
         return self._counted
@@ -81,43 +81,43 @@ class Line:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second is 1/100 of one."""
-    monkeypatch.setattr(lanes_module, "STEP_S", 0.005)
-    monkeypatch.setattr(lanes_module, "IDLE_S", 0.15)
+    monkeypatch.setattr(connections_module, "STEP_S", 0.005)
+    monkeypatch.setattr(connections_module, "IDLE_S", 0.15)
     monkeypatch.setattr("hdpd.downloads.trials.SETTLE_S", 0.01)
     monkeypatch.setattr("hdpd.downloads.trials.MEASURE_S", 0.02)
 
 
 @asynccontextmanager
-async def running(line: Line) -> AsyncIterator[Lanes[Lane]]:
-    lanes = Lanes(line.main, line.open)
+async def running(line: Line) -> AsyncIterator[Connections[Connection]]:
+    connections = Connections(line.main, line.open)
     try:
-        yield lanes
+        yield connections
     finally:
-        watching = lanes._watching
-        lanes.close()
+        watching = connections._watching
+        connections.close()
         if watching is not None:
             await asyncio.wait([watching])
 
 
 async def test_reads_go_where_fewest_are_open_and_all_else_to_the_session() -> None:
     line = Line(lambda standing: 4_000_000 * standing)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
-        await until(lambda: lanes.lanes == 8, "all lanes")
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
+        await until(lambda: connections.connections == 8, "all connections")
         for _ in range(15):
-            await lanes.call(READ, budget=1)
-        await lanes.call(Ls(RemotePath(b"")), budget=1)
-        assert [lane.open_requests for lane in line.opened] == [2] * 7
+            await connections.call(READ, budget=1)
+        await connections.call(Ls(RemotePath(b"")), budget=1)
+        assert [connection.open_requests for connection in line.opened] == [2] * 7
         assert line.main.open_requests == 3
 
 
 async def test_without_a_gain_they_are_closed_when_their_reads_have_ended() -> None:
     line = Line(lambda standing: 4_000_000)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
         await until(lambda: len(line.opened) == 2, "a trial")
         line.opened[0].open_requests = 1
-        await until(lambda: lanes.lanes == 1 and line.opened[1].closed, "its end")
+        await until(lambda: connections.connections == 1 and line.opened[1].closed, "its end")
         assert not line.opened[0].closed
         line.opened[0].open_requests = 0
         await until(lambda: line.opened[0].closed, "the end of the last")
@@ -125,44 +125,44 @@ async def test_without_a_gain_they_are_closed_when_their_reads_have_ended() -> N
 
 async def test_they_are_closed_when_nothing_is_read_any_more() -> None:
     line = Line(lambda standing: 4_000_000 * standing)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
-        await until(lambda: lanes.lanes == 8, "all lanes")
-        for lane in line.standing:
-            lane.open_requests = 0
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
+        await until(lambda: connections.connections == 8, "all connections")
+        for connection in line.standing:
+            connection.open_requests = 0
         await until(lambda: line.standing == [line.main], "the end of the others")
-        await lanes.call(READ, budget=1)
+        await connections.call(READ, budget=1)
         assert line.main.open_requests == 1
 
 
-async def test_a_lane_that_ends_is_not_asked_again() -> None:
+async def test_a_connection_that_ends_is_not_asked_again() -> None:
     line = Line(lambda standing: 4_000_000 * standing)
-    async with running(line) as lanes:
-        await lanes.call(READ, budget=1)
-        await until(lambda: lanes.lanes == 8, "all lanes")
+    async with running(line) as connections:
+        await connections.call(READ, budget=1)
+        await until(lambda: connections.connections == 8, "all connections")
         line.refuses = True
-        for lane in line.opened:
-            lane.closed = True
+        for connection in line.opened:
+            connection.closed = True
         before = line.main.open_requests
-        await lanes.call(READ, budget=1)
+        await connections.call(READ, budget=1)
         assert line.main.open_requests == before + 1
-        await until(lambda: lanes.lanes == 1, "what is left")
+        await until(lambda: connections.connections == 1, "what is left")
 
 
-async def test_each_session_has_lanes_of_its_own() -> None:
+async def test_each_session_has_connections_of_its_own() -> None:
     line = Line(lambda standing: 4_000_000 * standing)
     sessions = {line.peer.peer_id: line.main}
-    peers = LanesOfPeers(sessions.get, line.open)
+    peers = ConnectionsOfPeers(sessions.get, line.open)
     first = peers.get(line.peer.peer_id)
     assert first is not None
     assert peers.get(line.peer.peer_id) is first
-    first.trials.lanes = 3
+    first.trials.connections = 3
     line.main.closed = True
-    sessions[line.peer.peer_id] = Lane(line.peer)
+    sessions[line.peer.peer_id] = Connection(line.peer)
     second = peers.get(line.peer.peer_id)
     assert second is not None
     assert second is not first
-    assert second.trials.lanes == 3, "what was found out is forgotten"
+    assert second.trials.connections == 3, "what was found out is forgotten"
     sessions.clear()
     assert peers.get(line.peer.peer_id) is None
     peers.close()
