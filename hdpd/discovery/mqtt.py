@@ -6,7 +6,7 @@ thread; from then on its client lives in the event loop alone (`loop_read`, `loo
 caller: a broker that is away is tried again for ever, and what cannot be sent is dropped, because
 announcements are repeated anyway.
 
-Whole because paho's callbacks, sockets and errors are understood, and replaced, in one place.
+One file, because paho's callbacks, sockets and errors are understood, and replaced, in one place.
 """
 
 from __future__ import annotations
