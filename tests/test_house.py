@@ -103,7 +103,7 @@ NOT_IN_THE_BRAIN = {
 FILE_LINES = 350
 CLASS_LINES = 250
 MAX_FILE_LINES = 600
-WHOLE = re.compile(r"\bOne (file|class)\b")
+WHOLE = re.compile(r"\bWhole because\b|\bOne (file|class)\b")
 
 REASONS = {
     "order": (
@@ -136,7 +136,7 @@ REASONS = {
     "size": (
         f"more than {FILE_LINES} lines of a file, or {CLASS_LINES} of a class, are mostly more "
         f"than one thing; split it, or say in its docstring why it is better whole, in a sentence "
-        f"that begins with One file or One class (and no file has more than {MAX_FILE_LINES})"
+        f"with Whole because, One file or One class (and no file has more than {MAX_FILE_LINES})"
     ),
     "unit": "constants say their unit in one way: _S, _MS, _NS, _BYTES, _CHARS, _PER_S at the end",
     "untyped": (
