@@ -28,12 +28,14 @@ from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
 from hdpd.doctor.doctor import Doctor, Subject
 from hdpd.doctor.findings import Finding
+from hdpd.doctor.network import Standing
 from hdpd.downloads.connections import ConnectionsOfPeers
 from hdpd.downloads.downloads import Downloads
 from hdpd.errors import NotFound, StartError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
+from hdpd.link.selection import Selection
 from hdpd.link.session import Handlers, Session, Surroundings
 from hdpd.log import set_level
 from hdpd.nat.nat import Nat
@@ -81,10 +83,18 @@ async def run(config: Config, read_config: Callable[[], Config]) -> int:
     directory = StateDirectory(config.state_dir)
     try:
         app = App(config, directory, read_config)
+        starting = asyncio.create_task(app.start())
+        stopped = asyncio.create_task(app.stopped.wait())
         try:
-            await app.start()
-            await app.stopped.wait()
+            # A start may wait for room on the disk of the state directory.
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await stopped
         finally:
+            starting.cancel()
+            stopped.cancel()
+            await asyncio.wait({starting, stopped})
             await app.close()
     finally:
         directory.close()
@@ -130,6 +140,7 @@ class App:
             () if config.lan_only else config.mqtt_servers,
             mdns=config.mdns,
             addresses=self.nat.addresses,
+            interface=Selection(config.bind).interface_only(),
         )
         self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
@@ -203,6 +214,7 @@ class App:
 
         self._endpoint.on_accept = meeting.sessions.accept
         self._discovery.on_found = meeting.found
+        self._discovery.on_clock_set = meeting.candidates_changed
         self._discovery.on_punch = meeting.traversal.requested
         self.nat.on_candidates_changed = meeting.candidates_changed
         self.nat.on_network_changed = self.peers.network_changed
@@ -262,13 +274,14 @@ class App:
     async def _start_parts(self) -> None:
         """In order: what was kept, what answers, then the ports, through which others may come."""
         closing = self._closing
+        closing.push_async_callback(self._state.close)
         async with self._notifier.extending():
             await self._state.open()
-        closing.push_async_callback(self._state.close)
         await self._record_numbers.load()
         closing.push_async_callback(self._record_numbers.close)
         await self._events.start(self._state)
-        await self.shares.start()
+        async with self._notifier.extending():
+            await self.shares.start()
         closing.push_async_callback(self.shares.close)
         await self.privileges.start()
         closing.push_async_callback(self.privileges.close)
@@ -397,6 +410,17 @@ class App:
         peers = "1 peer" if connected == 1 else f"{connected} peers"
         return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
 
+    def _standing(self) -> Standing:
+        wrong, heard = self._discovery.wrong_clocks()
+        return Standing(
+            clocks=[(name_of(each.peer_id), each.seconds) for each in wrong],
+            peers_heard=heard,
+            twin=self._discovery.twin(),
+            missing=self._endpoint.missing,
+            controls_missing=self._control.waiting,
+            lan_only=self._config.lan_only,
+        )
+
     async def examine(self) -> list[Finding]:
         """What keeps this hdpd from its work, and what does not."""
 
@@ -414,7 +438,9 @@ class App:
             topics=lambda: len(self.topics.current()),
             discovery=self._discovery.status,
             nat=self.nat.report,
+            standing=self._standing,
         )
+        await self.nat.fresh_report()
         return await Doctor(subject, self._doctor_calls).examine()
 
     def info(self) -> DaemonStatus:

@@ -2,6 +2,7 @@
 
 What a caller does next decides the class: fix the input, wait, try again, or give up. Nothing
 but these errors ever reaches a client or a peer; everything else is an `internal_error`. Pure.
+Whole because it is one tree.
 """
 
 from __future__ import annotations
@@ -287,6 +288,18 @@ class ProtocolError(HdpdError):
     """The peer did not keep to the protocol."""
 
     code = "protocol_error"
+
+
+class ClockWrong(ProtocolError):
+    """What a peer signed has a date that is more than a day from ours. Only records raise it."""
+
+    code = "clock_wrong"
+
+    def __init__(self, message: str, peer_id: bytes, seconds: float) -> None:
+        """`peer_id` is who signed it; its clock is `seconds` ahead of ours, or behind."""
+        super().__init__(message)
+        self.peer_id = peer_id
+        self.seconds = seconds
 
 
 class UnknownRequest(ProtocolError):

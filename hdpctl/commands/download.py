@@ -45,8 +45,9 @@ Json = dict[str, Any]
 def download(ctx: click.Context, files: tuple[RemotePath, ...], to: str | None, wait: bool) -> None:
     """Queue files or directories for download.
 
-    Prints their ids. With --wait, the exit status is 0 when all are done, and 1 when one failed or
-    was cancelled. Ctrl-C ends the waiting, not the download.
+    Prints their ids. What a connected peer does not have is not queued; of one that is away nobody
+    can tell. With --wait, the exit status is 0 when all are done, and 1 when one failed or was
+    cancelled; then it says where they are. Ctrl-C ends the waiting, not the download.
     """
     session = ctx.ensure_object(Session)
     with ExitStack() as stack:
@@ -67,20 +68,33 @@ def _add(
 ) -> tuple[dict[str, str], bool]:
     """Add each to the queue: titles by id, and whether one was refused (said on standard error)."""
     where = {} if to is None else {"to": to}
-    calls = [("downloads.add", {"peer": f.peer, "path": f.path, **where}) for f in files]
-    answers = session.client.batch(calls)
-    if len(answers) == 1 and isinstance(answers[0], RpcError):
-        raise answers[0]
+    absent = _absent(session, files)
+    present = [file for file in files if file not in absent]
+    calls = [("downloads.add", {"peer": f.peer, "path": f.path, **where}) for f in present]
+    answers = absent | dict(zip(present, session.client.batch(calls), strict=True))
+    if len(files) == 1 and isinstance(only := answers[files[0]], RpcError):
+        raise only
     titles: dict[str, str] = {}
     refused = False
-    for file, answer in zip(files, answers, strict=True):
-        title = f"{file.peer}/{file.path}"
+    for file in files:
+        answer, title = answers[file], f"{file.peer}/{file.path}"
         if isinstance(answer, RpcError):
             show.note(f"hdpctl: {title}: {answer.format_message()}")
             refused = True
         else:
             titles[str(answer.get("id"))] = title
     return titles, refused
+
+
+def _absent(session: Session, files: Sequence[RemotePath]) -> dict[RemotePath, Json | RpcError]:
+    """Those of which their peer says that it has no such thing, and how it says so."""
+    calls = [("files.list", {"peer": f.peer, "path": f.path, "limit": 1}) for f in files]
+    answers = zip(files, session.client.batch(calls), strict=True)
+    return {
+        file: answer
+        for file, answer in answers
+        if isinstance(answer, RpcError) and answer.word == "path_not_found"
+    }
 
 
 @contextmanager
@@ -104,6 +118,10 @@ def _wait(session: Session, stream: Stream | None, titles: dict[str, str]) -> bo
         _follow(session, stream, following, report)
     if session.json:
         show.json_document({"downloads": list(following.latest.values())})
+    elif show.on_terminal():  # else the last line of each says so
+        for one, title in titles.items():
+            if place := following.latest[one].get("place"):
+                show.note(f"{title}: {place}")
     for one, reason in following.failures.items():
         show.note(f"hdpctl: {titles[one]}: {reason}")
         if following.latest[one].get("failed_files"):

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from hdpd.errors import TopicInvalid
 from hdpd.identity.topics import normalise
@@ -22,6 +22,7 @@ SECRET: Final = "***"  # noqa: S105 # what stands in the place of a secret
 
 MQTT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 MQTT_WEBSOCKET_PATH: Final = "/mqtt"
+_TLS_FILES: Final = ("ca_file", "certificate", "key")
 STUN_PORT: Final = 3478
 
 # sockaddr_un has room for 108 bytes with the closing NUL.
@@ -74,7 +75,9 @@ ControlAddress = TcpAddress | UnixAddress
 
 @dataclass(frozen=True, slots=True)
 class MqttServer:
-    """A broker. `path` is for `ws` and `wss` only; the credentials are shown nowhere."""
+    """A broker. `path` is for `ws` and `wss` only; the credentials are shown nowhere. For TLS,
+    `ca_file` replaces the authorities of the system; `certificate` with its `key` is shown to it.
+    """
 
     scheme: str
     host: str
@@ -82,6 +85,9 @@ class MqttServer:
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     path: str = ""
+    ca_file: str | None = None
+    certificate: str | None = None
+    key: str | None = None
 
     def __str__(self) -> str:
         return f"{self.scheme}://{HostPort(self.host, self.port)}{self.path}"
@@ -171,11 +177,14 @@ def parse_stun_server(text: str) -> HostPort:
 
 
 def parse_mqtt_server(text: str) -> MqttServer:
-    """`HOST`, `HOST:PORT` or a URL: `mqtt`, `mqtts`, `ws` or `wss`, with `USER:PASSWORD@`."""
+    """`HOST`, `HOST:PORT` or a URL: `mqtt`, `mqtts`, `ws` or `wss`, with `USER:PASSWORD@`, and
+    behind it `?ca_file=PATH&certificate=PATH&key=PATH` for TLS.
+    """
     shown = _without_credentials(text)
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "mqtt", text
+    rest, _mark, query = rest.partition("?")
     if scheme not in MQTT_PORTS:
         raise ValueError(f"{shown!r} is not an MQTT server; use mqtt://, mqtts://, ws:// or wss://")
     credentials, _at, location = rest.rpartition("@")
@@ -195,14 +204,34 @@ def parse_mqtt_server(text: str) -> MqttServer:
         user=unquote(user) if user else None,
         password=unquote(password) if colon else None,
         path=(path if path.strip("/") else MQTT_WEBSOCKET_PATH) if websocket else "",
+        **_tls_files(shown, scheme, query),
     )
+
+
+def _tls_files(shown: str, scheme: str, query: str) -> dict[str, str]:
+    try:
+        found = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError:
+        raise ValueError(f"{shown!r}: what is behind the ? is not NAME=PATH&NAME=PATH") from None
+    if unknown := found.keys() - set(_TLS_FILES):
+        raise ValueError(f"{shown!r}: {min(unknown)!r} is none of {', '.join(_TLS_FILES)}")
+    if found and scheme not in {"mqtts", "wss"}:
+        raise ValueError(f"{shown!r} has certificates; they go with mqtts:// and wss://")
+    if ("certificate" in found) != ("key" in found):
+        raise ValueError(f"{shown!r}: certificate and key go together")
+    for name, path in found.items():
+        if not Path(path).is_absolute():
+            raise ValueError(f"{shown!r}: {name} needs a path that begins with /")
+    return found
 
 
 def shown_mqtt_server(server: MqttServer) -> str:
     """Its URL, without the credentials."""
+    files = {name: path for name in _TLS_FILES if (path := getattr(server, name)) is not None}
+    url = str(server) + (f"?{urlencode(files, safe='/')}" if files else "")
     if server.user is None and server.password is None:
-        return str(server)
-    scheme, separator, location = str(server).partition("://")
+        return url
+    scheme, separator, location = url.partition("://")
     return f"{scheme}{separator}{SECRET}@{location}"
 
 

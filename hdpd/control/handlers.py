@@ -35,7 +35,7 @@ async def daemon_log(call: Call, params: p.DaemonLog) -> r.LogLines:
 
 
 async def nat_report(call: Call, _: p.NoParams) -> r.NatReport:
-    return show(r.NatReport, call.services.nat.report())
+    return show(r.NatReport, await call.services.nat.fresh_report())
 
 
 async def daemon_doctor(call: Call, _: p.NoParams) -> r.Findings:

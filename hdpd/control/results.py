@@ -4,7 +4,7 @@ The OpenRPC document and docs/rpc.md are made from it, and `encoding.show` fills
 parts return. Fields may be added here, none removed or changed in meaning. Sizes are bytes, times
 seconds since the epoch, rates bytes per second, ids opaque text.
 
-One file, because it is one list, and some results are parts of several others.
+Whole because it is one list, and some results are parts of several others.
 """
 
 from __future__ import annotations
@@ -59,11 +59,15 @@ class Configuration(Result):
 
 
 class BrokerInfo(Result):
-    """error: the last one."""
+    """error: the last one; trouble: its kind. works: what this hdpd publishes comes back there;
+    null while not known.
+    """
 
     server: str
     connected: bool
     error: str | None
+    works: bool | None
+    trouble: Literal["away", "refused", "certificate", "subscription", "silent"] | None
 
 
 class MdnsInfo(Result):

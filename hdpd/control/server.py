@@ -40,6 +40,7 @@ PING_S = 20.0  # below the idle limits of proxies and NATs
 # A client with MAX_REQUESTS slow requests is not read from meanwhile, so its pongs may be late.
 PONG_S = 60.0
 GOODBYE_S = 1.0  # for clients to take the last events
+WAIT_S = 2.0  # between looks for an address to listen on that was not there
 STOP_S = 1  # for requests to end by themselves
 
 
@@ -102,6 +103,7 @@ class Control:
         self._tokens.on_revoke(self._endpoints.token_revoked)
         self._certificate = certificate
         self._certificate_dir = certificate_dir
+        self._waiting: asyncio.Task[None] | None = None
         self._serving: dict[_Server, asyncio.Task[None]] = {}
 
     @property
@@ -123,9 +125,25 @@ class Control:
             await self._serve(self._listeners.sockets, None)
             if files is not None:
                 await self._serve(self._listeners.tls_sockets, files)
+            if self._listeners.waiting:
+                self._waiting = asyncio.create_task(self._wait_for_addresses(files))
         except BaseException:
             self._listeners.close()
             raise
+
+    @property
+    def waiting(self) -> list[str]:
+        """Where it will listen as soon as this machine has the address."""
+        return [str(address) for address in self._listeners.waiting]
+
+    async def _wait_for_addresses(self, files: CertificateFiles | None) -> None:
+        while self._listeners.waiting:
+            await asyncio.sleep(WAIT_S)
+            plain, tls = await self._listeners.retry()
+            if plain:
+                await self._serve(plain, None)
+            if tls:
+                await self._serve(tls, files)
 
     def _certificate_files(self) -> CertificateFiles | None:
         """What TLS needs, None when no address wants it. Raises StartError."""
@@ -177,6 +195,9 @@ class Control:
         """Says goodbye to clients, after what has been emitted, and stops listening; within about
         three seconds.
         """
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.gather(self._waiting, return_exceptions=True)
         if self._serving:
             await self._stop()
         self._listeners.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
 from hdpd.errors import StartError
+from hdpd.link.interfaces import interface_addresses
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,14 @@ BACKLOG = 128
 SOCKET_MODE = 0o660  # the group decides who may control hdpd
 DIRECTORY_MODE = 0o750
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+_NOT_THERE_YET = {errno.EADDRNOTAVAIL, errno.ENODEV}
+_AddressInfo = tuple[
+    socket.AddressFamily,
+    socket.SocketKind,
+    int,
+    str,
+    tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
+]
 _FIRST_INHERITED = 3  # sd_listen_fds(3)
 
 
@@ -60,12 +69,14 @@ class Listeners:
         self.tls_sockets: list[socket.socket] = []
         self.addresses: list[str] = []
         self.urls: list[str] = []  # of those, what a browser can open
+        self.waiting: list[TcpAddress] = []  # for addresses that this machine does not have yet
         self._files: list[tuple[Path, int]] = []  # with the inode, not to remove a successor's
 
     async def open(
         self, addresses: Collection[ControlAddress], optional: Collection[ControlAddress]
     ) -> None:
-        """Listens on all addresses, except those `optional` ones whose family is missing here.
+        """Listens on all addresses, except those `optional` ones whose family is missing here and
+        those in `waiting` then.
 
         Raises:
             StartError: an address can't be listened on; what was opened before stays for `close`.
@@ -84,7 +95,28 @@ class Listeners:
                 if address in optional and error.errno in _NO_SUCH_FAMILY:
                     log.info("not listening on %s: %s", address, error.strerror)
                     continue
+                if isinstance(address, TcpAddress) and error.errno in _NOT_THERE_YET:
+                    log.info("waiting for the address of %s, which is not there now", address)
+                    self.waiting.append(address)
+                    continue
                 raise StartError(f"cannot listen on {address}: {_reason(error)}") from None
+
+    async def retry(self) -> tuple[list[socket.socket], list[socket.socket]]:
+        """Listens on those of `waiting` whose address has come; the new sockets, and those for
+        TLS.
+        """
+        plain, tls = len(self.sockets), len(self.tls_sockets)
+        for address in list(self.waiting):
+            try:
+                await self._add_tcp(address)
+            except OSError as error:
+                if error.errno not in _NOT_THERE_YET:
+                    log.warning("cannot listen on %s: %s", address, _reason(error))
+                    self.waiting.remove(address)
+            else:
+                log.info("listening on %s", address)
+                self.waiting.remove(address)
+        return self.sockets[plain:], self.tls_sockets[tls:]
 
     def _add_unix(self, path: Path) -> None:
         self.sockets.append(_listen_unix(path))
@@ -92,10 +124,8 @@ class Listeners:
         self._files.append((path, path.stat().st_ino))
 
     async def _add_tcp(self, address: TcpAddress) -> None:
-        """Listens on every address that the host name has."""
-        infos = await asyncio.get_running_loop().getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        """Listens on every address that the host name, or the interface of that name, has."""
+        infos = await _addresses(address)
         missing: OSError | None = None
         found = 0
         for family, _kind, _protocol, _name, place in dict.fromkeys(infos):
@@ -135,6 +165,24 @@ class Listeners:
         self.sockets.clear()
         self.tls_sockets.clear()
         self._files.clear()
+
+
+async def _addresses(address: TcpAddress) -> list[_AddressInfo]:
+    """As getaddrinfo tells them. Raises OSError, with ENODEV where they may come later."""
+    host = address.host
+    loop, found = asyncio.get_running_loop(), list[_AddressInfo]()
+    own = [each for each in interface_addresses() if each.interface == host]
+    usable = [each.host for each in own if not (each.ip.is_link_local or each.tentative)]
+    for each in usable or [host]:
+        try:
+            found += await loop.getaddrinfo(
+                each, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except socket.gaierror as error:
+            if "." in host and not own:
+                raise  # a name that nobody knows
+            raise OSError(errno.ENODEV, f"there is no {host}") from error
+    return found
 
 
 def _listen_tcp(family: int, place: tuple[object, ...]) -> socket.socket:

@@ -1,4 +1,7 @@
-"""Finds peers at the joined topics, by MQTT and mDNS, and lets them find us; it never dials."""
+"""Finds peers at the joined topics, by MQTT and mDNS, and lets them find us; it never dials.
+
+Whole because brokers and mDNS are fed with the same topics, records and clock.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hdpd.bucket import Bucket
 from hdpd.config import MqttServer
+from hdpd.discovery.clocks import JUMP_SECONDS, ClockDifference, Clocks
 from hdpd.discovery.mqtt import Mqtt
 from hdpd.discovery.rates import AnnouncementSchedule
 from hdpd.discovery.records import (
@@ -28,8 +32,10 @@ from hdpd.discovery.records import (
     seal,
 )
 from hdpd.discovery.status import DiscoveryStatus
-from hdpd.errors import ProtocolError
+from hdpd.discovery.twin import Twin
+from hdpd.errors import ClockWrong, ProtocolError
 from hdpd.identity.keys import Identity, PeerId
+from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 
@@ -40,6 +46,7 @@ FoundBy = Literal["mqtt", "mdns", "gossip", "known"]
 
 # A schedule that cannot be met now is looked at again no sooner than this.
 _MIN_WAIT_SECONDS: Final = 0.01
+CLOCK_LOOK_SECONDS: Final = 2.0
 
 # From one topic at one server; the others are dropped before they are decrypted.
 MAX_MESSAGES_PER_SECOND: Final = 50.0
@@ -75,8 +82,10 @@ class Discovery:
         *,
         mdns: bool,
         addresses: Callable[[], Sequence[InterfaceAddress]] = interface_addresses,
+        interface: str | None = None,
     ) -> None:
-        """Starts nothing yet. `addresses` are those of this machine that mDNS uses.
+        """Starts nothing yet. `addresses` are those of this machine that mDNS uses, `interface`
+        the one by which brokers are reached, None for any.
 
         `candidates` gives the current addresses of this peer, the best first; `next_seq` a number
         higher than any before, over restarts too. `on_found` is called in the event loop, once for
@@ -85,10 +94,11 @@ class Discovery:
         """
         self.on_found: Callable[[Found], None] = lambda found: None
         self.on_punch: Callable[[Record], None] = lambda record: None
+        self.on_clock_set: Callable[[], None] = lambda: None
         self._identity = identity
         self._candidates = candidates
         self._next_seq = next_seq
-        self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected)
+        self._mqtt = Mqtt(servers, self._mqtt_received, self._mqtt_connected, interface)
         self._mdns = _mdns(identity.peer_id, self._mdns_seen, addresses) if mdns else None
         self._topics: dict[bytes, Topic] = {}
         self._schedules: dict[bytes, AnnouncementSchedule] = {}
@@ -98,10 +108,14 @@ class Discovery:
         # silence the others.
         self._heard: dict[tuple[bytes, str], Bucket] = {}  # by topic and server
         self._timer: asyncio.TimerHandle | None = None
+        self._clocks = Clocks()
+        self._twin = Twin(time.time())
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self, port: int) -> None:
         """Begins to announce and to look; mDNS tells the UDP `port`. Never waits for others."""
         await self._mqtt.start()
+        self._watching = asyncio.create_task(self._watch_clock(), name="clock")
         if self._mdns is not None:
             await self._mdns.start(port)
 
@@ -166,7 +180,9 @@ class Discovery:
             wants_answer=wants_answer,
             punch=punch,
         )
-        return seal(record, self._identity, topic, os.urandom(NONCE_BYTES))
+        blob = seal(record, self._identity, topic, os.urandom(NONCE_BYTES))
+        self._twin.made(blob)
+        return blob
 
     def publish(self, topic: Topic, blob: bytes) -> bool:
         """Sends a sealed record to the topic's brokers; False when none is connected."""
@@ -198,6 +214,9 @@ class Discovery:
                 continue
             try:
                 return open_record(blob, topic, time.time())
+            except ClockWrong as error:
+                self._note_clock(PeerId(error.peer_id), error.seconds)
+                refusal = error
             except ProtocolError as error:
                 refusal = error
         raise refusal
@@ -213,6 +232,9 @@ class Discovery:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         await asyncio.gather(self._mqtt.close(), *([self._mdns.close()] if self._mdns else []))
 
     def _join(self, topic: Topic) -> None:
@@ -257,6 +279,46 @@ class Discovery:
             schedule.joined(_now())
         self._arm()
 
+    # Clocks and keys
+
+    async def _watch_clock(self) -> None:
+        """What we signed before our clock was set has a date that others refuse."""
+        before = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        while True:
+            await asyncio.sleep(CLOCK_LOOK_SECONDS)
+            now = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+            if abs(now - before) > JUMP_SECONDS:
+                log.info("the clock was set by %+d s; all are told of us anew", now - before)
+                self._clocks.forget_all()
+                self._mqtt_connected()
+                self.on_clock_set()
+            before = now
+
+    def _note_clock(self, peer_id: PeerId, seconds: float) -> bool:
+        """Whether it is wrong, and news."""
+        is_news = peer_id != self._identity.peer_id and self._clocks.heard(peer_id, seconds, _now())
+        if is_news:
+            log.warning(
+                "the clock of %s and ours differ by %.1f hours; with more than a day between them "
+                "they do not meet",
+                name_of(peer_id),
+                abs(seconds) / 3600,
+            )
+        return is_news
+
+    def wrong_clocks(self) -> tuple[list[ClockDifference], int]:
+        """Peers whose clocks differ from ours by over an hour, and of how many we know."""
+        return self._clocks.wrong(_now())
+
+    def _warn_of_twin(self) -> None:
+        """Says so here, and announces us, so that it is said there, too."""
+        self._mqtt_connected()
+        log.warning("another machine uses the key of this peer: %s", self.twin())
+
+    def twin(self) -> str | None:
+        """Where another machine that uses our key was seen, None where none was."""
+        return self._twin.place(time.time())
+
     # Finding
 
     def _mqtt_received(self, topic_id: bytes, payload: bytes, server: str) -> None:
@@ -272,6 +334,12 @@ class Discovery:
             return
         try:
             record = open_record(payload, topic, time.time())
+        except ClockWrong as error:
+            if self._note_clock(PeerId(error.peer_id), error.seconds):
+                # Asked or not: it does not know yet, and has an owner, too.
+                self._schedules[topic_id].addresses_changed(now)
+                self._arm()
+            return
         except ProtocolError as error:
             log.debug("a message at %s was dropped: %s", server, error)
             return
@@ -280,7 +348,10 @@ class Discovery:
     def _take(self, record: Record, blob: bytes, topic: Topic, found_by: FoundBy) -> None:
         """Reports a record when it is a new one of another peer."""
         if record.peer_id == self._identity.peer_id:
+            if found_by == "mqtt" and self._twin.heard(record, blob, time.time()):
+                self._warn_of_twin()
             return
+        self._note_clock(record.peer_id, record.time - time.time())
         if record.punch is not None:
             is_for_us = record.punch.target == self._identity.peer_id
             if is_for_us and self._latest_punches.accept(record, time.time()):
@@ -304,6 +375,11 @@ class Discovery:
         )
 
     def _mdns_seen(self, sighting: MdnsSighting) -> None:
+        if sighting.peer_id == self._identity.peer_id:
+            hosts = ", ".join(each.host for each in sighting.candidates[:3])
+            if self._twin.seen_at(hosts, time.time()):
+                self._warn_of_twin()
+            return
         for topic_id in sighting.topic_ids:
             self.on_found(
                 Found(sighting.peer_id, topic_id, "mdns", sighting.candidates, None, None)

@@ -306,8 +306,15 @@ class Mdns:
             return
         candidates = _candidates(advert)
         for peer_id, topic_ids in found.items():
-            if peer_id != self._peer_id and candidates:
+            if candidates and (peer_id != self._peer_id or self._is_elsewhere(candidates)):
                 self._on_seen(MdnsSighting(peer_id, topic_ids, candidates))
+
+    def _is_elsewhere(self, candidates: tuple[Candidate, ...]) -> bool:
+        """Whether an advert with our own peer id is of another machine, and none of our older
+        ones.
+        """
+        own = {each.host for each in interface_addresses()}
+        return all(each.host.partition("%")[0] not in own for each in candidates)
 
 
 def _candidates(advert: AsyncServiceInfo) -> tuple[Candidate, ...]:

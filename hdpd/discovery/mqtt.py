@@ -6,12 +6,15 @@ thread; from then on its client lives in the event loop alone (`loop_read`, `loo
 caller: a broker that is away is tried again for ever, and what cannot be sent is dropped, because
 announcements are repeated anyway.
 
-One file, because paho's callbacks, sockets and errors are understood, and replaced, in one place.
+Whole because paho's callbacks, sockets and errors are understood, and replaced, in one place.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import logging
+import math
 import random
 import secrets
 import socket
@@ -26,7 +29,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from hdpd.backoff import Backoff
 from hdpd.config import MqttServer
-from hdpd.discovery.records import RECORD_BYTES
+from hdpd.discovery.proof import Proof, Trouble
+from hdpd.discovery.records import NONCE_BYTES, RECORD_BYTES
 from hdpd.discovery.status import BrokerStatus
 from hdpd.identity.topics import Topic
 from hdpd.lean import without
@@ -34,6 +38,8 @@ from hdpd.threads.blocking import BlockingCalls
 
 with without("dns"):  # for finding a broker by a domain's name
     import paho.mqtt.client as paho
+
+log = logging.getLogger(__name__)
 
 SUBTOPIC_PREFIX: Final = "hdp/1/"
 
@@ -56,6 +62,11 @@ _MAX_PACKETS_AT_ONCE: Final = 32
 # Announcements that may wait for a slow broker; each is about 700 bytes.
 _MAX_UNSENT: Final = 64
 
+# Brokers that also listen with TLS, and where.
+TLS_PORTS: Final = {("mqtt", "broker.hivemq.com"): 8883}
+TLS_AGAIN_SECONDS: Final = 3600.0  # after it failed, as behind a firewall that lets 1883 through
+_KNOWN_BY: Final = NONCE_BYTES  # bytes of a record, which are random
+
 OnMessage = Callable[[bytes, bytes, str], None]
 
 
@@ -63,16 +74,22 @@ class Mqtt:
     """Publishes and receives records at all brokers. For use in one event loop."""
 
     def __init__(
-        self, servers: Sequence[MqttServer], on_message: OnMessage, on_connected: Callable[[], None]
+        self,
+        servers: Sequence[MqttServer],
+        on_message: OnMessage,
+        on_connected: Callable[[], None],
+        interface: str | None = None,
     ) -> None:
         """Connects to nothing yet.
 
         `on_message` gets a topic's public id, a payload of RECORD_BYTES and the server's URL;
-        `on_connected` is called whenever a broker can be published to (again).
+        `on_connected` is called whenever a broker can be published to (again), or should be, to
+        see whether it works. With an `interface`, nothing leaves by another one.
         """
         self._subtopics: set[str] = set()
         self._brokers = [
-            _Broker(server, self._subtopics, on_message, on_connected) for server in servers
+            _Broker(server, self._subtopics, on_message, on_connected, interface)
+            for server in servers
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -130,19 +147,27 @@ class _Broker:
         subtopics: set[str],
         on_message: OnMessage,
         on_connected: Callable[[], None],
+        interface: str | None,
     ) -> None:
-        self._server = server
+        self._configured = server
+        self._server = server  # the one that is tried, which may be its port for TLS
+        self._tls_failed = -math.inf
+        self._interface = interface
         self._subtopics = subtopics
         self._on_message = on_message
         self._on_connected = on_connected
         self._retry = asyncio.Event()
         self.connected = False
+        self._trouble: Trouble | None = None
         self._error: str | None = None
+        self._proof = Proof()
         self._client: paho.Client | None = None
         self._lost: asyncio.Future[str] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._fd = -1
         self._unsent = 0
+        self._was_connected = False
+        self._refusal: str | None = None
         self._packets = 0
         self._second = 0.0
         self._resume: asyncio.Handle | None = None
@@ -155,10 +180,14 @@ class _Broker:
         failures = 0
         while True:
             started = self._loop.time()
+            was_plain = self._choose(started)
             try:
                 await self._stay_connected()
             except (OSError, ValueError) as error:
-                self._error = _explain(error)
+                if not was_plain and not self._was_connected:
+                    self._tls_failed = self._loop.time()
+                    continue
+                self._note(_kind(error), _explain(error))
             if self._loop.time() - started > STABLE_SECONDS:
                 failures = 0
             delay = RETRY.delay(failures, random.random())  # noqa: S311 (spreads load)
@@ -169,7 +198,32 @@ class _Broker:
             failures += 1
 
     def status(self) -> BrokerStatus:
-        return BrokerStatus(str(self._server), self.connected, self._error)
+        return BrokerStatus(
+            str(self._server if self.connected else self._configured),
+            self.connected,
+            self._error,
+            self._proof.works if self.connected else None,
+            self._trouble,
+        )
+
+    def _choose(self, now: float) -> bool:
+        """Which port to try next: TLS, where the broker is known to offer it and did not fail
+        lately. Whether it is the configured one.
+        """
+        port = TLS_PORTS.get((self._configured.scheme, self._configured.host))
+        is_due = port is not None and now - self._tls_failed > TLS_AGAIN_SECONDS
+        self._server = self._configured
+        if port is not None and is_due:
+            self._server = dataclasses.replace(self._configured, scheme="mqtts", port=port)
+        self._was_connected = False
+        return not is_due
+
+    def _note(self, trouble: Trouble | None, error: str | None = None) -> None:
+        """What is wrong is logged once, however often it is tried."""
+        if (trouble, error) != (self._trouble, self._error):
+            level = logging.INFO if trouble in (None, "away") else logging.WARNING
+            log.log(level, "broker %s: %s", self._server, error or "connected")
+        self._trouble, self._error = trouble, error
 
     def retry_now(self) -> None:
         if self._client is None:
@@ -181,16 +235,21 @@ class _Broker:
 
     def unsubscribe(self, subtopic: str) -> None:
         if self._client is not None and self.connected:
+            self._proof.forget()
             self._client.unsubscribe(subtopic)
 
     def publish(self, subtopic: str, payload: bytes) -> None:
         if self._client is not None and self.connected and self._unsent < _MAX_UNSENT:
             self._unsent += 1
+            if subtopic in self._subtopics:
+                self._proof.published(payload[:_KNOWN_BY], self._loop.time())
             self._client.publish(subtopic, payload, qos=0, retain=False)
 
     async def _stay_connected(self) -> None:
         """Returns never; raises OSError or ValueError when there is no connection any more."""
-        client = await self._dials.run(partial(_dial, self._server), DIAL_SECONDS, late=_discard)
+        client = await self._dials.run(
+            partial(_dial, self._server, self._interface), DIAL_SECONDS, late=_discard
+        )
         self._attach(client)
         lost = self._lost = self._loop.create_future()
         give_up = self._loop.time() + ANSWER_SECONDS
@@ -198,14 +257,25 @@ class _Broker:
             while True:
                 await asyncio.wait([lost], timeout=CHECK_SECONDS)
                 if lost.done():
-                    raise ConnectionError(lost.result())
+                    raise self._lost_because(lost.result())
                 if not self.connected and self._loop.time() > give_up:
                     raise TimeoutError
                 client.loop_misc()
+                self._check()
         finally:
             self.connected = False
             self._client = None
             _discard(client)
+
+    def _check(self) -> None:
+        """Whether what was published came back."""
+        again = self._proof.look(self._loop.time())
+        if self._proof.works is False and self._trouble is None:
+            self._note("silent", "it is connected, but what is published there does not come back")
+        elif self._proof.works and self._trouble == "silent":
+            self._note(None)
+        if again:
+            self._loop.call_soon(self._on_connected)
 
     def _attach(self, client: paho.Client) -> None:
         """From here on the event loop drives the client."""
@@ -270,10 +340,12 @@ class _Broker:
         self, _client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _more: object
     ) -> None:
         if reason.is_failure:
-            self._lose(f"it refused the connection: {reason}")
+            self._refusal = f"it refused the connection: {reason}"
+            self._lose(self._refusal)
             return
-        self.connected = True
-        self._error = None
+        self.connected = self._was_connected = True
+        self._proof = Proof()
+        self._note(None)
         self.subscribe(sorted(self._subtopics))
         self._loop.call_soon(self._on_connected)
 
@@ -296,12 +368,14 @@ class _Broker:
         _more: object,
     ) -> None:
         if any(reason.is_failure for reason in reasons):
-            self._error = "it does not let us subscribe to our topics"
+            self._note("subscription", "it does not let us subscribe to our topics")
 
     def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         # Ours are never retained: one that is was put there to be found by whoever comes later.
         if len(message.payload) != RECORD_BYTES or message.retain:
             return
+        if self._proof.received(bytes(message.payload[:_KNOWN_BY])) and self._trouble == "silent":
+            self._note(None)
         if message.topic in self._subtopics:
             public_id = bytes.fromhex(message.topic.removeprefix(SUBTOPIC_PREFIX))
             arguments = (public_id, bytes(message.payload), str(self._server))
@@ -313,14 +387,30 @@ class _Broker:
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)
 
+    def _lost_because(self, reason: str) -> OSError:
+        refused = reason == self._refusal
+        return ConnectionRefusedByBroker(reason) if refused else ConnectionError(reason)
+
+
+class ConnectionRefusedByBroker(ConnectionError):
+    """It answered, and does not want us."""
+
 
 class _Client(paho.Client):
-    """paho's client, which by itself takes messages of up to 256 MiB from anybody.
+    """paho's client, which by itself takes messages of up to 256 MiB from anybody, and leaves by
+    any interface.
 
-    `_sock_recv` is the one private name that this file relies on; a test notices when it moves.
+    `_sock_recv` and `_create_socket_connection` are the private names that this file relies on;
+    tests notice when they move.
     """
 
     was_sent_too_much = False
+    interface: str | None = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        if self.interface is None:
+            return super()._create_socket_connection()
+        return _connect_by(self.interface, self.host, self.port)
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Called with what is left of the packet that is being read."""
@@ -334,7 +424,34 @@ def _subtopic(topic: Topic) -> str:
     return SUBTOPIC_PREFIX + topic.public_id.hex()
 
 
-def _open(server: MqttServer) -> paho.Client:
+def _connect_by(interface: str, host: str, port: int) -> socket.socket:
+    """A connection that leaves by that interface or not at all. Raises OSError."""
+    failure: OSError = OSError(f"{host} has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        opened = socket.socket(family, kind, protocol)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+            opened.settimeout(CONNECT_SECONDS)
+            opened.connect(address)
+        except OSError as error:
+            opened.close()
+            failure = error
+        else:
+            return opened
+    raise failure
+
+
+def _tls_context(server: MqttServer) -> ssl.SSLContext:
+    """Raises OSError where a file is missing or is no certificate."""
+    context = ssl.create_default_context(cafile=server.ca_file)
+    if server.certificate is not None:
+        context.load_cert_chain(server.certificate, server.key)
+    return context
+
+
+def _open(server: MqttServer, interface: str | None) -> paho.Client:
     """A client on an open transport, CONNECT sent. Blocks; raises whatever paho lets through."""
     client = _Client(
         CallbackAPIVersion.VERSION2,
@@ -347,20 +464,21 @@ def _open(server: MqttServer) -> paho.Client:
         reconnect_on_failure=False,
     )
     client.connect_timeout = CONNECT_SECONDS
+    client.interface = interface
     if server.scheme in {"ws", "wss"}:
         client.ws_set_options(path=server.path)
     if server.scheme in {"mqtts", "wss"}:
-        client.tls_set_context(ssl.create_default_context())
+        client.tls_set_context(_tls_context(server))
     if server.user is not None:
         client.username_pw_set(server.user, server.password)
     client.connect(server.host, server.port, keepalive=KEEPALIVE_SECONDS)
     return client
 
 
-def _dial(server: MqttServer) -> paho.Client:
+def _dial(server: MqttServer, interface: str | None) -> paho.Client:
     """A client with an open transport on which CONNECT has been sent."""
     try:
-        return _open(server)
+        return _open(server, interface)
     except (OSError, ValueError):
         raise
     # A hostile broker makes the WebSocket handshake fail in ways that paho does not document.
@@ -381,10 +499,20 @@ def _discard(client: paho.Client) -> None:
         transport.close()
 
 
+def _kind(error: Exception) -> Trouble:
+    if isinstance(error, ConnectionRefusedByBroker):
+        return "refused"
+    return "certificate" if isinstance(error, ssl.SSLError | FileNotFoundError) else "away"
+
+
 def _explain(error: Exception) -> str:
     """What went wrong with a broker, for people."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its TLS certificate is not accepted: {error.verify_message}"
+    if isinstance(error, FileNotFoundError):
+        return f"a certificate or key for it cannot be read: {error.strerror}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with it fails: {error.reason or error}"
     if isinstance(error, socket.gaierror):
         return "its name cannot be resolved"
     if isinstance(error, ConnectionRefusedError):

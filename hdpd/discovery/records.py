@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, get_args
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from hdpd.errors import ProtocolError
+from hdpd.errors import ClockWrong, ProtocolError
 from hdpd.identity.addresses import check_port, parse_ip
 from hdpd.identity.contexts import RECORD_SIGNATURE
 from hdpd.identity.keys import KEY_BYTES, SIGNATURE_BYTES, Identity, PeerId, verify
@@ -213,7 +213,7 @@ def open_record(blob: bytes, topic: Topic, now: float, *, check_time: bool = Tru
     """The record in `blob`, decrypted, verified and of that topic.
 
     Raises ProtocolError, naming the defect. `now` is in seconds since the epoch; with `check_time`
-    a record whose clock differs from it by more than a day is refused.
+    a record whose clock differs from it by more than a day is refused, with ClockWrong.
     """
     if len(blob) != RECORD_BYTES:
         raise ProtocolError(f"a sealed record has {RECORD_BYTES} bytes, not {len(blob)}")
@@ -233,7 +233,11 @@ def open_record(blob: bytes, topic: Topic, now: float, *, check_time: bool = Tru
     if record.topic_id != topic.public_id:
         raise ProtocolError("a record was made for another topic")
     if check_time and abs(record.time - now) > MAX_CLOCK_DIFFERENCE_SECONDS:
-        raise ProtocolError("a record is too old, or one of the clocks is wrong by over a day")
+        raise ClockWrong(
+            "a record is too old, or one of the clocks is wrong by over a day",
+            record.peer_id.raw,
+            record.time - now,
+        )
     return record
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hdpd.discovery.proof import Trouble
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerStatus:
-    """A broker; `error` is the last one."""
+    """A broker; `error` is the last one, `trouble` its kind. `works`: what we publish comes back;
+    None while that is not known.
+    """
 
     server: str
     connected: bool
     error: str | None
+    works: bool | None = None
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,4 +4,5 @@ FACE = (
     "doctor.Doctor",
     "doctor.Subject",
     "findings.Finding",
+    "network.Standing",
 )

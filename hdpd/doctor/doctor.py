@@ -18,6 +18,7 @@ from hdpd.config import Config
 from hdpd.discovery.status import DiscoveryStatus
 from hdpd.doctor import findings
 from hdpd.doctor.findings import Finding
+from hdpd.doctor.network import Standing, network
 from hdpd.errors import HdpdError
 from hdpd.nat.report import NatReport
 from hdpd.reload import ConfigurationStatus
@@ -41,6 +42,7 @@ class Subject:
     topics: Callable[[], int]
     discovery: Callable[[], DiscoveryStatus]
     nat: Callable[[], NatReport]
+    standing: Callable[[], Standing]
 
 
 class Doctor:
@@ -66,6 +68,7 @@ class Doctor:
             findings.inotify(max_watches(), rows),
             *await asyncio.gather(*(self._share(row) for row in rows)),
             findings.topics(subject.topics()),
+            *network(subject.standing()),
             *findings.discovery(subject.discovery()),
             *findings.nat(subject.nat()),
         ]

@@ -27,6 +27,18 @@ WATCHES_PART: Final = 3 / 4
 # 2026-01-01: a clock that shows less was never set.
 RELEASED: Final = 1_767_225_600.0
 
+BROKER_ADVICE: Final = {
+    "away": "is there an internet connection? Peers on this network are found without",
+    "refused": "does it want a user and a password? Write them into network.mqtt_servers, as "
+    "mqtts://USER:PASSWORD@HOST; if they are there, ask whoever runs it",
+    "certificate": "for an authority of its own, write mqtts://HOST?ca_file=/path/to/ca.pem; is "
+    "the clock right, and the name that of the certificate?",
+    "subscription": "whoever runs it has to allow subscribing to hdp/1/#; until then peers are not "
+    "found by it",
+    "silent": "whoever runs it has to allow publishing at hdp/1/#; until then others do not find "
+    "this peer by it",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -133,10 +145,11 @@ def discovery(status: DiscoveryStatus) -> Iterator[Finding]:
     """Judges the ways to find peers, as `daemon.info` tells them."""
     for broker in status.mqtt:
         what = f"broker {broker.server}"
-        if broker.connected:
-            yield Finding(what, "ok", "connected")
+        if broker.connected and broker.error is None:
+            proved = ", and what is published there comes back" if broker.works else ""
+            yield Finding(what, "ok", f"connected{proved}")
         else:
-            advice = "is there an internet connection? Peers on this network are found without"
+            advice = BROKER_ADVICE[broker.trouble or "away"]
             yield Finding(what, "warning", broker.error or "not connected yet", advice)
     if (mdns := status.mdns) is not None:
         if mdns.advertised:

@@ -48,7 +48,7 @@ _CURSOR = re.compile(r"(-?\d{1,18})\.(\d{1,18})")
 
 
 class Downloads:
-    """The persistent download queue.
+    """The persistent download queue. Whole because it is the list of what clients may ask.
 
     `emit` gets what happens to them, for progress at most twice a second for each. Methods taking
     ids raise DownloadNotFound for one that is not there, and then do nothing at all.
@@ -208,6 +208,8 @@ class Downloads:
         for place, file in enumerate(files):
             if file.number in active and file.state == "waiting":
                 files[place] = dataclasses.replace(file, state="downloading")
+            if file.saved_as is None and file.state != "done":
+                files[place] = dataclasses.replace(files[place], saved_as=download.other_name(file))
         return FilesPage(files, None if last is None else str(last))
 
     async def verify(self, id_: str) -> VerificationInfo:

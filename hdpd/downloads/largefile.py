@@ -1,4 +1,7 @@
-"""One large file under way: its ranges, its partial file, and the watermark that follows behind."""
+"""One large file under way: its ranges, its partial file, and the watermark that follows behind.
+
+Whole because each of its steps has to know what all others left of the ranges and the watermark.
+"""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from hdpd.downloads.queue import Item
 from hdpd.downloads.ranges import FILE_COST, FileRanges
 from hdpd.downloads.site import Components
 from hdpd.downloads.space import Claim
-from hdpd.downloads.status import DownloadInfo, Problem
+from hdpd.downloads.status import DownloadInfo, FileInfo, Problem
 from hdpd.downloads.waits import waiting_for
 from hdpd.errors import HdpdError, ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.portable import POSIX, NameRules, stored_name
 from hdpd.remote.reads import Session
-from hdpd.wire.paths import MAX_NAME_BYTES, RemotePath
+from hdpd.wire.paths import MAX_NAME_BYTES, RemotePath, text_from_bytes
 
 if TYPE_CHECKING:
     import asyncio
@@ -136,6 +136,13 @@ class Download(Item):
         if self.rules.max_bytes >= MAX_NAME_BYTES and not self.rules.in_utf16:
             return names
         return tuple(stored_name(name, self.rules) for name in names)
+
+    def other_name(self, file: FileInfo) -> str | None:
+        """The name that a file gets because its own cannot be; None when it can."""
+        name = file.path.rpartition("/")[2] or self.path.name.text
+        raw = RemotePath.from_text(name).raw
+        (stored,) = self.stored((raw,))
+        return None if stored == raw else text_from_bytes(stored)
 
     @property
     def key(self) -> Key:

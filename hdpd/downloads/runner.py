@@ -1,4 +1,7 @@
-"""One download while its peer is connected: lists, asks for files and ranges, settles them."""
+"""One download while its peer is connected: lists, asks for files and ranges, settles them.
+
+Whole because it is one loop, and what it asks next depends on all that is under way.
+"""
 
 from __future__ import annotations
 

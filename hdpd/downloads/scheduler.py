@@ -1,6 +1,7 @@
 """Runs what the queue decides: starts and stops runners, and settles how downloads end.
 
 Whatever happens to a download goes through `_happen`, which keeps to the table of `states`.
+Whole because this is the one place where a download changes its state.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Counters are written as absolute values together with the rows that they count. The caller takes
 them from memory when it calls, and the writer thread keeps the order of the calls, so after a crash
-counters and rows agree.
+counters and rows agree. Whole because these are all statements about two tables.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 All connections share its sockets. A datagram is known by its connection id, never by its address;
 one that belongs to no connection is dropped without an answer unless it begins a connection from
-an address that knocked. One file and one class, because sockets, connections and the ids that lead
-from one to the other only ever change together.
+an address that knocked. Whole because sockets, connections and the ids that lead from one
+to the other only ever change together.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Endpoint:
         """Raises StartError for what does not come by waiting."""
         host = binding.host
         # What is bound to an address follows it by itself when another interface gets it.
-        if any(bound.host == host for bound in self._bound):
+        if any(b.host == host and s.port == self.port for b, s in self._bound.items()):
             return
         try:
             opened = UdpSocket(host, self.port, binding.interface)

@@ -42,6 +42,11 @@ class Way(Protocol):
     async def map(self, port: int, suggested: HostPort | None) -> Granted:
         """Maps or renews; raises ProtocolError or TimedOut."""
 
+    async def check(self, port: int, granted: Granted) -> Granted:
+        """Whether what was granted still stands, and until when; as cheap as a datagram or a small
+        request. Raises as `map`.
+        """
+
     async def unmap(self) -> None:
         """Ends what `map` made, as far as that succeeds within two seconds, and all else that was
         begun; nothing where nothing was.
@@ -136,6 +141,10 @@ class PcpWay:
         self._port = port
         return Granted(mapping.external, mapping.lifetime)
 
+    async def check(self, port: int, granted: Granted) -> Granted:
+        """Asking for it again is the cheapest question, and mends what it finds broken."""
+        return await self.map(port, granted.external)
+
     async def unmap(self) -> None:
         if not self._port:
             return
@@ -178,6 +187,10 @@ class PmpWay:
         mapping = await self._ask(natpmp.map_request(port, wanted, LIFETIME_S), port)
         self._port = port
         return Granted(HostPort(host, mapping.external_port), mapping.lifetime)
+
+    async def check(self, port: int, granted: Granted) -> Granted:
+        """Asking for it again is the cheapest question, and mends what it finds broken."""
+        return await self.map(port, granted.external)
 
     async def unmap(self) -> None:
         if not self._port:

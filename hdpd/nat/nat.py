@@ -19,6 +19,7 @@ from hdpd.link.endpoint import Endpoint
 from hdpd.link.interfaces import InterfaceAddress
 from hdpd.link.selection import told_first
 from hdpd.link.sockets import UdpSocket
+from hdpd.nat.announcements import Announcements
 from hdpd.nat.candidates import best_first, local_candidates
 from hdpd.nat.classify import Observation, mapping_of
 from hdpd.nat.observed import ObservedAddresses
@@ -57,6 +58,7 @@ class Nat:
         # The same after a restart, so that a router knows us again; tells nothing of the key.
         nonce = derive_key(endpoint.identity.seed, PCP_NONCE, NONCE_BYTES)
         self._mapper = PortMapper(nonce, self._update) if maps else None
+        self._announcements = Announcements(self._mapper.announced) if self._mapper else None
         self._loop = asyncio.get_running_loop()
         self._report = NatReport()
         self._reported = asyncio.Event()  # what can be known at once is known
@@ -72,18 +74,28 @@ class Nat:
     async def start(self) -> None:
         """Begins to find out; returns at once."""
         self._watch.start()
+        if self._announcements is not None:
+            self._announcements.start()
         self._begin()
         self._stun.start()
 
     async def close(self) -> None:
         """Removes the port mappings, within two seconds."""
         self._watch.close()
+        if self._announcements is not None:
+            self._announcements.close()
         await asyncio.gather(
             self._stun.close(), *([self._mapper.close()] if self._mapper is not None else [])
         )
 
     def report(self) -> NatReport:
         """What is known now."""
+        return self._report
+
+    async def fresh_report(self) -> NatReport:
+        """What is known after a look at what is said to be forwarded; within two seconds."""
+        if self._mapper is not None:
+            await self._mapper.verify()
         return self._report
 
     def candidates(self) -> tuple[Candidate, ...]:

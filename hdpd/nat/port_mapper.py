@@ -10,10 +10,10 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from hdpd.config import HostPort
-from hdpd.errors import HdpdError
+from hdpd.errors import HdpdError, TimedOut
 from hdpd.nat.gateway import Granted, PcpWay, PmpWay, Way
 from hdpd.nat.report import MappingState, PortMapping
 from hdpd.nat.routes import DefaultRoute
@@ -23,7 +23,12 @@ from hdpd.nat.watch import Network
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 15 * 60.0  # a router that maps nothing may be set up to later
+# A router that restarted, came late or was set up to it has to be noticed within two minutes. An
+# owner who is told of an open port relies on it; the questions cost a few datagrams on the LAN.
+CHECK_S = 50.0  # of what is mapped
+FIRST_RETRY_S, LAST_RETRY_S = 10.0, 80.0  # where nothing is
+VERIFY_S = 2.0  # for a look on request
+FRESH_S = 2.0  # a look so long ago is as good as one now
 SHORTEST_S = 20.0  # a router that grants a second only is not asked twice a second
 UNMAP_S = 2.0
 MAX_IPV6 = 2  # addresses that get a hole in the firewall
@@ -61,6 +66,21 @@ class PortMapper:
                 ways.append(PmpWay(own, route.gateway))
             ways.append(UpnpWay(own, route.gateway, route.interface))
             self._doors.append(_Door(own, route, port, ways, self._on_change))
+
+    async def verify(self) -> None:
+        """Looks whether what is said to be mapped still is; takes two seconds at most."""
+        looks = [asyncio.create_task(door.verify()) for door in self._doors]
+        if looks:
+            await asyncio.wait(looks, timeout=VERIFY_S)
+            for look in looks:
+                look.cancel()
+            await asyncio.gather(*looks, return_exceptions=True)
+
+    def announced(self, router: str) -> None:
+        """The router says that it has restarted (RFC 6886, 3.2.1; RFC 6887, 14.1)."""
+        for door in self._doors:
+            if door.route.gateway == router:
+                door.try_now()
 
     @staticmethod
     def _wanted(network: Network, hosts: Sequence[str]) -> list[tuple[str, DefaultRoute]]:
@@ -103,6 +123,9 @@ class _Door:
         self._states = {way: PortMapping(way.protocol, ":" in own, "asking") for way in ways}
         self._mapped: Way | None = None
         self._again = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._looked_at = float("-inf")
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="port mapping")
 
     @property
@@ -124,18 +147,47 @@ class _Door:
         async with asyncio.timeout(UNMAP_S):
             await asyncio.gather(*(way.unmap() for way in self._ways))
 
+    async def verify(self) -> None:
+        """Returns when it was looked whether the mapping stands."""
+        if self._mapped is None or self._loop.time() - self._looked_at < FRESH_S:
+            return
+        self._looked.clear()
+        self.try_now()
+        await self._looked.wait()
+
     async def _run(self) -> None:
+        retry = FIRST_RETRY_S
         while True:
             self._again.clear()
             granted = await self._map()
-            while granted is not None:
-                # At half of its life, as the RFCs have it; jitter, for the router's sake.
-                half = max(granted.lifetime / 2, SHORTEST_S)
-                await self._pause(half * random.uniform(0.9, 1.0))  # noqa: S311 (spreads load)
+            self._note_look()
+            if granted is not None:
+                retry = FIRST_RETRY_S
+                await self._keep(granted)
+            elif not self._again.is_set():
+                await self._pause(retry)
+                retry = min(2 * retry, LAST_RETRY_S)
+
+    async def _keep(self, granted: Granted) -> None:
+        """Returns when the mapping is lost."""
+        assert self._mapped is not None
+        kept: Granted | None = granted
+        while kept is not None:
+            # At half of its life, as the RFCs have it.
+            half = self._loop.time() + max(kept.lifetime / 2, SHORTEST_S)
+            while kept is not None and self._loop.time() < half:
+                wait = min(CHECK_S, half - self._loop.time())
+                await self._pause(wait * random.uniform(0.8, 1.0))  # noqa: S311 (spreads load)
                 self._again.clear()
-                granted = await self._renew(granted)
-            if not self._again.is_set():
-                await self._pause(RETRY_S)
+                kept = await self._try(self._mapped, self._mapped.check(self._port, kept))
+                self._note_look()
+            if kept is not None:
+                kept = await self._try(self._mapped, self._mapped.map(self._port, kept.external))
+        self._mapped = None
+
+    def _note_look(self) -> None:
+        self._looked_at = self._loop.time()
+        self._looked.set()
 
     async def _map(self) -> Granted | None:
         """Tries the protocols in order, having asked all of them whether they are spoken."""
@@ -149,16 +201,19 @@ class _Door:
                 elif granted is not None:
                     self._note(way, "answers")
                 else:
-                    granted = await self._try(way, None)
+                    granted = await self._try(way, way.map(self._port, None))
         finally:
             for answer in spoken.values():
                 answer.cancel()
             await asyncio.gather(*spoken.values(), return_exceptions=True)
         return granted
 
-    async def _try(self, way: Way, suggested: HostPort | None) -> Granted | None:
+    async def _try(self, way: Way, asked: Awaitable[Granted]) -> Granted | None:
         try:
-            granted = await way.map(self._port, suggested)
+            granted = await asked
+        except TimedOut:
+            self._note(way, "absent")
+            return None
         except HdpdError as error:
             log.info("the router did not map the port by %s: %s", way.protocol, error.message)
             self._note(way, "refused", error=error.message)
@@ -166,10 +221,6 @@ class _Door:
         self._mapped = way
         self._note(way, "mapped", granted.external)
         return granted
-
-    async def _renew(self, granted: Granted) -> Granted | None:
-        assert self._mapped is not None
-        return await self._try(self._mapped, granted.external)
 
     def _note(
         self,

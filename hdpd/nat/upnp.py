@@ -29,6 +29,8 @@ SEARCH_S = (0.3, 0.7, 1.2)
 MX = 1
 IDLE_S = 5.0  # a process that was started and then not needed is ended
 UNMAP_S = 1.5
+CHECK_S = 1.5
+MAX_ANSWER_BYTES = 16_384
 
 
 class UpnpWay:
@@ -69,6 +71,23 @@ class UpnpWay:
         # A mapping without an end, where the router knows no other, is looked after all the same.
         return Granted(external, outcome.lifetime or LIFETIME_S)
 
+    async def check(self, port: int, granted: Granted) -> Granted:
+        """Asks for the entry itself; where it is gone, or the router answers elsewhere now, the
+        router is looked for anew at the next `map`.
+        """
+        mapped = self._mapped
+        assert mapped is not None
+        try:
+            async with asyncio.timeout(CHECK_S):
+                answer = await _call(mapped.control_url, check_request(mapped), self._own)
+        except (OSError, TimeoutError, ValueError):
+            self._location = None
+            raise TimedOut("the router does not answer") from None
+        if not _is_ours(answer, mapped, self._own):
+            self._location = None
+            raise ProtocolError("it has forgotten the mapping")
+        return granted
+
     async def unmap(self) -> None:
         if self._child is not None:
             await self._child.close()
@@ -79,7 +98,7 @@ class UpnpWay:
             return
         with contextlib.suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(UNMAP_S):
-                await _call(mapped.control_url, unmap_request(mapped))
+                await _call(mapped.control_url, unmap_request(mapped), self._own)
 
     def _stop(self, child: Child) -> None:
         if self._child is child:
@@ -183,13 +202,35 @@ def unmap_request(mapped: Outcome) -> bytes:
     program there is no time to start another one.
     """
     if mapped.pinhole is None:
-        name = "DeletePortMapping"
-        arguments = (
-            "<NewRemoteHost></NewRemoteHost>"
-            f"<NewExternalPort>{mapped.port}</NewExternalPort><NewProtocol>UDP</NewProtocol>"
-        )
-    else:
-        name, arguments = "DeletePinhole", f"<UniqueID>{mapped.pinhole}</UniqueID>"
+        return _request(mapped, "DeletePortMapping", _entry(mapped))
+    return _request(mapped, "DeletePinhole", f"<UniqueID>{mapped.pinhole}</UniqueID>")
+
+
+def check_request(mapped: Outcome) -> bytes:
+    """The HTTP request that asks for a mapping, or prolongs a hole in the firewall; a program for
+    it each minute would cost a second of the processor.
+    """
+    if mapped.pinhole is None:
+        return _request(mapped, "GetSpecificPortMappingEntry", _entry(mapped))
+    lease = f"<UniqueID>{mapped.pinhole}</UniqueID><NewLeaseTime>{LIFETIME_S}</NewLeaseTime>"
+    return _request(mapped, "UpdatePinhole", lease)
+
+
+def _is_ours(answer: bytes, mapped: Outcome, own: str) -> bool:
+    status, _, rest = answer.partition(b"\r\n")
+    if b" 200" not in status:
+        return False
+    return mapped.pinhole is not None or f">{own}<".encode() in rest
+
+
+def _entry(mapped: Outcome) -> str:
+    return (
+        "<NewRemoteHost></NewRemoteHost>"
+        f"<NewExternalPort>{mapped.port}</NewExternalPort><NewProtocol>UDP</NewProtocol>"
+    )
+
+
+def _request(mapped: Outcome, name: str, arguments: str) -> bytes:
     service = escape(mapped.service, {'"': "&quot;", "\r": "", "\n": ""})
     body = (
         '<?xml version="1.0"?>'
@@ -210,13 +251,18 @@ def unmap_request(mapped: Outcome) -> bytes:
     return head.encode() + body
 
 
-async def _call(url: str, request: bytes) -> None:
-    """Sends the request and waits for the beginning of the answer, whatever it is."""
+async def _call(url: str, request: bytes, own: str) -> bytes:
+    """Sends the request from our address `own`; the answer, as far as it is of a sane length."""
     parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+    reader, writer = await asyncio.open_connection(
+        parts.hostname, parts.port or 80, local_addr=(own, 0)
+    )
     try:
         writer.write(request)
         await writer.drain()
-        await reader.read(12)
+        answer = b""
+        while len(answer) < MAX_ANSWER_BYTES and (more := await reader.read(4096)):
+            answer += more
+        return answer
     finally:
         writer.close()

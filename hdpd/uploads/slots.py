@@ -8,7 +8,7 @@ queues up again. So one that wants 10,000 files and one that wants a single one 
 owner's favourites go first, but never more than a few in a row while others wait. Small reads, and
 those that a person waits for, need no slot within the bounds of the fast lane.
 
-One class, because every event can change leases, fast lane and line at once, and what is promised
+Whole because every event can change leases, fast lane and line at once, and what is promised
 (no slot too many, nobody forgotten, no storm of places) is about all of them together.
 """
 

@@ -333,6 +333,9 @@ class FakeNat:
     def report(self) -> NatReport:
         return NatReport(port=3031, online=True, mapping="easy", udp_works=True)
 
+    async def fresh_report(self) -> NatReport:
+        return self.report()
+
 
 class FakeApp:
     def __init__(self) -> None:

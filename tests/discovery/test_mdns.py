@@ -8,9 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import ifaddr
 import pytest
 from zeroconf import ServiceInfo
 
@@ -18,6 +17,7 @@ from hdpd.discovery import mdns
 from hdpd.discovery.mdns import Mdns, MdnsSighting
 from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.topics import Topic
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 from tests.waiting import News
 
 # Other machines and other tests share the network, so topics and peers are this test's own.
@@ -29,8 +29,12 @@ TOPICS = tuple(Topic.from_master(f"topic {number}", os.urandom(32)) for number i
 class Watcher:
     """An Mdns that remembers what it saw."""
 
-    def __init__(self, peer_id: PeerId) -> None:
-        self.mdns = Mdns(peer_id, self._seen)
+    def __init__(
+        self,
+        peer_id: PeerId,
+        addresses: Callable[[], Sequence[InterfaceAddress]] = interface_addresses,
+    ) -> None:
+        self.mdns = Mdns(peer_id, self._seen, addresses=addresses)
         self.sightings: list[MdnsSighting] = []
         self._news = News()
 
@@ -128,16 +132,14 @@ async def test_without_interfaces_it_starts_and_goes_on_when_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(mdns, "POLL_SECONDS", 0.05)
-    real_adapters = list(ifaddr.get_adapters())
-    adapters: list[ifaddr.Adapter] = []
-    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters)
-    anna, bert = Watcher(ANNA), Watcher(BERT)
+    addresses: list[InterfaceAddress] = []
+    anna, bert = Watcher(ANNA, lambda: addresses), Watcher(BERT, lambda: addresses)
     for watcher in (anna, bert):
         watcher.mdns.set_topics(TOPICS[:1])
         await watcher.mdns.start(1111)
     assert anna.mdns.status().advertised is False
     assert "interface" in str(anna.mdns.status().error)
-    adapters += real_adapters
+    addresses += interface_addresses()
     await anna.until(of(BERT, TOPICS[0]))
     await asyncio.gather(anna.mdns.close(), bert.mdns.close())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import ipaddress
 import os
@@ -136,7 +137,7 @@ async def test_a_broker_that_restarts_is_found_again(broker: Mosquitto) -> None:
         await client.until(lambda: client.connections == 2)
         client.mqtt.publish(PARTY, HELLO)
         await client.until(lambda: client.received)
-        assert client.mqtt.status() == (BrokerStatus(str(broker.server), True, None),)
+        assert client.mqtt.status() == (BrokerStatus(str(broker.server), True, None, True, None),)
     assert len(client.received) == 1
 
 
@@ -210,6 +211,80 @@ async def test_a_broker_that_refuses_our_topics_says_so(tmp_path: Path) -> None:
         client.mqtt.publish(PARTY, HELLO)
         assert client.mqtt.is_connected
     deaf.stop()
+
+
+@needs_mosquitto
+async def test_a_broker_that_drops_what_we_publish_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once in the log, and until what is published comes back."""
+    monkeypatch.setattr("hdpd.discovery.proof.ECHO_SECONDS", 0.2)
+    monkeypatch.setattr("hdpd.discovery.proof.AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(mqtt, "CHECK_SECONDS", 0.1)
+    caplog.set_level("INFO", "hdpd.discovery.mqtt")
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite sensors/#\n")
+    broker = Mosquitto(tmp_path, f"acl_file {rules}")
+    await asyncio.to_thread(broker.start)
+    async with started(broker.server) as client:
+        client.mqtt.subscribe(PARTY)
+        client.mqtt.publish(PARTY, HELLO)
+        await client.until_status("does not come back")
+        status = client.mqtt.status()[0]
+        assert (status.connected, status.works, status.trouble) == (True, False, "silent")
+        asked = client.connections
+        await client.until(lambda: client.connections > asked)  # to publish again
+        client.mqtt.publish(PARTY, HELLO)
+        await asyncio.sleep(0.5)
+        assert caplog.text.count("does not come back") == 1
+        rules.write_text("topic readwrite hdp/#\n")
+        await asyncio.to_thread(broker.stop)
+        await asyncio.to_thread(broker.start)
+        await client.until(lambda: client.mqtt.status()[0].connected)
+        client.mqtt.publish(PARTY, HELLO)
+        await until(lambda: client.mqtt.status()[0].works)
+        assert client.mqtt.status()[0].error is None
+    await asyncio.to_thread(broker.stop)
+
+
+@needs_mosquitto
+async def test_a_broker_with_an_authority_of_its_own_that_wants_a_certificate(
+    tmp_path: Path,
+) -> None:
+    cert, key = certificate(tmp_path)
+    lines = (f"certfile {cert}", f"keyfile {key}", f"cafile {cert}", "require_certificate true")
+    broker = Mosquitto(tmp_path, *lines, scheme="mqtts")
+    await asyncio.to_thread(broker.start)
+    knows = dataclasses.replace(broker.server, ca_file=str(cert))
+    async with started(knows, connected=0) as nobody:
+        await until(lambda: nobody.mqtt.status()[0].error, "a refusal")
+    known = dataclasses.replace(knows, certificate=str(cert), key=str(key))
+    async with started(known) as client:
+        assert client.mqtt.status()[0].trouble is None
+    away = dataclasses.replace(known, ca_file=str(tmp_path / "not-there.pem"))
+    async with started(away, connected=0) as client:
+        await client.until_status("cannot be read")
+        assert client.mqtt.status()[0].trouble == "certificate"
+    await asyncio.to_thread(broker.stop)
+
+
+@needs_mosquitto
+async def test_tls_is_used_where_a_broker_offers_it_and_plain_mqtt_where_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert, key = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    plain = Mosquitto(tmp_path)
+    secure = Mosquitto(tmp_path, f"certfile {cert}", f"keyfile {key}", scheme="mqtts")
+    monkeypatch.setattr(mqtt, "TLS_PORTS", {("mqtt", "127.0.0.1"): secure.port})
+    await asyncio.to_thread(plain.start)
+    async with started(plain.server) as client:
+        assert client.mqtt.status()[0].server == f"mqtt://127.0.0.1:{plain.port}"
+    await asyncio.to_thread(secure.start)
+    async with started(plain.server) as client:
+        assert client.mqtt.status()[0].server == f"mqtts://127.0.0.1:{secure.port}"
+    for each in (plain, secure):
+        await asyncio.to_thread(each.stop)
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:

@@ -11,6 +11,7 @@ from hdpd.config import Config, HostPort, load
 from hdpd.discovery.status import BrokerStatus, DiscoveryStatus, MdnsStatus
 from hdpd.doctor import findings
 from hdpd.doctor.doctor import Doctor, Subject
+from hdpd.doctor.network import Standing
 from hdpd.errors import ShareAway
 from hdpd.nat.report import NatReport, PortMapping, StunAnswer
 from hdpd.reload import ConfigurationStatus
@@ -85,7 +86,8 @@ def test_ways_to_find_peers() -> None:
     status = DiscoveryStatus(
         (
             BrokerStatus("mqtt://a:1883", True, None),
-            BrokerStatus("mqtt://b:1883", False, "refused"),
+            BrokerStatus("mqtt://b:1883", False, "refused", trouble="refused"),
+            BrokerStatus("mqtt://c:1883", True, "nothing back", False, "silent"),
         ),
         MdnsStatus(advertised=False, adverts=0, error="no network"),
     )
@@ -93,8 +95,11 @@ def test_ways_to_find_peers() -> None:
     assert [(each.state, each.text) for each in found] == [
         ("ok", "connected"),
         ("warning", "refused"),
+        ("warning", "nothing back"),
         ("warning", "no network"),
     ]
+    assert "password" in str(found[1].advice)
+    assert "publish" in str(found[2].advice)
     assert list(findings.discovery(DiscoveryStatus((), None))) == []
 
 
@@ -131,6 +136,7 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
         topics=lambda: 1,
         discovery=lambda: DiscoveryStatus((), None),
         nat=NatReport,
+        standing=Standing,
     )
     found = {each.check: each for each in await Doctor(subject, BlockingCalls("x")).examine()}
     assert found["configuration"].state == "warning"

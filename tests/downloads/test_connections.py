@@ -44,7 +44,7 @@ class Connection(FakeSession):
 
 
 class Line:
-    """Opens connections; with so many of them `rate` bytes come in a second while one is used.
+    """Opens connections; with so many of them `rate` bytes come in a second of a request.
 
     They are counted by the clock when somebody looks, so that a busy machine changes no rate.
     """

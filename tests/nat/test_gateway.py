@@ -11,7 +11,7 @@ import pytest
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError, TimedOut
-from hdpd.nat import gateway, natpmp, pcp
+from hdpd.nat import gateway, natpmp, pcp, port_mapper
 from hdpd.nat.gateway import Granted, PcpWay, PmpWay
 from hdpd.nat.port_mapper import _Door
 from hdpd.nat.report import MappingProtocol
@@ -137,6 +137,7 @@ class FakeWay:
         self.refusal = refusal
         self.mapped = 0
         self.unmapped = 0
+        self.checked = 0
 
     async def is_spoken(self) -> bool:
         return self.spoken
@@ -146,6 +147,12 @@ class FakeWay:
             raise ProtocolError(self.refusal)
         self.mapped += 1
         return Granted(EXTERNAL, 3600)
+
+    async def check(self, port: int, granted: Granted) -> Granted:
+        self.checked += 1
+        if self.refusal is not None:
+            raise ProtocolError(self.refusal)
+        return granted
 
     async def unmap(self) -> None:
         self.unmapped += bool(self.mapped)
@@ -180,14 +187,47 @@ async def test_after_a_refusal_the_next_is_tried() -> None:
     assert await states(ways) == ["refused", "mapped"]
 
 
-async def test_a_changed_network_maps_anew() -> None:
+async def test_a_changed_network_is_looked_at_anew() -> None:
     way = FakeWay("pcp", spoken=True)
     door = _Door("192.168.1.10", ROUTE, 3031, [way], lambda: None)
     await until(lambda: way.mapped == 1)
     door.try_now()
-    await until(lambda: way.mapped == 2)
+    await until(lambda: way.checked == 1)
     await door.close()
     assert way.unmapped == 1
+
+
+async def test_what_the_router_has_lost_is_mapped_again_within_two_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert port_mapper.CHECK_S + port_mapper.LAST_RETRY_S + 10 < 150
+    assert port_mapper.LAST_RETRY_S < 120
+    monkeypatch.setattr(port_mapper, "CHECK_S", 0.05)
+    monkeypatch.setattr(port_mapper, "FIRST_RETRY_S", 0.05)
+    way = FakeWay("upnp", spoken=True)
+    door = _Door("192.168.1.10", ROUTE, 3031, [way], lambda: None)
+    await until(lambda: way.mapped == 1)
+    way.refusal = "forgotten"
+    await until(lambda: door.mappings[0].state == "refused")
+    assert door.mappings[0].external is None
+    way.refusal = None
+    await until(lambda: door.mappings[0].state == "mapped")
+    assert way.mapped == 2
+    await door.close()
+
+
+async def test_a_look_on_request_tells_what_is_so_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_mapper, "FRESH_S", 0.0)
+    way = FakeWay("pcp", spoken=True)
+    door = _Door("192.168.1.10", ROUTE, 3031, [way], lambda: None)
+    await until(lambda: door.mappings[0].state == "mapped")
+    await door.verify()
+    told = [door.mappings[0].state]
+    way.refusal = "forgotten"
+    await door.verify()
+    told.append(door.mappings[0].state)
+    assert told == ["mapped", "refused"]
+    await door.close()
 
 
 # The end of a UPnP mapping.
