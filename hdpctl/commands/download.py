@@ -68,33 +68,20 @@ def _add(
 ) -> tuple[dict[str, str], bool]:
     """Add each to the queue: titles by id, and whether one was refused (said on standard error)."""
     where = {} if to is None else {"to": to}
-    absent = _absent(session, files)
-    present = [file for file in files if file not in absent]
-    calls = [("downloads.add", {"peer": f.peer, "path": f.path, **where}) for f in present]
-    answers = absent | dict(zip(present, session.client.batch(calls), strict=True))
-    if len(files) == 1 and isinstance(only := answers[files[0]], RpcError):
-        raise only
+    calls = [("downloads.add", {"peer": f.peer, "path": f.path, **where}) for f in files]
+    answers = session.client.batch(calls)
+    if len(answers) == 1 and isinstance(answers[0], RpcError):
+        raise answers[0]
     titles: dict[str, str] = {}
     refused = False
-    for file in files:
-        answer, title = answers[file], f"{file.peer}/{file.path}"
+    for file, answer in zip(files, answers, strict=True):
+        title = f"{file.peer}/{file.path}"
         if isinstance(answer, RpcError):
             show.note(f"hdpctl: {title}: {answer.format_message()}")
             refused = True
         else:
             titles[str(answer.get("id"))] = title
     return titles, refused
-
-
-def _absent(session: Session, files: Sequence[RemotePath]) -> dict[RemotePath, Json | RpcError]:
-    """Those of which their peer says that it has no such thing, and how it says so."""
-    calls = [("files.list", {"peer": f.peer, "path": f.path, "limit": 1}) for f in files]
-    answers = zip(files, session.client.batch(calls), strict=True)
-    return {
-        file: answer
-        for file, answer in answers
-        if isinstance(answer, RpcError) and answer.word == "path_not_found"
-    }
 
 
 @contextmanager

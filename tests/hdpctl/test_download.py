@@ -67,23 +67,6 @@ def test_one_that_is_refused_does_not_stop_the_others(hdpd: FakeHdpd) -> None:
     assert hdpd.run("download", "P/bad").stderr == "hdpctl: not there (path_not_found)\n"
 
 
-def test_what_a_peer_does_not_have_is_not_queued(hdpd: FakeHdpd) -> None:
-    def listed(params: dict[str, Any]) -> dict[str, Any]:
-        words = {"gone": "path_not_found", "film": "not_a_directory", "far": "peer_not_connected"}
-        if word := words.get(params["path"]):
-            raise Refusal(word, "no")
-        return {"entries": [], "next_cursor": None}
-
-    hdpd.answers["files.list"] = listed
-    result = hdpd.run("download", "P/gone")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "hdpctl: no (path_not_found)\n"
-    result = hdpd.run("download", "P/film", "P/gone", "P/far", "P/dir", "--wait", "--to", "x")
-    assert result.exit_code == 1
-    assert "hdpctl: P/gone: no (path_not_found)" in result.stderr
-    assert [params["path"] for params in hdpd.params_of("downloads.add")] == ["film", "far", "dir"]
-
-
 def test_waiting_by_events(hdpd: FakeHdpd) -> None:
     def event(kind: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         return "event", {"seq": 1, "time": 0, "type": kind, "data": data}

@@ -249,10 +249,9 @@ class Soak:
             counts = {**one.counts, **{f"error {what}": n for what, n in one.errors.items()}}
             lines += ["", one.label]
             lines += [f"  {count:>13,}  {what}" for what, count in sorted(counts.items())]
-            lines += [
-                f"  {len(one.wrong):>13,}  WRONG",
-                *(f"    {text}" for text in one.wrong[:20]),
-            ]
+            lines += [f"      first {code}: {text}" for code, text in one.reasons.items()]
+            lines.append(f"  {len(one.wrong):>13,}  WRONG")
+            lines += [f"    {text}" for text in one.wrong[:20]]
         return "\n".join(lines)
 
     @property
