@@ -168,7 +168,7 @@ class Downloader:
         everything = set().union(*self._source.versions.values())
         with contextlib.suppress(OSError):
             for path in self.daemon.downloads.rglob("*"):
-                if path.name.startswith(".hdpd-") or not path.is_file():
+                if path.name.startswith(".") or not path.is_file():  # hidden ones are hdpd's own
                     continue
                 status = path.stat()
                 stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -183,6 +183,6 @@ class Downloader:
             for path in sorted(self.daemon.downloads.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
-                elif not path.name.startswith(".hdpd-"):
+                elif not path.name.startswith("."):
                     path.unlink()
         self._checked.clear()
