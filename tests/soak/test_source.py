@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 from pathlib import Path
 
@@ -30,10 +29,10 @@ def test_every_version_is_known(small: Source) -> None:
 
 def test_a_change_can_keep_size_and_time(small: Source) -> None:
     name = next(iter(small.versions))
-    before, status = (small.root / name).read_bytes(), os.stat(small.root / name)
+    before, status = (small.root / name).read_bytes(), (small.root / name).stat()
     small._in_place_unseen(name)
     assert (small.root / name).read_bytes() != before
-    now = os.stat(small.root / name)
+    now = (small.root / name).stat()
     assert (now.st_size, now.st_mtime_ns, now.st_ino) == (
         status.st_size,
         status.st_mtime_ns,
