@@ -175,7 +175,8 @@ class Downloader:
                 if self._checked.get(path) == stamp:
                     continue
                 if hashlib.sha256(path.read_bytes()).digest() not in everything:
-                    self.wrong.append(f"not any version of anything: {path}")
+                    size = f"{status.st_size:,} bytes"
+                    self.wrong.append(f"not any version of anything: {path} ({size})")
                 self._checked[path] = stamp
 
     def _empty(self) -> None:
