@@ -169,6 +169,7 @@ class App:
             emit,
             config.min_free,
             {each.name: each.path for each in config.destinations},
+            config.incomplete_dir,
         )
         self._control = self._make_control()
         self._wire()

@@ -119,7 +119,10 @@ REASONS = {
         "hdpctl knows the documented control interface only, as any other client does, and must "
         "start quickly; take what it needs from there"
     ),
-    "docstring": "the first lines of a file say what it owns; write a docstring there",
+    "docstring": (
+        "the first lines of a file say what it owns, those of a package also where to begin; "
+        "write a docstring there"
+    ),
     "wall": "what is sent and what is fetched, and the scanner's process, stand without each other",
     "face": (
         "a package's `__init__` names in FACE what others may take, so that all else can change "
@@ -327,7 +330,8 @@ def client_violations(modules: Iterable[Module]) -> Iterator[str]:
 def docstring_violations(modules: Iterable[Module]) -> Iterator[str]:
     """Modules that do not say what they own."""
     for module in modules:
-        if not module.docstring:
+        wanted = "Begin " if fnmatch(module.path, "hdpd/*/__init__.py") else ""
+        if not module.docstring or wanted not in module.docstring:
             yield f"{module.path}: {REASONS['docstring']}"
 
 
@@ -516,6 +520,7 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (thread_violations, "hdpd/link/a.py", "from threading import Thread as T"),
         (client_violations, "hdpctl/cli.py", "from hdpd.errors import HdpdError"),
         (docstring_violations, "tests/test_a.py", "import os"),
+        (docstring_violations, "hdpd/wire/__init__.py", '"""What peers say."""'),
         (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),
         (wiring_violations, "hdpd/app.py", "def f(self):\n    self.peers.on_connected = g"),
         (wiring_violations, "hdpd/link/a.py", "f(lambda x: g(x))  # noqa: PLW0108 (later)"),

@@ -10,7 +10,7 @@ from hdpd.downloads.finishing import Complete, Finished
 from hdpd.downloads.partial import partial_name
 from hdpd.downloads.queue import Item
 from hdpd.downloads.ranges import FILE_COST, FileRanges
-from hdpd.downloads.site import Components
+from hdpd.downloads.site import Components, Site
 from hdpd.downloads.space import Claim
 from hdpd.downloads.status import DownloadInfo, FileInfo, Problem
 from hdpd.downloads.waits import waiting_for
@@ -91,6 +91,8 @@ class Download(Item):
     """Those of them that are done or failed."""
     root: str | None = None
     """The directory that it is written below."""
+    partials: str | None = None
+    """The directory that its partial files are in; None: each next to what it becomes."""
     place: str | None = None
     """Where the item is, or goes, on the disk."""
     ended: float | None = None
@@ -292,11 +294,15 @@ class FileRecord:
         names = {self.partial(download), partial_name(download.id, self.number)}
         return [(directory, name) for name in names]
 
-    def complete(self, download: Download, data: bytes | None) -> Complete:
-        """What is to be finished, now that size and mtime are known."""
+    def complete(
+        self, download: Download, data: bytes | None, apart: Site | None = None
+    ) -> Complete:
+        """What is to be finished, now that size and mtime are known; `apart` is where its partial
+        file is, unless that is where it is to be.
+        """
         directory, name = self.place(download)
         partial = self.partial(download)
-        return Complete(directory, name, partial, self.size or 0, self.mtime_ns or 0, data)
+        return Complete(directory, name, partial, self.size or 0, self.mtime_ns or 0, data, apart)
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,7 @@ class Scheduler:
             self._throttle,
             self._sameness,
             self._state_disk,
+            self.room.volumes.partials_of(download),
             lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(download),
         )

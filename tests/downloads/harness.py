@@ -57,7 +57,11 @@ class Harness:
     """`root` is the download directory; `events` are all that were emitted."""
 
     def __init__(
-        self, base: Path, *peers: FakePeer, destinations: Mapping[str, Path] | None = None
+        self,
+        base: Path,
+        *peers: FakePeer,
+        destinations: Mapping[str, Path] | None = None,
+        incomplete_dir: Path | None = None,
     ) -> None:
         self.base = base
         self.root = base / "downloads"
@@ -73,6 +77,7 @@ class Harness:
             self.throttle,
             self._emit,
             destinations=destinations,
+            incomplete_dir=incomplete_dir,
         )
         self._changed = asyncio.Event()
 
@@ -164,9 +169,10 @@ async def service(
     *peers: FakePeer,
     connected: bool = True,
     destinations: Mapping[str, Path] | None = None,
+    incomplete_dir: Path | None = None,
 ) -> AsyncIterator[Harness]:
     base.mkdir(exist_ok=True)
-    harness = Harness(base, *peers, destinations=destinations)
+    harness = Harness(base, *peers, destinations=destinations, incomplete_dir=incomplete_dir)
     await harness.database.open()
     try:
         await harness.downloads.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -376,3 +377,44 @@ async def test_destinations_and_finished_ones_that_leave(
         here.downloads.set_clear_finished(0.01)
         await until(lambda: len(here.events) and here.events[-1][0] == "download.removed")
         assert (films / "new/f").exists()
+
+
+@pytest.mark.parametrize("other_disk", [False, True])
+async def test_unfinished_files_may_be_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_disk: bool
+) -> None:
+    if other_disk:
+        rename = os.rename
+
+        def to_another_disk(*places: object, **directories: object) -> None:
+            if directories.get("src_dir_fd") != directories.get("dst_dir_fd"):
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            rename(*places, **directories)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "rename", to_another_disk)
+    data = noise(20 * MIB)
+    peer = FakePeer({"s/d/f": FakeFile(data), "s/d/small": FakeFile(b"s")})
+    gate = Gate(peer, 10 * MIB)
+    apart = tmp_path / "apart"
+    async with service(tmp_path, peer, incomplete_dir=apart) as here:
+        id_ = await here.add("s/d")
+        await here.received(id_, 10 * MIB)
+        assert len(list(apart.glob("*.part"))) == 1
+        assert not list(here.root.rglob("*.part"))
+    async with service(tmp_path, peer) as here:  # the setting is gone, the file is not
+        gate.open()
+        done = await here.wait(id_)
+        assert done["state"] == "done"
+        assert await here.tree() == {"d": None, "d/f": data, "d/small": b"s"}
+        assert not list(apart.iterdir())
+        assert done["received_bytes"] < 20 * MIB + 12 * MIB
+
+
+async def test_what_was_kept_apart_goes_with_a_cancelled_download(tmp_path: Path) -> None:
+    peer = FakePeer({"s/f": FakeFile(noise(20 * MIB))})
+    apart = tmp_path / "apart"
+    async with service(tmp_path, peer, incomplete_dir=apart) as here:
+        id_, _ = await begun(here, peer)
+        assert list(apart.iterdir())
+        await here.downloads.cancel([id_])
+        assert not list(apart.iterdir())
