@@ -59,8 +59,8 @@ class Configuration(Result):
 
 
 class BrokerInfo(Result):
-    """error: the last one; trouble: its kind. works: what this hdpd publishes comes back there; null
-    while not known.
+    """error: the last one; trouble: its kind. works: what this hdpd publishes comes back, null
+    while that is not known.
     """
 
     server: str
