@@ -25,6 +25,9 @@ PYTEST_ARGS ?=
 DEBIAN_BENCH_PACKAGES := rsync openssh-client openssh-server aria2 nginx-light syncthing mosquitto nftables iproute2
 BENCH_ARGS ?=
 
+# What the soak drives: a broker, disks to mount, and a compiler for the clock that it shifts.
+DEBIAN_SOAK_PACKAGES := mosquitto exfat-fuse exfatprogs gcc libc6-dev
+
 # A value as one word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(value $(1)))'
 
@@ -35,6 +38,8 @@ help:
 	@echo 'make test     run the tests (PYTEST_ARGS="-k name" for some of them)'
 	@echo 'make coverage   run them too, and print what none of them reaches'
 	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
+	@echo 'make soak     an hour of kills, power cuts and failing disks, and a million runs of the test'
+	@echo '         machine (as root); MINUTES=10 for a sixth of it'
 	@echo 'make lint     check style and formatting'
 	@echo 'make types    check types'
 	@echo 'make bench    measure hdpd on this machine beside the usual tools (as root: all of it);'
@@ -76,6 +81,15 @@ test-nat: .venv/stamp
 	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
 	$(BIN)/python -m tests.nat.matrix $(KINDS)
 	$(BIN)/pytest -m '' tests/nat $(PYTEST_ARGS)
+
+# How long, and more flags of tests/soak.
+MINUTES ?= 60
+SOAK_ARGS ?=
+
+.PHONY: soak
+soak: .venv/stamp
+	@tests/debian-packages.sh $(DEBIAN_SOAK_PACKAGES)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
 
 .PHONY: lint
 lint: .venv/stamp

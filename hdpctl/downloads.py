@@ -65,7 +65,12 @@ def state_text(download: Mapping[str, Any]) -> str:
         text += f", place {download['queue_position']}"
         if eta := show.duration(download.get("queue_eta")):
             text += f", in about {eta}"
-    if state != "done" and (reason := error_text(download.get("error"))):
+    waits = download.get("waiting_for")
+    waits = waits if isinstance(waits, Mapping) else {}
+    reason = error_text(download.get("error"))
+    if waits.get("kind") not in (None, "peer", "remote_queue", "turn", "owner"):
+        reason = reason or str(waits.get("text") or "")  # what the state does not say by itself
+    if state != "done" and reason:
         text += f": {reason}"
     if failed := download.get("failed_files"):
         text += f" ({show.counted(failed, 'file')} failed)"

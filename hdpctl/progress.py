@@ -19,7 +19,9 @@ Look = Callable[[Mapping[str, str]], AbstractContextManager[Report]]
 
 @contextmanager
 def lines(titles: Mapping[str, str]) -> Iterator[Report]:
-    """Report by lines: each new state at once, what only moved at most every 5 seconds."""
+    """Report by lines: each new state at once, what only moved at most every 5 seconds. What is
+    done has its place on the disk at the end.
+    """
     told: dict[str, tuple[str, float]] = {}
 
     def report(download: Mapping[str, Any]) -> None:
@@ -29,7 +31,9 @@ def lines(titles: Mapping[str, str]) -> Iterator[Report]:
         if state == before and not moving:
             return
         told[one] = state, now
-        show.line_of_fields((one, state, amounts(download), titles.get(one, one)))
+        fields = (one, state, amounts(download), titles.get(one, one))
+        place = download.get("place") if download.get("state") == "done" else None
+        show.line_of_fields((*fields, str(place)) if place else fields)
         show.flush()
 
     yield report

@@ -83,10 +83,18 @@ async def run(config: Config, read_config: Callable[[], Config]) -> int:
     directory = StateDirectory(config.state_dir)
     try:
         app = App(config, directory, read_config)
+        starting = asyncio.create_task(app.start())
+        stopped = asyncio.create_task(app.stopped.wait())
         try:
-            await app.start()
-            await app.stopped.wait()
+            # A start may wait for room on the disk of the state directory.
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await stopped
         finally:
+            starting.cancel()
+            stopped.cancel()
+            await asyncio.wait({starting, stopped})
             await app.close()
     finally:
         directory.close()
@@ -161,6 +169,7 @@ class App:
             emit,
             config.min_free,
             {each.name: each.path for each in config.destinations},
+            config.incomplete_dir,
         )
         self._control = self._make_control()
         self._wire()
@@ -266,13 +275,14 @@ class App:
     async def _start_parts(self) -> None:
         """In order: what was kept, what answers, then the ports, through which others may come."""
         closing = self._closing
+        closing.push_async_callback(self._state.close)
         async with self._notifier.extending():
             await self._state.open()
-        closing.push_async_callback(self._state.close)
         await self._record_numbers.load()
         closing.push_async_callback(self._record_numbers.close)
         await self._events.start(self._state)
-        await self.shares.start()
+        async with self._notifier.extending():
+            await self.shares.start()
         closing.push_async_callback(self.shares.close)
         await self.privileges.start()
         closing.push_async_callback(self.privileges.close)

@@ -2,6 +2,7 @@
 
 What a caller does next decides the class: fix the input, wait, try again, or give up. Nothing
 but these errors ever reaches a client or a peer; everything else is an `internal_error`. Pure.
+Whole because it is one tree.
 """
 
 from __future__ import annotations

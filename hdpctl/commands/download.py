@@ -45,8 +45,9 @@ Json = dict[str, Any]
 def download(ctx: click.Context, files: tuple[RemotePath, ...], to: str | None, wait: bool) -> None:
     """Queue files or directories for download.
 
-    Prints their ids. With --wait, the exit status is 0 when all are done, and 1 when one failed or
-    was cancelled. Ctrl-C ends the waiting, not the download.
+    Prints their ids. What a connected peer does not have is not queued; of one that is away nobody
+    can tell. With --wait, the exit status is 0 when all are done, and 1 when one failed or was
+    cancelled; then it says where they are. Ctrl-C ends the waiting, not the download.
     """
     session = ctx.ensure_object(Session)
     with ExitStack() as stack:
@@ -104,6 +105,10 @@ def _wait(session: Session, stream: Stream | None, titles: dict[str, str]) -> bo
         _follow(session, stream, following, report)
     if session.json:
         show.json_document({"downloads": list(following.latest.values())})
+    elif show.on_terminal():  # else the last line of each says so
+        for one, title in titles.items():
+            if place := following.latest[one].get("place"):
+                show.note(f"{title}: {place}")
     for one, reason in following.failures.items():
         show.note(f"hdpctl: {titles[one]}: {reason}")
         if following.latest[one].get("failed_files"):

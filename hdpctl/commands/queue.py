@@ -58,8 +58,8 @@ def queue(ctx: click.Context) -> None:
 def list_queue(session: Session) -> None:
     """Show the downloads in their order (also: ls).
 
-    Piped, each line has id, state, bytes done, size, rate, time left in s, PEER/PATH; separated by
-    tabs.
+    Piped, each line has id, state, bytes done, size, rate, time left in s, PEER/PATH, place on the
+    disk; separated by tabs.
     """
     pages = session.client.pages("downloads.list", "downloads", {})
     if session.json:
@@ -72,13 +72,14 @@ def list_queue(session: Session) -> None:
     if not held:
         return show.note("the queue is empty; `hdpctl download PEER/PATH` fills it")
     short = short_ids(str(item.get("id")) for item in held)
-    headers = ("id", "state", "done", "size", "rate", "left", "what")
+    headers = ("id", "state", "done", "size", "rate", "left", "what", "to")
     return show.table(headers, (_row(item, short[str(item.get("id"))], names) for item in held))
 
 
 def _row(download: Mapping[str, Any], shown_id: str, names: show.PeerNames) -> tuple[str, ...]:
     eta = download.get("eta")
-    left = show.duration(eta) if show.on_terminal() else str(eta or "")
+    exact = f"{eta:.0f}" if isinstance(eta, (int, float)) else ""
+    left = show.duration(eta) if show.on_terminal() else exact
     return (
         shown_id,
         state_text(download),
@@ -87,6 +88,7 @@ def _row(download: Mapping[str, Any], shown_id: str, names: show.PeerNames) -> t
         show.rate(download.get("rate")),
         left,
         f"{names.in_path(download.get('peer'))}/{download.get('path')}",
+        str(download.get("place") or ""),
     )
 
 

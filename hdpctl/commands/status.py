@@ -14,6 +14,7 @@ from hdpctl.errors import RpcError
 from hdpctl.params import Session, examples, json_option, pass_session
 
 UNFINISHED = ["queued", "waiting_for_peer", "remote_queued", "downloading", "paused", "failed"]
+MOST_PLACES = 3  # directories that downloads go to, named on one line
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("daemon.info", {}),
     ("peers.list", {}),
@@ -137,8 +138,14 @@ def _downloads(of: dict[str, Any]) -> str:
     more = "+" if of.get("next_cursor") is not None else ""
     states = Counter(download.get("state") for download in downloads)
     speed = sum(download.get("rate") or 0 for download in downloads)
-    parts = [f"{states[state]}{more} {state}" for state in UNFINISHED if states[state]]
-    return ", ".join(parts + [show.rate(speed)] * bool(speed)) or "none"
+    parts = [
+        f"{states[state]}{more} {state.replace('_', ' ')}" for state in UNFINISHED if states[state]
+    ]
+    text = ", ".join(parts + [show.rate(speed)] * bool(speed)) or "none"
+    places = {str(d.get("place") or "").rpartition("/")[0] for d in downloads} - {""}
+    shown = sorted(places)[:MOST_PLACES]
+    more_places = ", ..." if len(places) > len(shown) else ""
+    return f"{text}; to {', '.join(shown)}{more_places}" if shown else text
 
 
 def _uploads(of: dict[str, Any]) -> str:

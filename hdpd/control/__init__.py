@@ -1,7 +1,7 @@
 """The control interface: JSON-RPC over HTTP and WebSocket, who may use it, and events.
 
-`server.Control` is the entry; `events.Events` can be made before anything else. The one table of
-methods is in methods.py; docs/rpc.md and the OpenRPC document are made from it.
+Begin with `methods.py`, the one table of methods, and `server.py`, which is started. What clients
+are promised is in `results.py`; docs/rpc.md and the OpenRPC document are made from these.
 """
 
 FACE = (

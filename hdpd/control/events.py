@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hdpd.control.eventlog import LOST, Event, EventLog, Key, make_event
 from hdpd.control.eventtypes import EVENTS, News
 from hdpd.database import Database, Transaction
+from hdpd.errors import StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +33,25 @@ class Events:
     async def start(self, state: Database) -> None:
         """Numbers events above all of earlier runs with the same state.db; before the first one."""
 
-        def reserve(transaction: Transaction) -> int:
+        def reserved(transaction: Transaction) -> int:
             row = transaction.one("SELECT value FROM setting WHERE key = 'event_seq'")
-            base = int(row[0]) if row else 0
+            return int(row[0]) if row else 0
+
+        def reserve(transaction: Transaction) -> int:
+            base = reserved(transaction)
             transaction.execute(
                 "INSERT OR REPLACE INTO setting (key, value) VALUES ('event_seq', ?)",
                 (base + SEQ_PER_START,),
             )
             return base
 
-        self._log = EventLog(await state.write(reserve))
+        try:
+            base = await state.write(reserve)
+        except StateUnavailable:
+            # The next run may begin at the same number, and whoever asks it for what he missed may
+            # be told too little.
+            base = await state.read(reserved)
+        self._log = EventLog(base)
 
     @property
     def last_seq(self) -> int:

@@ -4,7 +4,7 @@ The OpenRPC document and docs/rpc.md are made from it, and `encoding.show` fills
 parts return. Fields may be added here, none removed or changed in meaning. Sizes are bytes, times
 seconds since the epoch, rates bytes per second, ids opaque text.
 
-It is better whole: it is one list, and some results are parts of several others.
+Whole because it is one list, and some results are parts of several others.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Configuration(Result):
 
 
 class BrokerInfo(Result):
-    """error: the last one; trouble: its kind. works: what this hdpd publishes comes back, null
-    while that is not known.
+    """error: the last one; trouble: its kind. works: what this hdpd publishes comes back there;
+    null while not known.
     """
 
     server: str

@@ -7,6 +7,7 @@ revoked like any other.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from hdpd.control.results import TokenInfo
 from hdpd.control.rules import Role
 from hdpd.database import Database, Transaction
-from hdpd.errors import LimitReached, TokenNotFound, Unauthorized
+from hdpd.errors import LimitReached, StateUnavailable, TokenNotFound, Unauthorized
 from hdpd.recent import Recent
 
 TOKEN_PREFIX = "hdp_"  # lets people and secret scanners see what it is  # noqa: S105
@@ -153,7 +154,8 @@ class Tokens:
         def update(transaction: Transaction) -> None:
             transaction.execute("UPDATE token SET last_used = ? WHERE id = ?", (now, token.id))
 
-        await self._state.write(update)
+        with contextlib.suppress(StateUnavailable):  # nobody is kept out for that
+            await self._state.write(update)
 
     def new_code(self) -> tuple[str, float]:
         """A login code and when it expires (seconds since the epoch)."""

@@ -1,4 +1,4 @@
-"""SQLite: the only importer of apsw.
+"""SQLite: the only importer of apsw. Begin with `database.py`.
 
 `state.db` holds what must not be lost (topics, shares, peers, the download queue, tokens);
 `index.db` holds what a scan can make again. Schemas are the numbered SQL files below schema/.

@@ -2,11 +2,16 @@
 
 Callers hand over a function that gets a `Transaction` and runs in one of these threads, so the
 event loop never waits for the disk, and a function's statements are one transaction.
+
+A disk that is full, read-only or failing is told as StateUnavailable, once in the log, and as
+`trouble` for as long as it lasts. What must not be lost waits for its end (`write_when_possible`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -22,7 +27,7 @@ import msgspec
 
 from hdpd.database import recovery
 from hdpd.database.migrations import migrate
-from hdpd.errors import StartError
+from hdpd.errors import StartError, StateUnavailable
 from hdpd.log import MessageId, fields
 from hdpd.threads.worker import Worker
 
@@ -37,13 +42,17 @@ BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a la
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
+AGAIN_S = 2.0  # between tries while the disk takes nothing
+NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
 CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
 Connection = apsw.Connection
 
 DatabaseError = apsw.Error
-"""What any statement may raise: a full disk, a damaged file, an interrupted query."""
+"""What any statement may raise: a damaged file, a lock that nobody gives back, wrong SQL."""
+
+_OF_THE_DISK = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
 
 
 class Transaction:
@@ -133,13 +142,17 @@ class Database:
         self.path = path
         self._schema = schema
         self._durable = durable
+        self.trouble: StateUnavailable | None = None
+        """Why the last write failed, while none has worked since."""
+        self._waiting = asyncio.Lock()
+        self._closed = asyncio.Event()
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._writer = Worker(f"{schema}-writer")
         self._readers = Worker(f"{schema}-reader", READERS)
 
     async def open(self) -> None:
-        """Creates or migrates the file.
+        """Creates or migrates the file; waits for room where the disk has none.
 
         Raises:
             StartError: the file is unreadable or of a later version, or it is damaged and not
@@ -152,9 +165,19 @@ class Database:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._prepare()
             except (apsw.Error, OSError) as error:
+                if self._has_no_room(error):
+                    raise self._unavailable(error) from None
                 raise StartError(f"cannot open the database {self.path}: {error}") from None
 
-        await self._writer.submit(prepare)
+        while True:
+            try:
+                await self._writer.submit(prepare)
+            except StateUnavailable as error:
+                self._note(error)
+                await asyncio.sleep(AGAIN_S)
+            else:
+                self._note(None)
+                return
 
     def _prepare(self) -> None:
         try:
@@ -198,19 +221,82 @@ class Database:
         return connection
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
-        """Runs `change` in the writer thread as one transaction; an exception rolls it back."""
+        """Runs `change` in the writer thread as one transaction; an exception rolls it back.
+
+        Raises:
+            StateUnavailable: the disk does not take it.
+        """
 
         def run() -> T:
-            connection = self._connection(readonly=False)
-            with write_transaction(connection) as transaction:
-                return change(transaction)
+            try:
+                connection = self._connection(readonly=False)
+                with write_transaction(connection) as transaction:
+                    return change(transaction)
+            except _OF_THE_DISK as error:
+                raise self._unavailable(error) from None
 
-        return await self._writer.submit(run)
+        try:
+            result = await self._writer.submit(run)
+        except StateUnavailable as error:
+            self._note(error)
+            raise
+        self._note(None)
+        return result
+
+    async def write_when_possible(self, change: Callable[[Transaction], T]) -> T:
+        """Like `write`, again and again until the disk takes it, in the order of the calls.
+
+        Raises:
+            StateUnavailable: the database was closed before.
+        """
+        async with self._waiting:  # of asyncio: each has its turn in the order of asking
+            while True:
+                try:
+                    return await self.write(change)
+                except StateUnavailable:
+                    if self._closed.is_set():
+                        raise
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_S):
+                        await self._closed.wait()
+
+    def _note(self, trouble: StateUnavailable | None) -> None:
+        if trouble is not None and self.trouble is None:
+            log.warning("%s; it is tried again and again", trouble)
+        elif trouble is None and self.trouble is not None:
+            log.info("the disk of %s can be written to again", self.path.parent)
+        self.trouble = trouble
+
+    def _unavailable(self, error: apsw.Error | OSError) -> StateUnavailable:
+        where = self.path.parent
+        if self._has_no_room(error):
+            return StateUnavailable(f"there is no room on the disk of {where}")
+        if isinstance(error, apsw.ReadOnlyError):
+            return StateUnavailable(f"the disk of {where} is read-only")
+        return StateUnavailable(f"the disk of {where} fails: {error}")
+
+    def _has_no_room(self, error: apsw.Error | OSError) -> bool:
+        """Whether that is why; of SQLite's errors only one says so itself."""
+        if isinstance(error, apsw.FullError):
+            return True
+        if isinstance(error, OSError):
+            return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not isinstance(error, _OF_THE_DISK):
+            return False
+        try:
+            status = os.statvfs(self.path.parent)
+        except OSError:
+            return False
+        no_inodes = status.f_files > 0 and status.f_favail == 0
+        return no_inodes or status.f_bavail * status.f_frsize < NO_ROOM
 
     async def read(self, query: Callable[[Transaction], T], *, timeout: float | None = None) -> T:
         """Runs `query` in a reader thread on one snapshot. `timeout` seconds after it began, the
         running statement is interrupted and TimeoutError raised; many small statements in a loop
         are not, so such a `query` has to look at the clock itself.
+
+        Raises:
+            StateUnavailable: the disk cannot be read.
         """
 
         def run() -> T:
@@ -223,6 +309,8 @@ class Database:
                     return query(transaction)
             except apsw.InterruptError:
                 raise TimeoutError(f"a query took longer than {timeout} s") from None
+            except (apsw.IOError, apsw.CantOpenError) as error:
+                raise self._unavailable(error) from None
             finally:
                 connection.set_progress_handler(None)
 
@@ -230,6 +318,7 @@ class Database:
 
     async def close(self) -> None:
         """Waits for what was asked for; no longer than CLOSE_S for a disk that hangs."""
+        self._closed.set()
 
         def shut_down() -> None:
             self._readers.join()

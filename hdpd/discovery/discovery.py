@@ -1,4 +1,7 @@
-"""Finds peers at the joined topics, by MQTT and mDNS, and lets them find us; it never dials."""
+"""Finds peers at the joined topics, by MQTT and mDNS, and lets them find us; it never dials.
+
+Whole because brokers and mDNS are fed with the same topics, records and clock.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ thread; from then on its client lives in the event loop alone (`loop_read`, `loo
 `loop_misc`), which costs one callback a message and no locks of ours. Nothing here raises at the
 caller: a broker that is away is tried again for ever, and what cannot be sent is dropped, because
 announcements are repeated anyway.
+
+Whole because paho's callbacks, sockets and errors are understood, and replaced, in one place.
 """
 
 from __future__ import annotations

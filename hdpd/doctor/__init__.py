@@ -1,4 +1,7 @@
-"""What keeps hdpd from doing its work here, and what to do about it: `hdpctl doctor`."""
+"""What keeps hdpd from its work here, and what to do about it: `hdpctl doctor`.
+
+Begin with `findings.py`, what is said about what; `doctor.py` looks.
+"""
 
 FACE = (
     "doctor.Doctor",

@@ -1,6 +1,7 @@
 """The download service: what the control interface calls.
 
 The commands change the queue and the store; which downloads then run is the scheduler's business.
+Whole because it is the list of what clients may ask.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Downloads:
     """The persistent download queue.
 
     `emit` gets what happens to them, for progress at most twice a second for each. Methods taking
-    ids raise DownloadNotFound for one that is not there, and then do nothing at all.
+    ids raise DownloadNotFound for one that is not there, and then do nothing at all; `cancel` and
+    `clear` only for one that never was.
     """
 
     def __init__(
@@ -63,9 +65,11 @@ class Downloads:
         emit: Emit,
         reserve: Reserve = NO_RESERVE,
         destinations: Mapping[str, Path] | None = None,
+        incomplete_dir: Path | None = None,
     ) -> None:
         self.finished = FinishedFiles(database, download_dir)
         self._root = download_dir
+        self._partials = None if incomplete_dir is None else str(incomplete_dir)
         self._session_of = session_of
         self._store = Store(database)
         self._verifier = Verifier(self._store, self.finished, session_of, emit)
@@ -138,7 +142,7 @@ class Downloads:
             keys = [(peer, path, into, root) for peer, path in wanted]
             new = {key: _new_id() for key in keys if self._scheduler.queue.like(key) is None}
             now = time.time()
-            rows = [New(id_, *key, now) for key, id_ in new.items()]
+            rows = [New(id_, *key, now, self._partials) for key, id_ in new.items()]
             for number, download in enumerate(await self._store.add(rows) if rows else ()):
                 self._scheduler.take_up(download)
                 self._scheduler.reporter.added(download)
@@ -208,6 +212,8 @@ class Downloads:
         for place, file in enumerate(files):
             if file.number in active and file.state == "waiting":
                 files[place] = dataclasses.replace(file, state="downloading")
+            if file.saved_as is None and file.state != "done":
+                files[place] = dataclasses.replace(files[place], saved_as=download.other_name(file))
         return FilesPage(files, None if last is None else str(last))
 
     async def verify(self, id_: str) -> VerificationInfo:
@@ -235,7 +241,7 @@ class Downloads:
     async def cancel(self, ids: Sequence[str]) -> None:
         """Takes unfinished and failed downloads out of the list and removes their partial files.
 
-        Files that were finished stay.
+        Files that were finished stay. One that is out of the list already is no mistake.
         """
         await self._remove(ids, lambda download: download.state is not State.DONE)
 
@@ -283,13 +289,21 @@ class Downloads:
                 with contextlib.suppress(DownloadNotFound):  # somebody else was quicker
                     await self.clear(old)
 
-    async def _find(self, ids: Sequence[str]) -> Sequence[Download]:
+    async def _find(self, ids: Sequence[str], *, or_removed: bool = False) -> Sequence[Download]:
         found = {id_: self._scheduler.queue.get(id_) for id_ in ids}
         elsewhere = [id_ for id_, download in found.items() if download is None]
         if elsewhere:
             found |= {download.id: download for download in await self._store.by_ids(elsewhere)}
+        gone = [
+            id_
+            for id_, download in found.items()
+            if download is None or download.state in (State.REMOVING, State.REMOVED)
+        ]
+        removed = await self._store.were_removed(gone) if or_removed and gone else set()
         downloads = []
         for id_, download in found.items():
+            if id_ in removed:
+                continue
             if download is None or download.state in (State.REMOVING, State.REMOVED):
                 raise DownloadNotFound(f"there is no download {id_!r}")
             # It may have come to the queue, or left it, meanwhile.
@@ -297,12 +311,12 @@ class Downloads:
         return downloads
 
     async def _each(
-        self, ids: Sequence[str], command: Callable[[Download], bool]
+        self, ids: Sequence[str], command: Callable[[Download], bool], *, or_removed: bool = False
     ) -> Sequence[Download]:
         """Gives a command to all of them; those that it changed, which are written down."""
         changed = []
         async with self._changing:
-            for number, download in enumerate(await self._find(ids)):
+            for number, download in enumerate(await self._find(ids, or_removed=or_removed)):
                 if command(download):
                     changed.append(download)
                 await _breathe(number)
@@ -313,7 +327,7 @@ class Downloads:
         def remove(download: Download) -> bool:
             return which(download) and self._scheduler.remove(download)
 
-        removed = await self._each(ids, remove)
+        removed = await self._each(ids, remove, or_removed=True)
         await self._scheduler.settled(removed, STOP_SECONDS)
         await self._scheduler.remover.removed(REMOVE_SECONDS)
 

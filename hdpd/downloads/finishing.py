@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hdpd.downloads.apart import bring_here, remove_apart
 from hdpd.downloads.directories import Directories
 from hdpd.downloads.filesystem import (
     remove_attribute,
@@ -38,7 +39,9 @@ _WRITE = _OPEN | os.O_CREAT | os.O_TRUNC
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """A file all of whose bytes have come. `data` is None when they are in the partial file."""
+    """A file all of whose bytes have come. `data` is None when they are in the partial file, which
+    is in the directory, or `apart`.
+    """
 
     directory: Components
     name: bytes
@@ -46,6 +49,7 @@ class Complete:
     size: int
     mtime_ns: int
     data: bytes | None
+    apart: Site | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,8 @@ class _Batch:
         """Brings the bytes and the time into the partial file; the mtime that was kept."""
         try:
             parent = self._directories.open(file.directory)
+            if file.apart is not None and file.data is None:
+                bring_here(file.apart, file.partial, parent)
             flags = _OPEN if file.data is None else _WRITE
             descriptor = os.open(file.partial, flags, 0o666, dir_fd=parent)
             try:
@@ -292,6 +298,8 @@ class _Batch:
                 else:
                     if file.data is None:
                         remove_attribute(parent, candidate, ATTRIBUTE)
+                if file.apart is not None:
+                    remove_apart(file.apart, file.partial)
                 self._directories.changed(file.directory)
                 status = os.stat(candidate, dir_fd=parent, follow_symlinks=False)
                 return Finished(candidate, status.st_mtime_ns, status.st_ctime_ns)

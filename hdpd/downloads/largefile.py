@@ -1,4 +1,7 @@
-"""One large file under way: its ranges, its partial file, and the watermark that follows behind."""
+"""One large file under way: its ranges, its partial file, and the watermark that follows behind.
+
+Whole because each of its steps has to know what all others left of the ranges and the watermark.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from hdpd.downloads.certainty import Certainty
 from hdpd.downloads.disk import Disk
 from hdpd.downloads.finishing import Complete
 from hdpd.downloads.partial import IOV_MAX, PartialFile
+from hdpd.downloads.partials import Partials
 from hdpd.downloads.ranges import MIB, FileRanges, Range
 from hdpd.downloads.records import Download, FileRecord, Kept
 from hdpd.downloads.sameness import COMPARE_BYTES, Alike, Sameness
@@ -59,6 +63,7 @@ class LargeFile:
         sameness: Sameness,
         make_sure_it_fits: Callable[[], Awaitable[None]],
         on_trouble: Callable[[], None],
+        partials: Partials | None = None,
     ) -> None:
         self.file = file
         self.blocked = False
@@ -72,6 +77,7 @@ class LargeFile:
         self._disk = disk
         self._store = store
         self._sameness = sameness
+        self._partials = partials
         self._make_sure_it_fits = make_sure_it_fits
         self._on_trouble = on_trouble
         self._partial: PartialFile | None = None
@@ -216,10 +222,13 @@ class LargeFile:
             raise AlreadyThere(alike)
 
     async def _open_partial(self, keep: int) -> None:
+        site, directory = self._disk.site, self.file.place(self._download)[0]
+        if self._partials is not None:
+            site, directory = await self._partials.prepared(), ()
         opening = self._disk.submit(
             PartialFile.open,
-            self._disk.site,
-            self.file.place(self._download)[0],
+            site,
+            directory,
             self.file.partial(self._download),
             keep=keep,
             truncate=self._truncate,
@@ -307,7 +316,8 @@ class LargeFile:
         """What is left is the finisher's. Only when `finishable`; it stays open until `release`, so
         that whatever the disk has to say is heard.
         """
-        return self.file.complete(self._download, None)
+        apart = None if self._partials is None else self._partials.site
+        return self.file.complete(self._download, None, apart)
 
     async def abandon(self) -> None:
         """It failed: what was recorded stays for a retry, the rest no longer counts."""

@@ -30,6 +30,7 @@ from hdpd.downloads.filesystem import (
 )
 from hdpd.downloads.site import Components, Site
 from hdpd.errors import DiskUnavailable, HdpdError, StorageError
+from hdpd.wire.fields import MAX_INTEGER
 
 ZEROS = bytes(1024 * 1024)  # as long as the longest chunk that a stream hands out
 
@@ -76,7 +77,7 @@ class PartialFile:
         self.intact = intact
         """Whether it is the one that was asked for, with what should be there; otherwise it is
         empty now."""
-        self.inode = os.fstat(descriptor).st_ino
+        self.inode = os.fstat(descriptor).st_ino & MAX_INTEGER
 
     @classmethod
     def open(
@@ -194,7 +195,7 @@ def _is_proven(descriptor: int, id_: str | None, inode: int | None) -> bool:
     if not stat.S_ISREG(status.st_mode):
         return False
     try:
-        there = Identity(get_attribute(descriptor, ATTRIBUTE), status.st_ino)
+        there = Identity(get_attribute(descriptor, ATTRIBUTE), status.st_ino & MAX_INTEGER)
     except Unsupported:
-        there = Identity(None, status.st_ino, has_attributes=False)
+        there = Identity(None, status.st_ino & MAX_INTEGER, has_attributes=False)
     return is_the_one(there, id_.encode() if id_ else None, inode)

@@ -10,15 +10,15 @@ from hdpd.downloads.finishing import Complete, Finished
 from hdpd.downloads.partial import partial_name
 from hdpd.downloads.queue import Item
 from hdpd.downloads.ranges import FILE_COST, FileRanges
-from hdpd.downloads.site import Components
+from hdpd.downloads.site import Components, Site
 from hdpd.downloads.space import Claim
-from hdpd.downloads.status import DownloadInfo, Problem
+from hdpd.downloads.status import DownloadInfo, FileInfo, Problem
 from hdpd.downloads.waits import waiting_for
 from hdpd.errors import HdpdError, ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.portable import POSIX, NameRules, stored_name
 from hdpd.remote.reads import Session
-from hdpd.wire.paths import MAX_NAME_BYTES, RemotePath
+from hdpd.wire.paths import MAX_NAME_BYTES, RemotePath, text_from_bytes
 
 if TYPE_CHECKING:
     import asyncio
@@ -91,6 +91,8 @@ class Download(Item):
     """Those of them that are done or failed."""
     root: str | None = None
     """The directory that it is written below."""
+    partials: str | None = None
+    """The directory that its partial files are in; None: each next to what it becomes."""
     place: str | None = None
     """Where the item is, or goes, on the disk."""
     ended: float | None = None
@@ -136,6 +138,13 @@ class Download(Item):
         if self.rules.max_bytes >= MAX_NAME_BYTES and not self.rules.in_utf16:
             return names
         return tuple(stored_name(name, self.rules) for name in names)
+
+    def other_name(self, file: FileInfo) -> str | None:
+        """The name that a file gets because its own cannot be; None when it can."""
+        name = file.path.rpartition("/")[2] or self.path.name.text
+        raw = RemotePath.from_text(name).raw
+        (stored,) = self.stored((raw,))
+        return None if stored == raw else text_from_bytes(stored)
 
     @property
     def key(self) -> Key:
@@ -285,11 +294,15 @@ class FileRecord:
         names = {self.partial(download), partial_name(download.id, self.number)}
         return [(directory, name) for name in names]
 
-    def complete(self, download: Download, data: bytes | None) -> Complete:
-        """What is to be finished, now that size and mtime are known."""
+    def complete(
+        self, download: Download, data: bytes | None, apart: Site | None = None
+    ) -> Complete:
+        """What is to be finished, now that size and mtime are known; `apart` is where its partial
+        file is, unless that is where it is to be.
+        """
         directory, name = self.place(download)
         partial = self.partial(download)
-        return Complete(directory, name, partial, self.size or 0, self.mtime_ns or 0, data)
+        return Complete(directory, name, partial, self.size or 0, self.mtime_ns or 0, data, apart)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,14 +76,16 @@ class Remover:
         waiting = self._waiting[volume]
         while waiting:
             some = list(itertools.islice(waiting, AT_ONCE))
-            await _purge(some, self._store, volume)
+            await _purge(some, self._store, volume, self._volumes)
             for download in some:
                 del waiting[download]
                 self._on_removed(download)
         del self._waiting[volume]
 
 
-async def _purge(downloads: Sequence[Download], store: Store, volume: Volume) -> None:
+async def _purge(
+    downloads: Sequence[Download], store: Store, volume: Volume, volumes: Volumes
+) -> None:
     """Any unfinished file may have a partial one, be it only for a crash in the middle of a batch.
 
     Raises:
@@ -97,6 +99,9 @@ async def _purge(downloads: Sequence[Download], store: Store, volume: Volume) ->
     async for files in store.unfinished_files(begun, PURGE_FILES):
         partials = [place for owner, file in files for place in file.partials(owner)]
         await disk.submit(remove_partials, disk.site, partials)
+        for owner, file in files:
+            if (apart := volumes.partials_of(owner)) is not None and file.partial_id is not None:
+                await apart.remove([file.partial(owner)])
     given_up = [download for download in begun if download.ended is None]
     async for directories in store.made_directories(given_up, PURGE_FILES):
         paths = [

@@ -1,4 +1,7 @@
-"""One download while its peer is connected: lists, asks for files and ranges, settles them."""
+"""One download while its peer is connected: lists, asks for files and ranges, settles them.
+
+Whole because it is one loop, and what it asks next depends on all that is under way.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from hdpd.downloads.feed import Feed
 from hdpd.downloads.finisher import Ending, Step
 from hdpd.downloads.finishing import Finished
 from hdpd.downloads.largefile import AlreadyThere, LargeFile
+from hdpd.downloads.partials import Partials
 from hdpd.downloads.ranges import FILE_COST, FileRanges, Range
 from hdpd.downloads.records import Download, FileRecord
 from hdpd.downloads.sameness import Sameness
@@ -49,6 +53,7 @@ class Runner:
         throttle: Throttle,
         sameness: Sameness,
         state_disk: StateDisk,
+        partials: Partials | None,
         make_sure_it_fits: Callable[[], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
@@ -75,6 +80,7 @@ class Runner:
         self._fetching: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._sameness = sameness
+        self._partials = partials
         self._feed = Feed(download, store, disk, sameness, state_disk, self._wake.set)
         self._large: dict[int, LargeFile] = {}
         self._endings = 0
@@ -267,6 +273,7 @@ class Runner:
             self._sameness,
             self._get_ready,
             self._wake.set,
+            self._partials,
         )
         self._large[file.number] = large
         if file.validator is not None:

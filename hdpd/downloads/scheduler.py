@@ -1,6 +1,7 @@
 """Runs what the queue decides: starts and stops runners, and settles how downloads end.
 
 Whatever happens to a download goes through `_happen`, which keeps to the table of `states`.
+Whole because this is the one place where a download changes its state.
 """
 
 from __future__ import annotations
@@ -277,6 +278,7 @@ class Scheduler:
             self._throttle,
             self._sameness,
             self._state_disk,
+            self.room.volumes.partials_of(download),
             lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(download),
         )

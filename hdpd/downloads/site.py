@@ -25,6 +25,7 @@ from hdpd.downloads.filesystem import (
     sync_directory,
 )
 from hdpd.errors import DiskAway, HdpdError, StorageError
+from hdpd.wire.fields import MAX_INTEGER
 
 Components = tuple[bytes, ...]
 
@@ -103,7 +104,7 @@ def prepare(site: Site) -> Site:
         with _opened(site.path) as directory:
             check_marker(directory, site)
             marker = _read_marker(directory) or _make_marker(directory, site.marker)
-            return replace(site, marker=marker, system=os.statvfs(directory).f_fsid)
+            return replace(site, marker=marker, system=_system_of(directory))
     except OSError as error:
         raise _unusable(error, site) from None
 
@@ -125,7 +126,12 @@ def _nearest(path: Path) -> Path:
 
 def _is_same_system(site: Site, where: int | Path) -> bool:
     """Whether the file system is that of the site: then its owner removed what is missing."""
-    return site.kind in _IN_MEMORY or (site.system != 0 and os.statvfs(where).f_fsid == site.system)
+    return site.kind in _IN_MEMORY or (site.system != 0 and _system_of(where) == site.system)
+
+
+def _system_of(where: int | Path) -> int:
+    """The id of the file system, within what SQLite can hold: it has 64 bits and no sign."""
+    return os.statvfs(where).f_fsid & MAX_INTEGER
 
 
 def _read_marker(directory: int) -> bytes | None:

@@ -2,7 +2,7 @@
 
 Counters are written as absolute values together with the rows that they count. The caller takes
 them from memory when it calls, and the writer thread keeps the order of the calls, so after a crash
-counters and rows agree.
+counters and rows agree. Whole because these are all statements about two tables.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ T = TypeVar("T")
 MAX_DOWNLOADS = 100_000
 """Rows of the list. Unfinished ones cost about 1 kB of memory each; the owner clears the rest."""
 
+MAX_REMOVED = 10_000  # ids of removed ones that are remembered, about 30 bytes each
 REMOVE_FILES = 10_000  # rows deleted at once, so that other writers wait for some 20 ms only
 
 _COLUMNS = (
     "number, id, peer, path, into_path, added, position, state, type, listed, cursor, error, "
     "message, size, files, done_bytes, done_files, failed_files, received_bytes, entries, settled, "
-    "root, place, ended, made"
+    "root, partials, place, ended, made"
 )
 _NAMES = tuple(_COLUMNS.split(", "))
 _COUNTERS = (
@@ -94,6 +95,7 @@ class New(NamedTuple):
     into: RemotePath
     root: str
     added: float
+    partials: str | None
 
 
 class Store:
@@ -153,11 +155,12 @@ class Store:
 
         def insert(transaction: Transaction) -> list[Download]:
             added = []
-            for position, (id_, peer, path, into, root, when) in enumerate(wanted, first):
+            for position, (id_, peer, path, into, root, when, partials) in enumerate(wanted, first):
                 transaction.execute(
-                    "INSERT INTO download (id, peer, path, into_path, added, position, root) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (id_, peer.raw, path.text, into.text, when, position, root),
+                    "INSERT INTO download "
+                    "(id, peer, path, into_path, added, position, root, partials) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (id_, peer.raw, path.text, into.text, when, position, root, partials),
                 )
                 download = Download(
                     number=transaction.last_rowid(),
@@ -168,6 +171,7 @@ class Store:
                     added=when,
                     position=position,
                     root=root,
+                    partials=partials,
                 )
                 added.append(download)
             return added
@@ -205,6 +209,15 @@ class Store:
         """Those of `ids` that exist, in any state but `removed`."""
         marks = _marks(ids)
         return await self._select(f"id IN ({marks}) AND state != 'removed'", ids)
+
+    async def were_removed(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that were in the list, and are not any more."""
+        sql = (
+            f"SELECT id FROM removed_download WHERE id IN ({_marks(ids)}) "  # noqa: S608
+            f"UNION SELECT id FROM download WHERE id IN ({_marks(ids)}) AND state='removed'"
+        )
+        rows = await self._database.read(lambda t: list(t.execute(sql, (*ids, *ids))))
+        return {row[0] for row in rows}
 
     async def _select(self, where: str, parameters: Sequence[Any] = ()) -> list[Download]:
         # `where` is one of the literals above, values are bound.
@@ -272,6 +285,16 @@ class Store:
             )
             if transaction.changes() == REMOVE_FILES:
                 return False
+            transaction.execute(
+                "INSERT OR REPLACE INTO removed_download "  # noqa: S608
+                f"SELECT number, id FROM download WHERE number IN ({marks})",
+                numbers,
+            )
+            transaction.execute(
+                "DELETE FROM removed_download WHERE number < "
+                "(SELECT max(number) FROM removed_download) - ?",
+                (MAX_REMOVED,),
+            )
             transaction.execute(f"DELETE FROM download WHERE number IN ({marks})", numbers)  # noqa: S608
             return True
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from hdpd.downloads.disk import Disk
 from hdpd.downloads.filesystem import free_room
 from hdpd.downloads.finisher import Finisher
+from hdpd.downloads.partials import Partials
 from hdpd.downloads.records import Download
 from hdpd.downloads.site import Components, Site, check, prepare
 from hdpd.downloads.space import Room
@@ -116,6 +117,7 @@ class Volumes:
         self._roots = {root, *others}
         self.all: dict[tuple[Path, Components], Volume] = {}
         self._root = root
+        self._partials: dict[Path, Partials] = {}
         self._real: dict[Path, Path] = {}
         self._sites: dict[tuple[Path, Components], Site] = {}
         self._store = store
@@ -153,6 +155,16 @@ class Volumes:
             download.place = text_from_bytes(os.fsencode(root.joinpath(*_names(download.base))))
         return volume
 
+    def partials_of(self, download: Download) -> Partials | None:
+        """Where its partial files are kept apart; None: each is next to what it becomes."""
+        if download.partials is None:
+            return None
+        root = Path(download.partials)
+        if root not in self._partials:
+            site = self._sites.get((root, ())) or Site(root)
+            self._partials[root] = Partials(site, self._store)
+        return self._partials[root]
+
     def _anchor(self, root: Path, real: bytes, download: Download, mount: Mount) -> Components:
         """The part of the way to the download that leads to its disk: as it is now, or was."""
         known = [
@@ -176,6 +188,8 @@ class Volumes:
         """Ends all threads; does not wait for one that hangs."""
         for volume in self.all.values():
             volume.close()
+        for partials in self._partials.values():
+            partials.close()
 
 
 def _names(path: Components) -> list[str]:

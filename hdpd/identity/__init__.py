@@ -1,4 +1,7 @@
-"""Who a peer is and what people meet at: keys, names, topics, invite codes. Pure, without I/O."""
+"""Who a peer is and what people meet at: keys, names, topics, invite codes. Pure, without I/O.
+
+Begin with `keys.py`.
+"""
 
 FACE = (
     "addresses.check_port",

@@ -1,4 +1,4 @@
-"""The authenticated link to other peers: QUIC over one UDP port.
+"""The authenticated link to other peers: QUIC over one UDP port. Begin with `session.py`.
 
 Bytes travel `sockets` -> `endpoint` -> `connection` (with its `engine`) -> `stream`; `session` is
 what the rest of hdpd sees. `demux`, `knock`, `paths` and `hello` are the brain and do no I/O.

@@ -1,7 +1,7 @@
 """One QUIC connection: its engine, its path and its streams.
 
 The endpoint feeds datagrams in and is told what to send; the session gets streams. Whatever an
-engine raises ends this connection and never reaches another one. One file and one class, because
+engine raises ends this connection and never reaches another one. Whole because
 each datagram goes through all of it, engine, streams and path, before anything is sent.
 """
 
@@ -65,7 +65,7 @@ class Path(NamedTuple):
 
 
 class Connection:
-    """A connection from its first packet on. `on_*` are set by its session. Whole, see above."""
+    """A connection from its first packet on. `on_*` are set by its session."""
 
     def __init__(
         self,

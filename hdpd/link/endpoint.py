@@ -2,8 +2,8 @@
 
 All connections share its sockets. A datagram is known by its connection id, never by its address;
 one that belongs to no connection is dropped without an answer unless it begins a connection from
-an address that knocked. One file and one class, because sockets, connections and the ids that lead
-from one to the other only ever change together.
+an address that knocked. Whole because sockets, connections and the ids that lead from one
+to the other only ever change together.
 """
 
 from __future__ import annotations

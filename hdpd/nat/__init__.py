@@ -1,4 +1,8 @@
-"""Where this peer can be reached: its candidates."""
+"""Where this peer can be reached: its candidates, and what its router does. Begin with `nat.py`.
+
+STUN asks what the world sees (`survey.py`), gateways forward ports (`port_mapper.py`), and
+`report.py` says what all of it means.
+"""
 
 FACE = (
     "nat.Nat",

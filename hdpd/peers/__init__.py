@@ -1,4 +1,8 @@
-"""The other peers: which are known, which are connected, and how it comes to that."""
+"""The other peers: which are known, which are connected, and how it comes to that.
+
+Begin with `states.py`, what a peer goes through, and `peer.py`, which owns all about one;
+`meeting.py` brings together what finds, dials and opens ways.
+"""
 
 FACE = (
     "peers.Peers",

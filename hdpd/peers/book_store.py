@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from hdpd.database import Database, DatabaseError, Transaction
+from hdpd.errors import StateUnavailable
 from hdpd.identity.keys import PeerId
 from hdpd.peers.book import Book, KnownAddress, KnownPeer
 
@@ -29,7 +30,7 @@ async def save_book(database: Database, book: Book) -> None:
     rows = [_to_row(peer) for peer in saved]
     try:
         await database.write(lambda transaction: _save(transaction, rows, removed))
-    except DatabaseError as error:
+    except (DatabaseError, StateUnavailable) as error:
         book.keep(saved, removed)
         log.warning("the book of known peers could not be saved: %s", error)
 

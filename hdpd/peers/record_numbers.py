@@ -11,6 +11,7 @@ import asyncio
 import time
 
 from hdpd.database import Database, Transaction
+from hdpd.errors import StateUnavailable
 
 BLOCK = 1024
 _KEY = "next_record"
@@ -26,9 +27,18 @@ class RecordNumbers:
         self._reserving: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
+        """Begins above all numbers of earlier runs. Where that cannot be written down, the next run
+        has only the clock to rely on; `take` tries again.
+        """
+        try:
+            await self._reserve()
+        except StateUnavailable:
+            self._next = await self._database.read(_first)
+            self._reserved = self._next
+
+    async def _reserve(self) -> None:
         def reserve(transaction: Transaction) -> int:
-            row = transaction.one("SELECT value FROM setting WHERE key = ?", (_KEY,))
-            first = max(int(row[0]) if row else 1, int(time.time()))
+            first = _first(transaction)
             transaction.execute(
                 "INSERT OR REPLACE INTO setting VALUES (?, ?)", (_KEY, first + BLOCK)
             )
@@ -43,7 +53,7 @@ class RecordNumbers:
         number = self._next
         self._next += 1
         if self._reserved - number < BLOCK // 2 and self._reserving is None:
-            self._reserving = asyncio.get_running_loop().create_task(self.load())
+            self._reserving = asyncio.get_running_loop().create_task(self._reserve())
             self._reserving.add_done_callback(self._reserved_more)
         return number
 
@@ -54,3 +64,8 @@ class RecordNumbers:
     async def close(self) -> None:
         if self._reserving is not None:
             await asyncio.gather(self._reserving, return_exceptions=True)
+
+
+def _first(transaction: Transaction) -> int:
+    row = transaction.one("SELECT value FROM setting WHERE key = ?", (_KEY,))
+    return max(int(row[0]) if row else 1, int(time.time()))

@@ -149,16 +149,17 @@ class Topics:
             TopicNotFound: it was not joined.
         """
         wanted = normalise(name)
-        topic = self._joined.pop(wanted, None)
-        if topic is None:
+        if wanted not in self._joined:
             raise TopicNotFound(f"the topic {wanted!r} is not joined; `hdpctl topics` lists them")
-        del self._by_id[topic.public_id]
-        log.debug("a topic was left", extra=fields(topic=wanted))
-        self._emit(TopicLeft(wanted))
-        self.on_changed()
         await self._database.write(
             lambda t: t.execute("DELETE FROM topic WHERE name = ?", (wanted,))
         )
+        topic = self._joined.pop(wanted, None)
+        if topic is not None:  # else another call came first
+            del self._by_id[topic.public_id]
+            log.debug("a topic was left", extra=fields(topic=wanted))
+            self._emit(TopicLeft(wanted))
+            self.on_changed()
 
     async def configure(self, configured: Sequence[str]) -> None:
         """Takes over the topics of a new configuration: joins those that it names newly, and leaves

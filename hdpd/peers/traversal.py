@@ -2,6 +2,8 @@
 
 Where two peers punch, the one with the lower key dials. A session whose path broke is moved to the
 way that opened instead; only when that does not revive it a new one is made.
+
+Whole because what is asked, carried and opened is about the same few punches of a peer.
 """
 
 from __future__ import annotations

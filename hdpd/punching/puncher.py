@@ -1,4 +1,5 @@
 """Runs punches: sends and receives their packets, opens sockets, and says what came of them.
+Whole because each packet and each tick goes through all of it.
 
 The decisions are in agreement.py, punch.py, birthday.py and pacing.py; this feeds them. Each punch
 has a socket that nothing was sent through but a question to a STUN server.

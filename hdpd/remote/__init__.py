@@ -1,7 +1,7 @@
 """What peers are asked, and the one place where their answers are checked.
 
-`reads.py` for bytes, `files.py` for those of one file in order, `listings.py` for directories,
-`searches.py` for searches.
+Begin with `reads.py`, for bytes; beside it `files.py` for those of one file in order, `listings.py`
+for directories, `searches.py` for searches.
 """
 
 FACE = (

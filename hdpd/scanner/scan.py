@@ -4,7 +4,7 @@ The walk is depth first, and each directory that it reads is compared with what 
 so nothing vanishes from the index that is still there, and totals are known when a directory is
 left. How much it reads is its reach (hdpd/shares/jobs.py): all directories, those whose mtime
 changed, or those that are named. Whatever cannot be read is counted, and the walk goes on; only the
-share's own directory has to be there. One file and one class, which hold the way of a directory
+share's own directory has to be there. Whole because it is the way of a directory
 through the walk, from its opening to its totals.
 """
 

@@ -3,7 +3,7 @@
 A batch is gathered in memory, so that no transaction is open while the file system is asked (a dead
 mount would hold the write lock). A thread writes it while the next one is gathered; whatever reads
 the index waits for it. Ids are given inside of the transaction, so several scanners may write at
-once and an id that is higher was committed later; the search tables rely on that. One file, because
+once and an id that is higher was committed later; the search tables rely on that. Whole because
 a batch is gathered in the shape in which the transaction takes it.
 """
 

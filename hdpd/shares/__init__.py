@@ -1,6 +1,6 @@
-"""The directories offered to peers: path safety, scanner, index, listing and search.
+"""The directories offered to peers: path safety, watching, index, listing and search.
 
-`shares.Shares` is the service; `scanner` is a program of its own, run as a niced child process.
+Begin with `shares.py`, the service; `share.py` is one of them. What scans is hdpd/scanner/.
 """
 
 FACE = (

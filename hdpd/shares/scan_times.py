@@ -19,6 +19,7 @@ LONGEST_S: Final = 1.0  # a change waits for others at most so long
 PART: Final = 1 / 20
 CREDIT_S: Final = 5.0
 LONGEST_REST_S: Final = 60.0
+MINUTE_S: Final = 60.0
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
 
@@ -78,9 +79,9 @@ class Schedule:
         if reach == "all":
             self._read_at = now
 
-    def fail(self, now: float) -> None:
-        """A scan was not completed."""
-        self._stale_at = now + HOUR_S
+    def fail(self, started: float, now: float) -> None:
+        """A scan was not completed; the next one comes the sooner, the less this one cost."""
+        self._stale_at = now + min(HOUR_S, max(MINUTE_S, (now - started) / PART))
 
     # What follows
 

@@ -1,6 +1,6 @@
 """One share: whether it is there, when it is scanned, and what is known of it.
 
-One file and one class, because each of the three decides about the others.
+Whole because each of the three decides about the others.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ class Share:
             self._schedule.distrust()
             self._go_away(last.message)
         elif last.phase == "failed":
-            self._schedule.fail(ended)
+            self._schedule.fail(started, ended)
             LOG.error("scanning the share %r failed: %s", self.name, last.message)
             self._become("error", last.message)
         else:

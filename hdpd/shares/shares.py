@@ -1,7 +1,7 @@
 """The service: the set of shares, and whatever is asked of them by peers and by the control.
 
-One file and one class: the parts behind it (listing, searching, telling, the scanner) are files of
-their own, and here is only what brings them together with the set.
+Whole because the parts behind it (listing, searching, telling, the scanner) are files of their own
+already, and here is only what brings them together with the set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from typing import Protocol
 
 from hdpd.config import ShareConfig
 from hdpd.database import Database, set_aside
-from hdpd.errors import Forbidden, InvalidParams, PathNotFound, ShareAway, ShareNotFound, StartError
+from hdpd.errors import (
+    Forbidden,
+    InvalidParams,
+    PathNotFound,
+    ShareAway,
+    ShareNotFound,
+    StartError,
+    StateUnavailable,
+)
 from hdpd.identity.keys import PeerId
 from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
@@ -193,7 +201,11 @@ class Shares:
         require_free(name, raw, self._shares)  # nobody else came first meanwhile
         self._add(name, self._place(raw), configured=False, indexed=None)
 
-        await self._state.write(lambda transaction: store_added(transaction, name, raw))
+        try:
+            await self._state.write(lambda transaction: store_added(transaction, name, raw))
+        except StateUnavailable:
+            await self._drop(self._find(name))
+            raise
         return name
 
     async def remove(self, name: str) -> None:
@@ -206,8 +218,9 @@ class Shares:
         share = self._find(name)
         if share.configured:
             raise Forbidden(f"the share {name!r} is in the configuration; remove it there")
-        await self._drop(share)
         await self._state.write(lambda transaction: delete_added(transaction, name))
+        if self._shares.get(name) is share:
+            await self._drop(share)
 
     async def configure(
         self, configured: tuple[ShareConfig, ...], ignore: tuple[str, ...] = ()

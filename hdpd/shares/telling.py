@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 
 from hdpd.database import DatabaseError
-from hdpd.errors import Busy, ConnectionLost, HdpdError, TimedOut
+from hdpd.errors import Busy, ConnectionLost, HdpdError, StateUnavailable, TimedOut
 from hdpd.identity.keys import PeerId
 from hdpd.shares.audience import Listener, Validators
 from hdpd.wire.paths import RemotePath
@@ -93,7 +93,7 @@ class Teller:
         paths = frozenset[RemotePath]().union(*held)
         try:
             now = await self._validators(paths)
-        except DatabaseError as error:  # the next change is another chance
+        except (DatabaseError, StateUnavailable) as error:  # the next change is another chance
             LOG.warning("changes of the shares cannot be looked up: %s", error)
             return
         for listener in self._listeners.values():

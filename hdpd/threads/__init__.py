@@ -1,6 +1,7 @@
 """The three ways to run what blocks; nothing else starts a thread, and none holds the event loop.
 
-All threads are daemons: one that hangs in the kernel does not keep hdpd from ending.
+Begin with this list. All threads are daemons: one that hangs in the kernel does not keep hdpd from
+ending.
 
 - `worker.py`, for what has an owner: calls one after another, in the order of asking (databases,
   the volumes that downloads are written to). After a call that never comes back, nothing of that

@@ -1,4 +1,7 @@
-"""What peers read of the shares: slots, leases, quotas, and the bytes. Begin with `uploads.py`."""
+"""What peers read of the shares: slots, leases, quotas, and the bytes.
+
+Begin with `states.py`, what a peer in the line goes through, and `uploads.py`, which sends.
+"""
 
 FACE = (
     "digests.Digests",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hdpd.config.peer_rules import PeerRules
 from hdpd.config.sizes import shown_size
 from hdpd.database import Database, Transaction
-from hdpd.errors import QuotaReached
+from hdpd.errors import QuotaReached, StateUnavailable
 from hdpd.identity.keys import PeerId
 from hdpd.uploads.quotas import DayCount
 
@@ -87,4 +87,7 @@ class Privileges:
             transaction.execute("DELETE FROM sent_today WHERE day != ?", (day,))
             transaction.executemany("INSERT OR REPLACE INTO sent_today VALUES (?, ?, ?)", rows)
 
-        await self._database.write(write)
+        try:
+            await self._database.write(write)
+        except StateUnavailable:  # the next time
+            self._count.keep_unsaved(day, unsaved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hdpd.identity.keys import PeerId
 
@@ -37,6 +37,11 @@ class DayCount:
         """The counts that changed since the last call."""
         unsaved, self._unsaved = self._unsaved, set()
         return {peer: self._sent[peer] for peer in unsaved}
+
+    def keep_unsaved(self, day: str, peers: Iterable[PeerId]) -> None:
+        """Takes back what `take_unsaved` gave on that day and could not be saved."""
+        if day == self.day:
+            self._unsaved.update(peer for peer in peers if peer in self._sent)
 
     def _turn_to(self, day: str) -> None:
         if day != self.day:

@@ -7,6 +7,9 @@ bounded in time and bytes; after it no new reads begin, those in flight are fini
 queues up again. So one that wants 10,000 files and one that wants a single one alternate. The
 owner's favourites go first, but never more than a few in a row while others wait. Small reads, and
 those that a person waits for, need no slot within the bounds of the fast lane.
+
+Whole because every event can change leases, fast lane and line at once, and what is promised
+(no slot too many, nobody forgotten, no storm of places) is about all of them together.
 """
 
 from __future__ import annotations

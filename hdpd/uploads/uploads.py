@@ -46,7 +46,7 @@ Emit = Callable[[UploadsChanged], None]
 
 
 class Uploads:
-    """All uploads; made and used in one event loop. Whole, because each read goes through all
+    """All uploads; made and used in one event loop. Whole because each read goes through all
     of it.
     """
 

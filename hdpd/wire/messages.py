@@ -3,8 +3,9 @@ which raises ProtocolError or PathInvalid for a field that is missing or not acc
 
 One bidirectional stream carries one request: a frame from the asker with `request` naming it, then
 one or more frames back; an answer with `error` ends it. Which fields there are is in
-docs/protocol.md and docs/protocol.cddl; unknown keys are ignored so that the protocol can grow. One
-file, as these are one document: each message is short, and none knows another one.
+docs/protocol.md and docs/protocol.cddl; unknown keys are ignored so that the protocol can grow.
+
+Whole because it is read beside the grammar, message by message, and each is a few lines.
 """
 
 from __future__ import annotations

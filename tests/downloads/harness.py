@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,13 @@ def _plain(value: object) -> Any:
 class Harness:
     """`root` is the download directory; `events` are all that were emitted."""
 
-    def __init__(self, base: Path, *peers: FakePeer) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *peers: FakePeer,
+        destinations: Mapping[str, Path] | None = None,
+        incomplete_dir: Path | None = None,
+    ) -> None:
         self.base = base
         self.root = base / "downloads"
         self.peers = {peer.peer_id: peer for peer in peers}
@@ -65,7 +71,13 @@ class Harness:
         self.database = Database(base / "state.db", "state")
         self.throttle = Throttle(DOWNLOAD_SLICE_S, MIN_DOWNLOAD_SLICE)
         self.downloads = Downloads(
-            self.database, self.sessions.get, self.root, self.throttle, self._emit
+            self.database,
+            self.sessions.get,
+            self.root,
+            self.throttle,
+            self._emit,
+            destinations=destinations,
+            incomplete_dir=incomplete_dir,
         )
         self._changed = asyncio.Event()
 
@@ -152,9 +164,15 @@ class Harness:
 
 
 @contextlib.asynccontextmanager
-async def service(base: Path, *peers: FakePeer, connected: bool = True) -> AsyncIterator[Harness]:
+async def service(
+    base: Path,
+    *peers: FakePeer,
+    connected: bool = True,
+    destinations: Mapping[str, Path] | None = None,
+    incomplete_dir: Path | None = None,
+) -> AsyncIterator[Harness]:
     base.mkdir(exist_ok=True)
-    harness = Harness(base, *peers)
+    harness = Harness(base, *peers, destinations=destinations, incomplete_dir=incomplete_dir)
     await harness.database.open()
     try:
         await harness.downloads.start()

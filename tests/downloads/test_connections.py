@@ -20,15 +20,19 @@ READ = Read(RemotePath(b"media/file"), 0, 1)
 
 
 class Connection(FakeSession):
-    """A connection of which it is told how many requests are open and what came."""
+    """A connection of which it is told how many requests are open, and asked what came."""
 
-    def __init__(self, peer: FakePeer) -> None:
+    def __init__(self, peer: FakePeer, came: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__(peer.peer_id)
         self.name = "Friend"
         self.rtt = 0.08
-        self.received_bytes = 0
         self.open_requests = 0
         self.asked: list[Request] = []
+        self._came = came
+
+    @property
+    def received_bytes(self) -> int:
+        return int(self._came())
 
     async def call(self, request: Request, *, budget: int) -> FakeStream:
         self.open_requests += 1
@@ -40,14 +44,19 @@ class Connection(FakeSession):
 
 
 class Line:
-    """Opens connections; with so many of them `rate` bytes come in a step while one is used."""
+    """Opens connections; with so many of them `rate` bytes come in a second of a request.
+
+    They are counted by the clock when somebody looks, so that a busy machine changes no rate.
+    """
 
     def __init__(self, rate: Callable[[int], int]) -> None:
         self.peer = FakePeer({})
-        self.main = Connection(self.peer)
+        self.main = Connection(self.peer, self._count)
         self.opened: list[Connection] = []
         self.refuses = False
         self._rate = rate
+        self._counted = 0.0
+        self._counted_at = 0.0
 
     async def open(self, main: Connection) -> Connection:
         assert main is self.main
@@ -60,12 +69,13 @@ class Line:
     def standing(self) -> list[Connection]:
         return [connection for connection in (self.main, *self.opened) if not connection.closed]
 
-    async def carry(self) -> None:
-        while True:
-            standing = self.standing
-            if any(connection.open_requests for connection in standing):
-                self.main.received_bytes += self._rate(len(standing))
-            await asyncio.sleep(connections_module.STEP_S / 2)
+    def _count(self) -> float:
+        now = asyncio.get_running_loop().time()
+        standing = self.standing
+        if any(connection.open_requests for connection in standing):
+            self._counted += self._rate(len(standing)) * (now - self._counted_at)
+        self._counted_at = now
+        return self._counted
 
 
 @pytest.fixture(autouse=True)
@@ -80,17 +90,17 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def running(line: Line) -> AsyncIterator[Connections[Connection]]:
     connections = Connections(line.main, line.open)
-    carrying = asyncio.create_task(line.carry())
     try:
         yield connections
     finally:
+        watching = connections._watching
         connections.close()
-        carrying.cancel()
-        await asyncio.gather(carrying, return_exceptions=True)
+        if watching is not None:
+            await asyncio.wait([watching])
 
 
 async def test_reads_go_where_fewest_are_open_and_all_else_to_the_session() -> None:
-    line = Line(lambda standing: 10_000 * standing)
+    line = Line(lambda standing: 4_000_000 * standing)
     async with running(line) as connections:
         await connections.call(READ, budget=1)
         await until(lambda: connections.connections == 8, "all connections")
@@ -102,7 +112,7 @@ async def test_reads_go_where_fewest_are_open_and_all_else_to_the_session() -> N
 
 
 async def test_without_a_gain_they_are_closed_when_their_reads_have_ended() -> None:
-    line = Line(lambda standing: 10_000)
+    line = Line(lambda standing: 4_000_000)
     async with running(line) as connections:
         await connections.call(READ, budget=1)
         await until(lambda: len(line.opened) == 2, "a trial")
@@ -114,7 +124,7 @@ async def test_without_a_gain_they_are_closed_when_their_reads_have_ended() -> N
 
 
 async def test_they_are_closed_when_nothing_is_read_any_more() -> None:
-    line = Line(lambda standing: 10_000 * standing)
+    line = Line(lambda standing: 4_000_000 * standing)
     async with running(line) as connections:
         await connections.call(READ, budget=1)
         await until(lambda: connections.connections == 8, "all connections")
@@ -126,7 +136,7 @@ async def test_they_are_closed_when_nothing_is_read_any_more() -> None:
 
 
 async def test_a_connection_that_ends_is_not_asked_again() -> None:
-    line = Line(lambda standing: 10_000 * standing)
+    line = Line(lambda standing: 4_000_000 * standing)
     async with running(line) as connections:
         await connections.call(READ, budget=1)
         await until(lambda: connections.connections == 8, "all connections")
@@ -140,7 +150,7 @@ async def test_a_connection_that_ends_is_not_asked_again() -> None:
 
 
 async def test_each_session_has_connections_of_its_own() -> None:
-    line = Line(lambda standing: 10_000 * standing)
+    line = Line(lambda standing: 4_000_000 * standing)
     sessions = {line.peer.peer_id: line.main}
     peers = ConnectionsOfPeers(sessions.get, line.open)
     first = peers.get(line.peer.peer_id)

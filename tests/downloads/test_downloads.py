@@ -647,8 +647,15 @@ async def test_cancel_removes_partial_files_and_nothing_else(tmp_path: Path) -> 
         assert sorted(await here.tree()) == ["d", "d/a"]
         assert (await here.list())["downloads"] == []
         assert here.events[-1] == ("download.removed", {"id": id_})
-        with pytest.raises(DownloadNotFound):
-            await here.downloads.cancel([id_])
+        events = len(here.events)
+        await here.downloads.cancel([id_])
+        await here.downloads.clear([id_])
+        assert len(here.events) == events
+        for command in (here.downloads.pause, here.downloads.resume, here.downloads.retry):
+            with pytest.raises(DownloadNotFound):
+                await command([id_])
+    async with service(tmp_path, peer) as here:
+        await here.downloads.cancel([id_])
 
 
 async def test_clear_takes_only_what_has_ended(tmp_path: Path) -> None:

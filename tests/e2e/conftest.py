@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Broker, Lab
+from tests.e2e.harness import Broker, Daemon, Lab
 
 needs_mosquitto = pytest.mark.skipif(
     shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None,
@@ -20,8 +21,9 @@ needs_mosquitto = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def lab() -> Iterator[Lab]:
+@contextmanager
+def new_lab() -> Iterator[Lab]:
+    """A laboratory of its own, which ends with everything in it."""
     root = Path(tempfile.mkdtemp(prefix="hdp-"))
     made = Lab(root)
     try:
@@ -31,6 +33,46 @@ def lab() -> Iterator[Lab]:
             made.close()
         finally:
             shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with new_lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_lab() -> Iterator[Lab]:
+    """For daemons that serve all tests of a module."""
+    with new_lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_pair(shared_lab: Lab) -> tuple[Daemon, Daemon]:
+    return shared_lab.pair_by_invite()
+
+
+@pytest.fixture
+def pair(shared_pair: tuple[Daemon, Daemon]) -> tuple[Daemon, Daemon]:
+    """Two connected daemons with empty shares, queues and downloads.
+
+    Others use them too: for a test that neither stops them nor changes what they keep otherwise.
+    """
+    for daemon in shared_pair:
+        for method in ("downloads.cancel", "downloads.clear"):
+            if ids := [row["id"] for row in daemon.rpc("downloads.list")["downloads"]]:
+                daemon.rpc(method, ids=ids)
+        for directory in (daemon.share, daemon.downloads):
+            for path in directory.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        daemon.ctl("shares", "rescan")
+    for daemon in shared_pair:
+        daemon.wait_scanned()
+    return shared_pair
 
 
 @pytest.fixture

@@ -200,19 +200,21 @@ def _share(call: Any, a: Daemon, b: Daemon, at_a: Watcher, at_b: Watcher) -> Non
 
 def _download(call: Any, a: Daemon, b: Daemon, at_a: Watcher, at_b: Watcher) -> None:
     id_ = call("downloads.add", peer=b.name, path="media/film")["id"]
-    missing = call("downloads.add", peer=b.name, path="media/none", to="elsewhere")["id"]
-    ended = {"done", "failed"}
 
-    def states() -> set[str]:
-        return {each["state"] for each in call("downloads.list", limit=10)["downloads"]}
+    def is_done() -> bool:
+        [download] = call("downloads.list", limit=10)["downloads"]
+        return bool(download["state"] == "done")
 
-    wait_for("the ends of the downloads", lambda: states() == ended)
+    wait_for("the end of the download", is_done)
     assert len(call("downloads.files", id=id_)["files"]) >= 2
-    call("downloads.retry", ids=[missing])
-    call("downloads.move", id=missing, to="top")
-    call("downloads.pause", ids=[missing])
-    call("downloads.resume", ids=[missing])
-    call("downloads.cancel", ids=[missing])
+    call("limits.set", download="20kB/s", lan=True)
+    slow = call("downloads.add", peer=b.name, path="media/film", to="elsewhere")["id"]
+    call("downloads.move", id=slow, to="top")
+    call("downloads.pause", ids=[slow])
+    call("downloads.resume", ids=[slow])
+    call("downloads.retry", ids=[slow])
+    call("downloads.cancel", ids=[slow])
+    call("limits.set", reset=True)
     call("downloads.verify", id=id_)
     wait_for(
         "the end of the check",

@@ -30,8 +30,8 @@ def download(daemon: Daemon, *arguments: str, timeout: float = 240) -> str:
     return daemon.ctl("download", *arguments, "--wait", timeout=timeout)
 
 
-def test_a_tree_with_awkward_names_arrives_as_it_is(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_a_tree_with_awkward_names_arrives_as_it_is(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     make_tree(a.share, files=1500)
     a.ctl("shares", "rescan")
     a.wait_scanned()
@@ -50,8 +50,8 @@ def test_a_tree_with_awkward_names_arrives_as_it_is(lab: Lab) -> None:
     assert snapshot(b.downloads) == before
 
 
-def test_browsing_and_searching_a_peer(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_browsing_and_searching_a_peer(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     (a.share / "Music" / "Björk" / "Debut").mkdir(parents=True)
     (a.share / "Music" / "Björk" / "Debut" / "01 Human Behaviour.flac").write_bytes(b"x" * 1000)
     (a.share / "Music" / "notes.txt").write_text("hello")
@@ -84,8 +84,8 @@ def test_browsing_and_searching_a_peer(lab: Lab) -> None:
     assert a.ctl("ls", "self/media/Music").splitlines() == ["Björk/", "notes.txt"]
 
 
-def test_a_directory_of_many_entries_is_listed_in_pages(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_a_directory_of_many_entries_is_listed_in_pages(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     big = a.share / "big"
     big.mkdir()
     for index in range(12_000):
@@ -96,8 +96,8 @@ def test_a_directory_of_many_entries_is_listed_in_pages(lab: Lab) -> None:
     assert lines == [f"entry {index:05d}" for index in range(12_000)]
 
 
-def test_reading_beyond_four_gibibytes(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_reading_beyond_four_gibibytes(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     with (a.share / "huge").open("wb") as file:
         file.truncate(5 * 1024 * MiB)
         file.seek(4 * 1024 * MiB + 12_345)
@@ -109,8 +109,8 @@ def test_reading_beyond_four_gibibytes(lab: Lab) -> None:
     assert read == b"\0\0beyond\0\0"
 
 
-def test_cat_gives_the_very_bytes(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_cat_gives_the_very_bytes(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     content = os.urandom(9 * MiB + 17)
     (a.share / "blob").write_bytes(content)
     assert b.ctl_bytes("cat", f"{a.name}/media/blob") == content
@@ -123,8 +123,8 @@ def test_cat_gives_the_very_bytes(lab: Lab) -> None:
     "path",
     ["../x", "media/../../etc/passwd", "/etc/passwd", "media/a\0b", "media/./x", "media//etc"],
 )
-def test_hostile_paths_reach_nothing(lab: Lab, path: str) -> None:
-    a, b = lab.pair_by_invite()
+def test_hostile_paths_reach_nothing(pair: tuple[Daemon, Daemon], path: str) -> None:
+    a, b = pair
     secret = a.root / "secret.txt"
     secret.write_text("outside")
     (a.share / "link").symlink_to(secret)
@@ -138,8 +138,8 @@ def test_hostile_paths_reach_nothing(lab: Lab, path: str) -> None:
     assert "link" not in b.ctl("ls", f"{a.name}/media")
 
 
-def test_a_different_file_that_is_there_already_is_kept(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_a_different_file_that_is_there_already_is_kept(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     (a.share / "song.mp3").write_text("theirs")
     (b.downloads / "song.mp3").write_text("mine, keep it")
     download(b, f"{a.name}/media/song.mp3")
@@ -149,8 +149,8 @@ def test_a_different_file_that_is_there_already_is_kept(lab: Lab) -> None:
     assert mode == 0o666 & ~umask(), "others may read it as far as the umask lets them"
 
 
-def test_download_to_a_subdirectory(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_download_to_a_subdirectory(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     (a.share / "x").write_text("x")
     download(b, f"{a.name}/media/x", "--to", "films/new")
     assert (b.downloads / "films" / "new" / "x").read_text() == "x"
@@ -349,8 +349,8 @@ def test_a_dead_mount_stops_nothing_but_itself(
     assert b.stop(within=8) == 0
 
 
-def test_a_damaged_file_is_found_by_comparing_both_sides(lab: Lab) -> None:
-    a, b = lab.pair_by_invite()
+def test_a_damaged_file_is_found_by_comparing_both_sides(pair: tuple[Daemon, Daemon]) -> None:
+    a, b = pair
     directory = a.share / "films"
     directory.mkdir()
     for index in range(20):

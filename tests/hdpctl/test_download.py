@@ -77,7 +77,7 @@ def test_waiting_by_events(hdpd: FakeHdpd) -> None:
         event("download.changed", item("other", "failed")),
         event("download.changed", item("id-a", "remote_queued", queue_position=2)),
         event("download.changed", item("id-a", "downloading", rate=100, eta=6)),
-        event("download.changed", item("id-a", "done")),
+        event("download.changed", item("id-a", "done", place="/downloads/a")),
         event("download.removed", {"id": "id-a"}),
     ]
     result = hdpd.run("download", "P/a", "--wait")
@@ -86,7 +86,7 @@ def test_waiting_by_events(hdpd: FakeHdpd) -> None:
         "id-a\tqueued\t400 B of 1.0 kB\tP/a",
         "id-a\tremote queued, place 2\t400 B of 1.0 kB\tP/a",
         "id-a\tdownloading\t400 B of 1.0 kB, 100 B/s, 6 s left\tP/a",
-        "id-a\tdone\t1.0 kB of 1.0 kB\tP/a",
+        "id-a\tdone\t1.0 kB of 1.0 kB\tP/a\t/downloads/a",
     ]
     assert hdpd.calls[0] == (
         "events.subscribe",
@@ -144,19 +144,21 @@ def test_bars_on_a_terminal(hdpd: FakeHdpd, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 QUEUE = [
-    item("aa11", "downloading", rate=2000, eta=65),
+    item("aa11", "downloading", rate=2000, eta=65.4321, place="/downloads/f"),
     item("aa22", "paused", error="disk full"),
     item("bb33", "failed", error="gone"),
     item("cc44", "done"),
+    item("dd55", "queued", waiting_for={"kind": "share", "text": "the share is away"}),
+    item("ee66", "queued", waiting_for={"kind": "turn", "text": "its turn"}),
 ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "method", "params"),
     [
-        ("pause all", "downloads.pause", {"ids": ["aa11"]}),
+        ("pause all", "downloads.pause", {"ids": ["aa11", "dd55", "ee66"]}),
         ("resume all", "downloads.resume", {"ids": ["aa22"]}),
-        ("cancel all", "downloads.cancel", {"ids": ["aa11", "aa22", "bb33"]}),
+        ("cancel all", "downloads.cancel", {"ids": ["aa11", "aa22", "bb33", "dd55", "ee66"]}),
         ("retry all", "downloads.retry", {"ids": ["bb33"]}),
         ("clear all", "downloads.clear", {"ids": ["bb33", "cc44"]}),
         ("cancel aa1 cc44 c", "downloads.cancel", {"ids": ["aa11", "cc44"]}),
@@ -192,9 +194,11 @@ def test_queue_piped_terminal_and_json(hdpd: FakeHdpd, monkeypatch: pytest.Monke
     hdpd.answers["peers.list"] = {"peers": [{"id": "p", "name": "Ann"}]}
     piped = hdpd.run("queue").stdout.splitlines()
     assert piped[:2] == [
-        "aa11\tdownloading\t400\t1000\t2.0 kB/s\t65\tAnn/D/f",
-        "aa22\tpaused: disk full\t400\t1000\t\t\tAnn/D/f",
+        "aa11\tdownloading\t400\t1000\t2.0 kB/s\t65\tAnn/D/f\t/downloads/f",
+        "aa22\tpaused: disk full\t400\t1000\t\t\tAnn/D/f\t",
     ]
+    assert piped[4].startswith("dd55\tqueued: the share is away\t")
+    assert piped[5].startswith("ee66\tqueued\t")
     expected = {"downloads": QUEUE, "next_cursor": None}
     assert json.loads(hdpd.run("queue", "ls", "--json").stdout) == expected
     monkeypatch.setattr(show, "on_terminal", lambda: True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hdpd.config import ShareConfig
-from hdpd.shares import inotify, mounts, share
+from hdpd.shares import inotify, mounts, scan_times, share
 from hdpd.shares.inotify import parse_events
 from hdpd.wire.paths import RemotePath
 from tests.shares.test_shares import Service, make_files, service
@@ -205,8 +205,10 @@ async def test_nothing_is_done_while_nothing_happens(
 
 
 async def test_the_interval_of_a_new_configuration_is_taken_over(
-    tmp_path: Path, music: Path, nobody_looks: None
+    tmp_path: Path, music: Path, nobody_looks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However long a scan takes, it is not spared for that.
+    monkeypatch.setattr(scan_times, "PART", 1.0)
     async with service(tmp_path, ShareConfig("M", music)) as running:
         await running.until_scanned("M")
         assert scans(running) == 1

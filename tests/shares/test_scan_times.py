@@ -113,14 +113,15 @@ def test_missed_changes_and_wishes() -> None:
     assert schedule.due(11) == "all"
 
 
-def test_a_scan_that_failed_is_tried_again_after_a_while() -> None:
+@pytest.mark.parametrize(("took", "rest"), [(0, 60), (10, 200), (180, HOUR_S), (10_000, HOUR_S)])
+def test_a_scan_that_failed_is_tried_again_after_a_while(took: float, rest: float) -> None:
     schedule = watched(math.inf)
     schedule.distrust()
     schedule.begin("changed")
-    schedule.fail(100)
+    schedule.fail(100 - took, 100)
     assert schedule.due(101) is None
-    assert schedule.wait(100) == HOUR_S
-    assert schedule.due(100 + HOUR_S) == "changed"
+    assert schedule.wait(100) == rest
+    assert schedule.due(100 + rest) == "changed"
 
 
 def test_new_directories_that_could_not_be_watched_count() -> None:

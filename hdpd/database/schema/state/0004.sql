@@ -8,7 +8,14 @@ CREATE TABLE site (
   PRIMARY KEY (root, anchor)
 ) WITHOUT ROWID;
 
+-- The last ones that left the list, so that to remove one twice is no mistake.
+CREATE TABLE removed_download (
+  number INTEGER PRIMARY KEY,         -- as in `download`
+  id TEXT NOT NULL UNIQUE
+);
+
 ALTER TABLE download ADD COLUMN root TEXT;          -- NULL: made before this was known
+ALTER TABLE download ADD COLUMN partials TEXT;      -- where its partial files are; NULL: beside
 ALTER TABLE download ADD COLUMN place TEXT;         -- where the item is, or goes
 ALTER TABLE download ADD COLUMN ended REAL;         -- when it was done
 ALTER TABLE download ADD COLUMN entries INTEGER NOT NULL DEFAULT 0;   -- files and directories listed

@@ -1,0 +1,1 @@
+"""Real daemons on disks that fail, for as long as one likes: `make soak`."""
