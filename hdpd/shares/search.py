@@ -5,7 +5,7 @@ that a path matches are a bit mask: those in its own name, and those in the dire
 hit is a path whose masks together hold all words; first come those that match by their own name,
 then what is in directories that match, and directories always before files.
 
-Whole because the steps of a search share what it has found out of directories, and are one order.
+Whole because the steps of a search share what they have found out about directories.
 """
 
 from __future__ import annotations

@@ -8,19 +8,8 @@ queues up again. So one that wants 10,000 files and one that wants a single one 
 owner's favourites go first, but never more than a few in a row while others wait. Small reads, and
 those that a person waits for, need no slot within the bounds of the fast lane.
 
-          asks, all slots            a slot              its turn is over,
-          are taken                  is free             and others wait
-    away ────────────────► waiting ──────────► its turn ───────────────────► draining
-     │                        ▲                    ▲                            │
-     └────────────────────────┼────────────────────┘                            │
-       asks, a slot is free   └─────────────────────────────────────────────────┘
-                                its reads in flight have ended, and others wait to be sent
-
-Back to away: from waiting when its last read has ended, from its turn when it is idle, from
-draining when nothing is left to send; from everywhere when it is gone, stuck, or cancelled.
-
-Whole because every event can change leases, fast lane and line at once, and what is promised (no
-slot too many, nobody forgotten, no storm of places) is about all of them together.
+Whole because every event can change leases, fast lane and line at once, and what is promised
+(no slot too many, nobody forgotten, no storm of places) is about all of them together.
 """
 
 from __future__ import annotations
