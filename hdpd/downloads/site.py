@@ -24,7 +24,7 @@ from hdpd.downloads.filesystem import (
     storage_error,
     sync_directory,
 )
-from hdpd.errors import DiskAway, HdpdError, StorageError
+from hdpd.errors import DiskAway, DiskUnavailable, HdpdError, StorageError
 from hdpd.wire.fields import MAX_INTEGER
 
 Components = tuple[bytes, ...]
@@ -173,6 +173,6 @@ def _away(site: Site) -> DiskAway:
 
 def _unusable(error: OSError, site: Site) -> HdpdError:
     known = storage_error(error, "use", os.fsencode(site.path))
-    if not isinstance(known, StorageError):
+    if isinstance(known, DiskUnavailable):
         return known
     return StorageError(f"cannot use the download directory {str(site.path)!r}: {error.strerror}")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hdpd.downloads.disk import Disk
-from hdpd.downloads.filesystem import free_room
+from hdpd.downloads.filesystem import free_room, storage_error
 from hdpd.downloads.finisher import Finisher
 from hdpd.downloads.partials import Partials
 from hdpd.downloads.records import Download
@@ -22,7 +22,7 @@ from hdpd.downloads.site import Components, Site, check, prepare
 from hdpd.downloads.space import Room
 from hdpd.downloads.status import DiskStatus
 from hdpd.downloads.store import Store
-from hdpd.errors import DiskReadOnly, DiskSilent, DiskUnavailable, HdpdError, NotFound, StorageError
+from hdpd.errors import DiskReadOnly, DiskSilent, DiskUnavailable, HdpdError, NotFound
 from hdpd.mountinfo import MOUNTINFO, Mount, mount_of, parse_mounts
 from hdpd.portable import rules_of
 from hdpd.threads.worker import Worker
@@ -58,6 +58,7 @@ class Volume:
             DiskSilent: it does not answer.
             DiskAway: it is not there.
             DiskReadOnly: nothing can be written.
+            DiskFailing: it fails, as one that was cut off does.
             StorageError: it cannot tell.
         """
         patience = 0.0 if self.silent else SILENT_SECONDS
@@ -75,7 +76,7 @@ class Volume:
         try:
             room, self._is_prepared = look.result()
         except OSError as error:
-            raise StorageError(f"cannot look at {path!r}: {error.strerror}") from None
+            raise storage_error(error, "look at", os.fsencode(path)) from None
         if room.read_only:
             raise DiskReadOnly(
                 f"the disk of {path!r} is read-only; the download goes on by itself when it can be "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -471,3 +472,42 @@ async def test_another_disk_is_used_when_its_owner_says_so(tmp_path: Path) -> No
         await here.downloads.housekeeper.use_disk(here.root)
         assert (await here.wait(id_))["state"] == "done"
         assert await here.tree() == {"g": b"g"}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_disk_that_is_cut_off_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked of it then answers with an input/output error."""
+    monkeypatch.setattr("hdpd.downloads.room.FAILING_S", 0.05)
+    cut_off, calls = [True], {name: getattr(os, name) for name in ("pwritev", "fdatasync", "open")}
+
+    def failing(name: str) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if (cut_off and "dir_fd" in options) or (cut_off and name != "open"):
+                raise OSError(errno.EIO, "Input/output error")
+            return calls[name](*arguments, **options)
+
+        return call
+
+    def free_room(_path: Path) -> Room:
+        if cut_off:
+            raise OSError(errno.EIO, "Input/output error")
+        return Room(10**9, 10**10)
+
+    data = noise(20 * MIB)
+    peer = FakePeer({"s/f": FakeFile(data), "s/g": FakeFile(b"g")})
+    async with service(tmp_path, peer) as here:
+        id_, gate = await begun(here, peer)
+        with monkeypatch.context() as broken:
+            for name in calls:
+                broken.setattr(os, name, failing(name))
+            broken.setattr(volumes, "free_room", free_room)
+            gate.open()
+            paused = await here.wait(id_, "paused", "failed")
+            assert (paused["state"], paused["error"]["code"]) == ("paused", "disk_failing")
+            assert (await here.wait(await here.add("s/g"), "paused", "failed"))["state"] == "paused"
+            cut_off.clear()
+        assert (await here.wait(id_))["state"] == "done"
+        await until((here.root / "g").exists)
+        assert (await here.tree())["f"] == data
