@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hdpd.downloads.space import Room
-from hdpd.errors import DiskAway, DiskFull, DiskReadOnly, HdpdError, StorageError
+from hdpd.errors import DiskAway, DiskFailing, DiskFull, DiskReadOnly, HdpdError, StorageError
 from hdpd.wire.paths import text_from_bytes
 
 _RENAME_NOREPLACE = 1
@@ -144,6 +144,8 @@ def storage_error(error: OSError, doing: str, name: bytes) -> HdpdError:
         kind = DiskFull
     elif error.errno == errno.EROFS:
         kind = DiskReadOnly
+    elif error.errno == errno.EIO:
+        kind = DiskFailing
     elif error.errno in _DISK_AWAY:
         kind = DiskAway
     reason = error.strerror or str(error)
