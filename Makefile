@@ -18,7 +18,7 @@ ARGS ?=
 
 # From Debian: programs that some tests drive (without one of them its tests are skipped), and
 # libatomic1 for what drives the browser.
-DEBIAN_TEST_PACKAGES := mosquitto chromium-headless-shell libatomic1 nftables iproute2 miniupnpd miniupnpd-nftables
+DEBIAN_TEST_PACKAGES := mosquitto chromium-headless-shell libatomic1 nftables iproute2 miniupnpd miniupnpd-nftables ethtool faketime nginx-light
 PYTEST_ARGS ?=
 
 # What the bench drives: the yardsticks, and for its lines the laboratory of tests/nat.

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hdpd.errors import Busy, HdpdError, ProtocolError, TimedOut
-from hdpd.link.engine import LARGE_DATAGRAM_BYTES, Engine
+from hdpd.link.engine import LARGE_DATAGRAM_BYTES, SAFE_DATAGRAM_BYTES, Engine
+from hdpd.link.path_size import CONFIRM_S, ROUND_S, PathSize
 from hdpd.link.paths import NONCE_BYTES, PathProbes, Role
 from hdpd.link.sockets import (
     MAX_MESSAGE_BYTES,
@@ -39,10 +40,12 @@ MAX_OPEN_STREAMS = 96
 MAX_UNSENT_BYTES = 8 * 1024 * 1024
 # While one side's first flight is built qh3 may raise and recover by itself (see `_poll`).
 MAX_HANDSHAKE_ERRORS = 50
+MAX_AT_ONCE = min(MAX_SEGMENTS, MAX_MESSAGE_BYTES // LARGE_DATAGRAM_BYTES)  # of one message
 MAX_MESSAGES_AT_ONCE = 32  # 2 MiB, 10 ms: then it is the turn of other connections and tasks
 STREAM_CREDIT_TIMEOUT_S = 30.0
 # A timer that is farther away is the idle timeout, and no retransmission.
 MAX_HURRY_S = 8.0
+FEW_DATAGRAMS = 16  # fewer in five seconds are no transfer that could hang
 PATH_ALIVE_S = 2.0  # heard so lately, a path on the local network is not given up for a longer one
 
 
@@ -70,12 +73,10 @@ class Connection:
         engine: Engine,
         role: Role,
         paths: tuple[Path, ...],
-        datagram_bytes: int,
         knock: Callable[[], bytes] | None = None,
     ) -> None:
         self.role: Role = role
         self.path = paths[0]
-        self.datagram_bytes = datagram_bytes
         self.probes: PathProbes | None = None
         self.ended: HdpdError | None = None
         self.close_code: int | None = None
@@ -105,6 +106,9 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._transmit_scheduled = False
+        self._size: PathSize | None = None  # from the hello on
+        self._size_timer: asyncio.TimerHandle | None = None
+        self._sent = 0  # datagrams since the size was confirmed
         self._handshake_errors = 0
         self.path_heard = 0.0  # when a datagram came on `path`, or it was found
         self._loop = asyncio.get_running_loop()
@@ -147,7 +151,7 @@ class Connection:
         if self.ended:
             return
         now = self._loop.time()
-        most = min(MAX_SEGMENTS, MAX_MESSAGE_BYTES // self.datagram_bytes)
+        most = MAX_AT_ONCE
         for _ in range(MAX_MESSAGES_AT_ONCE):
             datagrams = self._poll(now, most)
             if datagrams:
@@ -179,6 +183,7 @@ class Connection:
                     self._endpoint.send([self._knock()], path)
                 self._endpoint.send(datagrams, path)
         else:
+            self._sent += len(datagrams)
             self._endpoint.send(datagrams, self.path)
 
     def _arm_timer(self, now: float) -> None:
@@ -260,21 +265,91 @@ class Connection:
             self._endpoint.send([answer], path)
         if reply.moved:
             self.move(path, now)
+        if reply.carried is not None and self._size is not None:
+            self._size.answered(reply.carried)
+            if reply.carried:
+                self._use_proved_size()
 
     def move(self, path: Path, now: float) -> None:
         """Goes on at `path`, of which the caller has proof that it leads to the peer."""
         if self.ended or path == self.path:
             return
         log.info("the path moved from %s to %s:%d", self.path.host, path.host, path.port)
+        is_elsewhere = path.host != self.path.host
         self.path = path
         self.path_heard = now
         self.on_path()
-        if self.datagram_bytes > self._endpoint.carried_bytes(path.host):
-            # The new path may not carry such large datagrams, and neither library can go back.
-            self.close(ResetCode.OK, lost("the network changed"))
+        if is_elsewhere:
+            # It is not known what the new path carries.
+            self._set_size(SAFE_DATAGRAM_BYTES)
+            self.look_for_size()
+        self._hurry(now)
+        self.ping(0)
+
+    # The size of datagrams.
+
+    @property
+    def datagram_bytes(self) -> int:
+        """How large datagrams are now."""
+        return self._engine.datagram_bytes
+
+    def look_for_size(self) -> None:
+        """Finds out what the path carries, from now on as long as the connection lasts."""
+        largest = self._endpoint.largest_bytes(self.path.host)
+        if self._is_qh3_client:
+            largest = SAFE_DATAGRAM_BYTES  # it searches by itself
+        self._size = PathSize(SAFE_DATAGRAM_BYTES, largest, self._loop.time())
+        self._size_round()
+
+    def _size_round(self) -> None:
+        if self._size_timer is not None:
+            self._size_timer.cancel()
+        size, probes = self._size, self.probes
+        if self.ended or size is None or probes is None:
+            return
+        now = self._loop.time()
+        wanted = size.round(now)
+        for each in wanted:
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            self._endpoint.send([probes.size_ping(self.path, nonce, each, now)], self.path)
+        if not wanted:
+            self._use_proved_size(is_over=True)
+        pause = ROUND_S if wanted else CONFIRM_S
+        self._size_timer = self._loop.call_later(
+            pause, self._size_round if wanted else self._confirm_size
+        )
+
+    def _confirm_size(self) -> None:
+        """Data goes out: does the path still carry it?"""
+        assert self._size is not None
+        if self._sent < FEW_DATAGRAMS:
+            self._size_timer = self._loop.call_later(CONFIRM_S, self._confirm_size)
+            return
+        self._sent = 0
+        self._size.look(self._loop.time(), self._engine.datagram_bytes)
+        self._size_round()
+
+    def _use_proved_size(self, *, is_over: bool = False) -> None:
+        """What was proved is used; what was not is not, once the search is over."""
+        assert self._size is not None
+        proved, used = self._size.size, self._engine.datagram_bytes
+        is_too_large = is_over and proved < used
+        if self._is_qh3_client:
+            is_too_large = is_over and self._size.given_up
+        if proved > used or is_too_large:
+            self._set_size(proved)
+
+    @property
+    def _is_qh3_client(self) -> bool:
+        return self._engine.name == "qh3" and self.role == "client"
+
+    def _set_size(self, size: int) -> None:
+        try:
+            self._engine.set_datagram_bytes(size)
+        except Exception as error:
+            self._engine_failed("changing the size of datagrams", error)
         else:
-            self._hurry(now)
-            self.ping(0)
+            log.debug("datagrams to %s are %d bytes", self.path.host, self._engine.datagram_bytes)
 
     def _hurry(self, now: float) -> None:
         """Lets the engine try again at once what it has sent in vain: while the old path was dead
@@ -448,9 +523,6 @@ class Connection:
             self.on_reset(stream)
 
     def handshake_completed(self) -> None:
-        carried = self._endpoint.carried_bytes(self.path.host)
-        if carried > LARGE_DATAGRAM_BYTES:
-            self.datagram_bytes = self._engine.enlarge_datagrams(carried) or self.datagram_bytes
         self.shaken = True
         self.on_handshake()
 
@@ -508,8 +580,9 @@ class Connection:
         if self.ended:
             return
         self.ended = error
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._size_timer):
+            if timer is not None:
+                timer.cancel()
         for stream in list(self._streams.values()):
             stream.failed(error)
         self._streams.clear()

@@ -20,6 +20,7 @@ from hdpd.identity.topics import Topic
 from hdpd.link import demux
 from hdpd.link.connection import Connection, Path
 from hdpd.link.engine import (
+    JUMBO_DATAGRAM_BYTES,
     LARGE_DATAGRAM_BYTES,
     LOOPBACK_DATAGRAM_BYTES,
     SAFE_DATAGRAM_BYTES,
@@ -38,6 +39,7 @@ from hdpd.link.knock import NONCE_BYTES, KnockGate, make_knock
 from hdpd.link.paths import probe_tag
 from hdpd.link.selection import Address, Binding, Selection
 from hdpd.link.sockets import Received, SocketAddress, UdpSocket, plain_host
+from hdpd.recent import Recent
 from hdpd.wire.messages import ResetCode
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ MAX_BATCHES = 32
 HANDSHAKE_TIMEOUT_S = 10.0
 MAX_HANDSHAKES = 64  # each costs an engine of about 50 KB and 1 ms of CPU
 MAX_HANDSHAKES_PER_ADDRESS = 8
+MAX_NARROW = 256  # hosts whose handshake failed, 100 bytes each
+NARROW_S = 600.0
 MAX_CONNECTIONS = 512  # about 1 MB each when busy
 _NOT_THERE_YET = {errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO}
 
@@ -81,6 +85,7 @@ class Endpoint:
         self._connections: dict[Connection, set[bytes]] = {}
         self._handshakes: dict[Connection, asyncio.TimerHandle] = {}
         self._interfaces: tuple[InterfaceAddress, ...] = ()
+        self._narrow: Recent[str, float] = Recent(MAX_NARROW)
         self._others: dict[int, Callable[[bytes, Path], None]] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -241,21 +246,25 @@ class Endpoint:
         for connection in list(self._connections):
             connection.probe(connection.path, now)
 
-    def datagram_bytes_for(self, host: str) -> int:
-        """How large datagrams to `host` may be without knowing more about the way there."""
-        payload = on_link_payload_bytes(host, self._interfaces)
-        if payload is None:
-            return SAFE_DATAGRAM_BYTES
-        return max(SAFE_DATAGRAM_BYTES, min(LARGE_DATAGRAM_BYTES, payload))
-
-    def carried_bytes(self, host: str) -> int:
-        """How large datagrams to `host` may become after the handshake: within this machine larger
-        than elsewhere, where not all that is between may carry what our own link does.
+    def largest_bytes(self, host: str) -> int:
+        """How large datagrams to `host` are worth a probe, as our own interface says: more than it
+        takes can be sent nowhere, and beyond it anything may be smaller.
         """
         payload = on_link_payload_bytes(host, self._interfaces)
-        if payload is not None and self.is_this_machine(host):
-            return max(SAFE_DATAGRAM_BYTES, min(LOOPBACK_DATAGRAM_BYTES, payload))
-        return self.datagram_bytes_for(host)
+        if payload is None:
+            return LARGE_DATAGRAM_BYTES - (20 if ":" in host else 0)
+        most = LOOPBACK_DATAGRAM_BYTES if self.is_this_machine(host) else JUMBO_DATAGRAM_BYTES
+        return max(SAFE_DATAGRAM_BYTES, min(most, payload))
+
+    def _accepted_bytes(self, host: str) -> int:
+        """With which size a connection from `host` begins. The server of qh3 can go down and not
+        up, and makes nothing large before the handshake is over: on our own links it begins with
+        what they are likely to carry, and the first thing then is to prove it.
+        """
+        is_narrow = self._narrow.get(host, float("-inf")) > self._loop.time()
+        if self.engines.name != "qh3" or is_narrow or not self.is_on_link(host):
+            return SAFE_DATAGRAM_BYTES
+        return min(LARGE_DATAGRAM_BYTES, self.largest_bytes(host))
 
     def is_this_machine(self, host: str) -> bool:
         """Whether `host` is one of our own addresses."""
@@ -293,13 +302,12 @@ class Endpoint:
 
     def dial_paths(self, target: PeerId, paths: tuple[Path, ...], topic: Topic) -> Connection:
         """Begins a connection on whichever of the paths answers first."""
-        datagram_bytes = min(self.datagram_bytes_for(path.host) for path in paths)
 
         def knock() -> bytes:
             return make_knock(topic, target, secrets.token_bytes(NONCE_BYTES))
 
-        engine = self.engines.connect(self._loop.time(), datagram_bytes)
-        connection = Connection(self, engine, "client", paths, datagram_bytes, knock)
+        engine = self.engines.connect(self._loop.time())
+        connection = Connection(self, engine, "client", paths, knock)
         self._add(connection, {engine.host_cid})
         connection.schedule_transmit()
         return connection
@@ -385,9 +393,8 @@ class Endpoint:
         ):
             log.info("no room for another connection from %s", path.host)
             return None
-        datagram_bytes = self.datagram_bytes_for(path.host)
-        engine = self.engines.accept(cid, datagram_bytes)
-        connection = Connection(self, engine, "server", (path,), datagram_bytes)
+        engine = self.engines.accept(cid, self._accepted_bytes(path.host))
+        connection = Connection(self, engine, "server", (path,))
         self._add(connection, {cid, engine.host_cid})
         self.on_accept(connection)
         return connection
@@ -426,8 +433,12 @@ class Endpoint:
             timer.cancel()
         if connection.probes is not None:
             self._by_tag[connection.probes.tag] = connection
+            connection.look_for_size()
 
     def forget(self, connection: Connection) -> None:
+        if not connection.established and connection.role == "server":
+            # Perhaps not even the handshake's datagrams, of 1280 bytes, came through.
+            self._narrow.put(connection.path.host, self._loop.time() + NARROW_S)
         for cid in self._connections.pop(connection, ()):
             self._by_cid.pop(cid, None)
         timer = self._handshakes.pop(connection, None)

@@ -3,6 +3,7 @@
 An `Engine` is one QUIC connection: datagrams and time in, datagrams and events out. It knows no
 addresses: it is told one made-up constant peer address, and the endpoint maps the connection to
 real paths, so that a changed address looks the same to both libraries.
+Whole because it is the only file that knows which library runs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ IDLE_TIMEOUT_S = 30.0
 SAFE_DATAGRAM_BYTES = 1200  # works on every path that can carry QUIC (RFC 9000, section 14)
 LARGE_DATAGRAM_BYTES = 1472  # over IPv4 on an Ethernet, and what qh3 tells its peer to send at most
 LOOPBACK_DATAGRAM_BYTES = 8192  # within one machine, and only of aioquic
+JUMBO_DATAGRAM_BYTES = 8972  # over IPv4 where all machines take frames of 9000 bytes, likewise
 
 # Credit is given anew as data comes in order, so these do not limit a transfer below 80 MB/s at
 # 200 ms. They bound what a peer can make a library keep by leaving the beginning of a stream out,
@@ -124,7 +126,8 @@ class EngineFactory:
             max_data=MAX_CONNECTION_WINDOW,
             max_stream_data=MAX_STREAM_WINDOW,
             max_datagram_size=datagram_bytes,
-            **({"probe_datagram_size": False} if self.name == "qh3" else {}),
+            # qh3 probes for larger ones by itself, as a client.
+            **({"probe_datagram_size": is_client} if self.name == "qh3" else {}),
         )
 
 
@@ -223,24 +226,56 @@ class Engine:
                 raise
         return datagrams
 
-    def enlarge_datagrams(self, most: int) -> int | None:
-        """Lets an established connection send datagrams of up to `most` bytes, as far as the peer
-        takes them; how large they may be now, None where that is as before.
-
-        aioquic's cost is for each datagram, whatever is in it. qh3 sends 1472 at most.
+    @property
+    def datagram_bytes(self) -> int:
+        """How large datagrams are made now. A client of qh3 finds out by itself how far it may go
+        (RFC 8899), up to 1472 bytes.
         """
         if self._is_qh3:
-            return None
+            core = self._connection._core
+            return SAFE_DATAGRAM_BYTES if core is None else int(core.active_path[-1])
+        size: int = self._connection._max_datagram_size
+        return size
+
+    def set_datagram_bytes(self, size: int) -> None:
+        """Makes datagrams of up to `size` bytes from now on, as far as the peer takes them. qh3
+        only ever goes down, and stays there.
+        """
+        if self._is_qh3:
+            if size < self.datagram_bytes:
+                self._lower_qh3(size)
+            return
         from aioquic._buffer import Buffer
         from aioquic.quic.packet import pull_quic_transport_parameters
 
         for kind, data in self._connection.tls.received_extensions:
             if kind == _TRANSPORT_PARAMETERS:
                 announced = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
-                most = min(most, announced or most)
+                size = min(size, announced or size)
         # There is no public way to set it; tests/link/test_engine.py fails when it moves.
-        self._connection._max_datagram_size = most
-        return most
+        self._connection._max_datagram_size = size
+
+    def _lower_qh3(self, size: int) -> None:
+        """As if the peer said again what it takes, and less: all other limits are as they were, and
+        only ever rise. tests/link/test_engine.py fails when this moves.
+        """
+        told = self._connection._applied_transport_parameters
+        self._connection._core.apply_peer_transport_parameters(
+            told.initial_max_data or 0,
+            told.initial_max_stream_data_bidi_local or 0,
+            told.initial_max_stream_data_bidi_remote or 0,
+            told.initial_max_stream_data_uni or 0,
+            told.initial_max_streams_bidi or 0,
+            told.initial_max_streams_uni or 0,
+            3 if told.ack_delay_exponent is None else told.ack_delay_exponent,
+            0.025 if told.max_ack_delay is None else told.max_ack_delay / 1000,
+            told.max_idle_timeout / 1000 if told.max_idle_timeout else None,
+            told.max_datagram_frame_size,
+            told.stateless_reset_token,
+            told.active_connection_id_limit or 2,
+            bool(told.disable_active_migration),
+            size,
+        )
 
     def timer(self) -> float | None:
         when: float | None = self._connection.get_timer()

@@ -5,7 +5,8 @@ sent there; only a pong that echoes our nonce under the connection's path key mo
 that neither forged nor replayed packets can aim a transfer at somebody else.
 
 A probe is byte 5 (ping) or 6 (pong), the connection's 8-byte tag, an 8-byte nonce, and 16 bytes
-of HMAC-SHA-256 under the path key over the sender's role, the byte and the nonce. Key and tag come
+of HMAC-SHA-256 under the path key over the sender's role, the byte and the nonce; behind them any
+padding, which shows that the path carries a datagram so large. Key and tag come
 by HKDF from the two nonces of the hello, which only the two ends of the TLS connection saw.
 """
 
@@ -28,22 +29,26 @@ MAC_BYTES = 16
 PROBE_BYTES = 1 + TAG_BYTES + NONCE_BYTES + MAC_BYTES
 PROBE_INTERVAL_S = 0.2  # for each connection, so that a forger cannot make us send more
 PROBE_LIFETIME_S = 3.0
+MAX_SIZES = 64  # of those that look for the largest size; rounds of a dozen
 MAX_PENDING = 8  # nonces waiting for a pong; the oldest is forgotten
 
 
 def probe_tag(datagram: bytes) -> bytes | None:
-    """The tag of a path probe, or None when the datagram is none."""
-    if len(datagram) != PROBE_BYTES or datagram[0] not in (PATH_PING, PATH_PONG):
+    """The tag of a path probe, padded or not; None when the datagram is none."""
+    if len(datagram) < PROBE_BYTES or datagram[0] not in (PATH_PING, PATH_PONG):
         return None
     return datagram[1 : 1 + TAG_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to do about a probe: datagrams to send back, and whether the path moves there."""
+    """What to do about a probe: datagrams to send back, and whether the path moves there; and of
+    which size a ping of ours was that came through.
+    """
 
     datagrams: tuple[bytes, ...] = ()
     moved: bool = False
+    carried: int | None = None
 
 
 class PathProbes:
@@ -56,6 +61,7 @@ class PathProbes:
         self._role = role
         self._peer_role: Role = "server" if role == "client" else "client"
         self._pending = Recent[bytes, tuple[Hashable, float]](MAX_PENDING)
+        self._sizes = Recent[bytes, tuple[Hashable, float, int]](MAX_SIZES)
         self._last_ping = float("-inf")
 
     def _make(self, kind: int, nonce: bytes) -> bytes:
@@ -73,6 +79,11 @@ class PathProbes:
         self._pending.put(nonce, (path, now))
         return self._make(PATH_PING, nonce)
 
+    def size_ping(self, path: Hashable, nonce: bytes, size: int, now: float) -> bytes:
+        """A ping that is padded to `size`, to see whether `path` carries that."""
+        self._sizes.put(nonce, (path, now, size))
+        return self._make(PATH_PING, nonce).ljust(size, b"\0")
+
     def receive(
         self, datagram: bytes, path: Hashable, current: Hashable, nonce: bytes, now: float
     ) -> Reply:
@@ -83,13 +94,17 @@ class PathProbes:
         """
         kind = datagram[0]
         theirs = datagram[1 + TAG_BYTES : 1 + TAG_BYTES + NONCE_BYTES]
-        mac = datagram[1 + TAG_BYTES + NONCE_BYTES :]
+        mac = datagram[1 + TAG_BYTES + NONCE_BYTES : PROBE_BYTES]
         if not hmac.compare_digest(mac, self._mac(self._peer_role, kind, theirs)):
             return Reply()
         if kind == PATH_PING:
             pong = self._make(PATH_PONG, theirs)
             ping = self.ping(path, nonce, now) if path != current else None
             return Reply((pong, ping) if ping else (pong,))
+        sized = self._sizes.pop(theirs)
+        if sized is not None:
+            is_good = sized[0] == path and now - sized[1] <= PROBE_LIFETIME_S
+            return Reply(carried=sized[2]) if is_good else Reply()
         asked = self._pending.pop(theirs)
         if asked is None or asked[0] != path or now - asked[1] > PROBE_LIFETIME_S:
             return Reply()
