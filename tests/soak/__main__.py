@@ -120,6 +120,7 @@ def _soak(arguments: argparse.Namespace, directory: Path) -> int:
             machine = _begin_machine(int(arguments.minutes * RUNS_A_MINUTE))
         soak = Soak(directory, seed)
         soak.run(60 * arguments.minutes)
+        print("soak: the machine comes to its end", flush=True)
         status = _end_machine(machine)
     except Ended:
         print("soak: ended early")
