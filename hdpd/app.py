@@ -198,6 +198,8 @@ class App:
             if config.control_certificate and config.control_key
             else None,
             certificate_dir=config.state_dir,
+            trusted_proxies=config.trusted_proxies,
+            base_path=config.base_path,
         )
 
     def _wire(self) -> None:
