@@ -442,6 +442,8 @@ class App:
             discovery=self._discovery.status,
             nat=self.nat.report,
             standing=self._standing,
+            disks=self.downloads.housekeeper.disks,
+            leftovers=self.downloads.housekeeper.leftovers,
         )
         await self.nat.fresh_report()
         return await Doctor(subject, self._doctor_calls).examine()

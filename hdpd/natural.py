@@ -17,7 +17,7 @@ def natural(text: str) -> str | None:
     do not count; names that differ in them only have the same key.
     """
     key = _NUMBER.sub(_with_length, text)
-    return None if key is text or key == text else key
+    return None if key == text else key
 
 
 def _with_length(number: re.Match[str]) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hdpd.mountinfo import Mount
+from hdpd.mountinfo import MOUNTINFO, Mount, mount_of, parse_mounts
 from hdpd.portable import (
     POSIX,
     NameRules,
@@ -16,6 +21,7 @@ from hdpd.portable import (
     stored_name,
     stored_names,
 )
+from tests.soak.disks import EXFAT_PROGRAMS, Disk
 
 EXFAT = rules_of(Mount(b"/usb", b"8:1", "exfat"))
 APPLE = rules_of(Mount(b"/mac", b"8:1", "hfsplus"))
@@ -25,6 +31,10 @@ KINDS = [POSIX, EXFAT, APPLE, ECRYPTFS, FOLDING]
 
 # Characters that come near each other on one kind or another.
 NASTY = 'aAsSßﬁfiIıİKké\u0301e./\\:：?*<>|"~%_ .．␠\x01\x7f\u200d\u212aΐ\u0390日😀\ufffe\ue000'
+
+
+# On a busy machine names take their time to be made.
+any_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def possible(raw: bytes) -> bool:
@@ -62,6 +72,7 @@ def is_held(stored: bytes, rules: NameRules) -> bool:
     )
 
 
+@any_machine
 @given(NAMES, st.sampled_from(KINDS))
 def test_whatever_a_name_is_something_stands_in_its_place_that_can_be_held(
     raw: bytes, rules: NameRules
@@ -73,6 +84,7 @@ def test_whatever_a_name_is_something_stands_in_its_place_that_can_be_held(
     assert (stored == raw) is (fault_of(raw, rules) is None)
 
 
+@any_machine
 @given(st.lists(NAMES, max_size=12), st.sampled_from(KINDS))
 def test_two_names_of_a_directory_are_never_one(names: list[bytes], rules: NameRules) -> None:
     # Also those that look like what was made for others.
@@ -84,6 +96,7 @@ def test_two_names_of_a_directory_are_never_one(names: list[bytes], rules: NameR
     assert stored_names(reversed(names), rules) == stored
 
 
+@any_machine
 @given(st.lists(NAMES, max_size=12), st.sampled_from(KINDS))
 def test_names_can_be_given_one_by_one_too(names: list[bytes], rules: NameRules) -> None:
     taken: set[bytes] = set()
@@ -177,3 +190,36 @@ def test_zfs_says_in_its_options_whether_case_counts() -> None:
     line = b"36 25 0:30 / /tank rw,noatime shared:9 - zfs tank rw,xattr,posixacl,%b"
     assert rules_of(Mount(b"/tank", b"0:30", "zfs", line % b"caseinsensitive")).folds
     assert not rules_of(Mount(b"/tank", b"0:30", "zfs", line % b"casesensitive")).folds
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+@pytest.mark.skipif(
+    any(shutil.which(program) is None for program in EXFAT_PROGRAMS), reason="needs exfat-fuse"
+)
+def test_a_real_exfat_holds_all_of_them(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, "exfat", 32, "exfat")
+    try:
+        mounts = parse_mounts(MOUNTINFO.read_bytes())
+        rules = rules_of(mount_of(os.fsencode(disk.at), mounts))
+        assert rules.for_windows
+        rnd = random.Random(1)
+        names = ["".join(rnd.choices(NASTY, k=rnd.randint(1, 4))).encode() for _ in range(200)]
+        names += [
+            b"\xff\xfe",
+            b"\xed\xa0\x80",
+            b"x" * 255,
+            "日".encode() * 85,
+            b"NUL",
+            b"a.",
+            b"A.",
+        ]
+        stored = stored_names(filter(possible, names), rules)
+        for name in stored.values():
+            os.close(
+                os.open(os.path.join(os.fsencode(disk.at), name), os.O_CREAT | os.O_EXCL)  # noqa: PTH118
+            )
+        there = {os.fsencode(path.name) for path in disk.at.iterdir()}
+        assert there == set(stored.values())
+    finally:
+        disk.close()

@@ -137,6 +137,22 @@ def clear(session: Session, ids: tuple[str, ...]) -> None:
     _act(session, "clear", ids)
 
 
+@queue.command(epilog=examples("hdpctl queue tidy"))
+@json_option
+@pass_session
+def tidy(session: Session) -> None:
+    """Remove partial files that belong to no download.
+
+    They are left by a disk that was away when its download was cancelled, or by an older queue;
+    `hdpctl doctor` tells when there are any.
+    """
+    result = session.client.call("downloads.tidy", {})
+    if session.json:
+        show.json_document(result)
+    else:
+        click.echo(f"{result['files']:,} files removed")
+
+
 @queue.command(epilog=examples("hdpctl queue move 3f9a top"))
 @click.argument("download_id", metavar="ID", type=word, shell_complete=completion.downloads)
 @click.argument(

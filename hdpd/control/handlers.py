@@ -177,6 +177,10 @@ async def downloads_clear(call: Call, params: p.DownloadIds) -> r.Nothing:
     return r.Nothing()
 
 
+async def downloads_tidy(call: Call, _: p.NoParams) -> r.Tidied:
+    return show(r.Tidied, await call.services.downloads.housekeeper.tidy())
+
+
 async def downloads_move(call: Call, params: p.DownloadsMove) -> r.Nothing:
     await call.services.downloads.move(params.id, params.to)
     return r.Nothing()

@@ -87,6 +87,8 @@ _TABLE = (
            "Tries failed downloads again.", IDS),
     Method("downloads.clear", CONTROL, h.downloads_clear, p.DownloadIds, r.Nothing,
            "Removes ended downloads from the list; their files stay.", IDS),
+    Method("downloads.tidy", CONTROL, h.downloads_tidy, p.NoParams, r.Tidied,
+           "Removes partial files that belong to no download.", {}),
     Method("downloads.move", CONTROL, h.downloads_move, p.DownloadsMove, r.Nothing,
            "Moves a download within the queue.", {"id": "d1", "to": "top"}),
     Method("downloads.verify", CONTROL, h.downloads_verify, p.OneDownload, r.Verification,

@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 from hdpd.control.encoding import Result, Text
 from hdpd.control.parameters import State
 from hdpd.control.rules import RoleWord
+from hdpd.downloads.status import WaitKind
 
 FileType = Literal["file", "directory"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -360,21 +361,17 @@ class DownloadsAdded(DownloadId):
     ids: list[str]
 
 
+class Tidied(Result):
+    """What was removed."""
+
+    files: int
+    bytes: int
+
+
 class WaitingFor(Result):
     """What a download that does not run waits for. text: for people."""
 
-    kind: Literal[
-        "peer",
-        "turn",
-        "remote_queue",
-        "owner",
-        "room",
-        "disk",
-        "state_disk",
-        "share",
-        "quota",
-        "topic",
-    ]
+    kind: WaitKind
     text: str
 
 

@@ -3,14 +3,13 @@
 Callers hand over a function that gets a `Transaction` and runs in one of these threads, so the
 event loop never waits for the disk, and a function's statements are one transaction.
 
-A disk that is full, read-only or failing is told as StateUnavailable, once in the log, and as
-`trouble` for as long as it lasts. What must not be lost waits for its end (`write_when_possible`).
+A disk that is full, read-only or failing is told as StateUnavailable, and once in the log. Whoever
+writes knows whether to try again: another time, or never.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import itertools
 import logging
@@ -42,7 +41,7 @@ BUSY_TIMEOUT_MS = 10_000  # another process (the scanner) may be committing a la
 READERS = 2  # searches and listings side by side; each costs a thread and a page cache
 CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
-AGAIN_S = 2.0  # between tries while the disk takes nothing
+AGAIN_S = 2.0  # between tries to open it while there is no room
 NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
 CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
@@ -142,10 +141,7 @@ class Database:
         self.path = path
         self._schema = schema
         self._durable = durable
-        self.trouble: StateUnavailable | None = None
-        """Why the last write failed, while none has worked since."""
-        self._waiting = asyncio.Lock()
-        self._closed = asyncio.Event()
+        self._in_trouble = False  # since the last write that worked
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._writer = Worker(f"{schema}-writer")
@@ -243,29 +239,12 @@ class Database:
         self._note(None)
         return result
 
-    async def write_when_possible(self, change: Callable[[Transaction], T]) -> T:
-        """Like `write`, again and again until the disk takes it, in the order of the calls.
-
-        Raises:
-            StateUnavailable: the database was closed before.
-        """
-        async with self._waiting:  # of asyncio: each has its turn in the order of asking
-            while True:
-                try:
-                    return await self.write(change)
-                except StateUnavailable:
-                    if self._closed.is_set():
-                        raise
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_S):
-                        await self._closed.wait()
-
     def _note(self, trouble: StateUnavailable | None) -> None:
-        if trouble is not None and self.trouble is None:
-            log.warning("%s; it is tried again and again", trouble)
-        elif trouble is None and self.trouble is not None:
+        if trouble is not None and not self._in_trouble:
+            log.warning("%s", trouble)
+        elif trouble is None and self._in_trouble:
             log.info("the disk of %s can be written to again", self.path.parent)
-        self.trouble = trouble
+        self._in_trouble = trouble is not None
 
     def _unavailable(self, error: apsw.Error | OSError) -> StateUnavailable:
         where = self.path.parent
@@ -318,7 +297,6 @@ class Database:
 
     async def close(self) -> None:
         """Waits for what was asked for; no longer than CLOSE_S for a disk that hangs."""
-        self._closed.set()
 
         def shut_down() -> None:
             self._readers.join()

@@ -9,7 +9,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,6 +19,7 @@ from hdpd.discovery.status import DiscoveryStatus
 from hdpd.doctor import findings
 from hdpd.doctor.findings import Finding
 from hdpd.doctor.network import Standing, network
+from hdpd.downloads.status import DiskStatus, Leftovers
 from hdpd.errors import HdpdError
 from hdpd.nat.report import NatReport
 from hdpd.reload import ConfigurationStatus
@@ -42,6 +43,8 @@ class Subject:
     topics: Callable[[], int]
     discovery: Callable[[], DiscoveryStatus]
     nat: Callable[[], NatReport]
+    disks: Callable[[], Awaitable[Sequence[DiskStatus]]]
+    leftovers: Callable[[], Awaitable[Leftovers]]
     standing: Callable[[], Standing]
 
 
@@ -63,6 +66,7 @@ class Doctor:
                 subject.configuration(), await self._in_thread(lambda: _open_to_others(config), [])
             ),
             *await self._in_thread(lambda: list(_places(config)), [_stuck("directories")]),
+            *findings.download_disks(await subject.disks(), await subject.leftovers()),
             await self._in_thread(_clock, _stuck("clock")),
             await self._in_thread(_udp_buffers, _stuck("UDP buffers")),
             findings.inotify(max_watches(), rows),
@@ -114,13 +118,26 @@ def _places(config: Config) -> list[Finding]:
         "the directory must be writable for hdpd's user, and as a service it must be named: "
         f"systemctl edit hdpd, [Service] ReadWritePaths={downloads}"
     )
-    found.append(_writable("download directory", downloads, advice))
+    # Where its disk is away it is not made, and where it never was, it is with the first download.
+    if downloads.exists():
+        found.append(_writable("download directory", downloads, advice))
+    elif not (_nearest(downloads).is_dir() and os.access(_nearest(downloads), os.W_OK)):
+        found.append(
+            Finding("download directory", "failed", f"{downloads}: cannot be made", advice)
+        )
+    else:
+        found.append(Finding("download directory", "ok", f"{downloads}: made when it is needed"))
     for what, path in (("space for downloads", downloads), ("space for the state", state)):
         with contextlib.suppress(OSError):
-            there = next(each for each in (path, *path.parents) if each.exists())
+            there = _nearest(path)
             numbers = os.statvfs(there)
             found.append(findings.free_space(what, str(there), numbers.f_bavail * numbers.f_frsize))
     return found
+
+
+def _nearest(path: Path) -> Path:
+    """What is there of the way to it."""
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _writable(what: str, path: Path, advice: str) -> Finding:

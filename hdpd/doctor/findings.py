@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from hdpd.discovery.status import DiscoveryStatus
+from hdpd.downloads.status import DiskStatus, Leftovers
 from hdpd.nat.report import NatReport
 from hdpd.reload import ConfigurationStatus
 from hdpd.shares.status import ShareStatus
@@ -48,6 +49,20 @@ class Finding:
     state: State
     text: str
     advice: str | None = None
+
+
+def download_disks(disks: Sequence[DiskStatus], leftovers: Leftovers) -> Iterator[Finding]:
+    """Judges the disks of the downloads, and what lies on them that belongs to nothing."""
+    for disk in disks:
+        if disk.trouble is not None:
+            advice = "its downloads wait, and go on by themselves; plug it in, or mount it"
+            yield Finding("download disk", "failed", disk.trouble, advice)
+    if leftovers.files:
+        text = (
+            f"{leftovers.files:,} partial files ({leftovers.bytes / GIB:.1f} GiB) belong to no "
+            "download"
+        )
+        yield Finding("leftovers", "warning", text, "hdpctl queue tidy removes them")
 
 
 def free_space(what: str, path: str, free: int) -> Finding:

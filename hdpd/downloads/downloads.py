@@ -19,6 +19,7 @@ from pathlib import Path
 from hdpd.config.sizes import Reserve
 from hdpd.database import Database
 from hdpd.downloads.finished import FinishedFiles
+from hdpd.downloads.housekeeper import Housekeeper
 from hdpd.downloads.queue import Place
 from hdpd.downloads.records import Download, SessionOf
 from hdpd.downloads.scheduler import STOP_SECONDS, Scheduler
@@ -85,6 +86,7 @@ class Downloads:
         )
         self._clear_after: float | None = None
         self._clearing: asyncio.Task[None] | None = None
+        self.housekeeper = Housekeeper(self._store, self._scheduler.room.volumes)
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:

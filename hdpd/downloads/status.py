@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 from hdpd.identity.keys import PeerId
@@ -119,6 +120,22 @@ class VerificationInfo:
     unequal: int
     problems: tuple[FileProblem, ...]
     error: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskStatus:
+    """A directory that downloads are written to, and why they cannot be at the moment."""
+
+    path: Path
+    trouble: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Partial files that belong to no download in the list."""
+
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

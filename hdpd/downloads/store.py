@@ -210,6 +210,12 @@ class Store:
         marks = _marks(ids)
         return await self._select(f"id IN ({marks}) AND state != 'removed'", ids)
 
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that are stored, in any state."""
+        sql = f"SELECT id FROM download WHERE id IN ({_marks(ids)})"  # noqa: S608
+        rows = await self._database.read(lambda t: list(t.execute(sql, tuple(ids))))
+        return {row[0] for row in rows}
+
     async def were_removed(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that were in the list, and are not any more."""
         sql = (

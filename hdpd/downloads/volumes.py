@@ -20,8 +20,9 @@ from hdpd.downloads.partials import Partials
 from hdpd.downloads.records import Download
 from hdpd.downloads.site import Components, Site, check, prepare
 from hdpd.downloads.space import Room
+from hdpd.downloads.status import DiskStatus
 from hdpd.downloads.store import Store
-from hdpd.errors import DiskReadOnly, DiskSilent, DiskUnavailable, StorageError
+from hdpd.errors import DiskReadOnly, DiskSilent, DiskUnavailable, HdpdError, StorageError
 from hdpd.mountinfo import MOUNTINFO, Mount, mount_of, parse_mounts
 from hdpd.portable import rules_of
 from hdpd.threads.worker import Worker
@@ -154,6 +155,31 @@ class Volumes:
         if download.place is None:
             download.place = text_from_bytes(os.fsencode(root.joinpath(*_names(download.base))))
         return volume
+
+    async def disks(self) -> list[DiskStatus]:
+        """How the directories that are, or were, written to are now."""
+        known = {(self._root, ()): Site(self._root), **self._sites}
+        known |= {key: volume.disk.site for key, volume in self.all.items()}
+        return [DiskStatus(site.path, await self._trouble_of(site)) for site in known.values()]
+
+    async def _trouble_of(self, site: Site) -> str | None:
+        looker = Worker("downloads-look")
+        look = looker.submit(functools.partial(_examine, site))
+        looker.close()
+        await asyncio.wait({look}, timeout=SILENT_SECONDS)
+        if not look.done():
+            return f"the disk of {str(site.path)!r} does not answer"
+        try:
+            room = look.result()
+        except (HdpdError, OSError) as error:
+            return error.message if isinstance(error, HdpdError) else str(error)
+        return f"the disk of {str(site.path)!r} is read-only" if room.read_only else None
+
+    def roots(self) -> list[Path]:
+        """The directories below which partial files may lie."""
+        apart = [partials.site.path for partials in self._partials.values()]
+        sites = [site.path for site in self._sites.values()]
+        return [*self._real, *sites, *apart]
 
     def partials_of(self, download: Download) -> Partials | None:
         """Where its partial files are kept apart; None: each is next to what it becomes."""

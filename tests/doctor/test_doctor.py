@@ -12,6 +12,7 @@ from hdpd.discovery.status import BrokerStatus, DiscoveryStatus, MdnsStatus
 from hdpd.doctor import findings
 from hdpd.doctor.doctor import Doctor, Subject
 from hdpd.doctor.network import Standing
+from hdpd.downloads.status import DiskStatus, Leftovers
 from hdpd.errors import ShareAway
 from hdpd.nat.report import NatReport, PortMapping, StunAnswer
 from hdpd.reload import ConfigurationStatus
@@ -128,6 +129,12 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
     async def list_share(_name: str) -> object:
         raise ShareAway("not mounted")
 
+    async def no_disks() -> list[DiskStatus]:
+        return []
+
+    async def no_leftovers() -> Leftovers:
+        return Leftovers(0, 0)
+
     subject = Subject(
         config=lambda: config,
         configuration=lambda: replace(QUIET, files=(Path("hdpd.toml"),)),
@@ -137,6 +144,8 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
         discovery=lambda: DiscoveryStatus((), None),
         nat=NatReport,
         standing=Standing,
+        disks=no_disks,
+        leftovers=no_leftovers,
     )
     found = {each.check: each for each in await Doctor(subject, BlockingCalls("x")).examine()}
     assert found["configuration"].state == "warning"

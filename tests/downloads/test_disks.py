@@ -12,6 +12,7 @@ import pytest
 from hdpd.downloads import scheduler, site, statedisk, volumes
 from hdpd.downloads.partial import PartialFile
 from hdpd.downloads.space import Room
+from hdpd.downloads.status import Leftovers
 from hdpd.errors import StorageError
 from hdpd.identity.keys import PeerId
 from hdpd.wire.messages import Entry, EntryType
@@ -418,3 +419,39 @@ async def test_what_was_kept_apart_goes_with_a_cancelled_download(tmp_path: Path
         assert list(apart.iterdir())
         await here.downloads.cancel([id_])
         assert not list(apart.iterdir())
+
+
+async def test_what_belongs_to_no_download_is_told_and_removed(tmp_path: Path) -> None:
+    peer = FakePeer({"s/f": FakeFile(noise(20 * MIB))})
+    async with service(tmp_path, peer) as here:
+        await begun(here, peer)
+        (here.root / "d").mkdir()
+        orphan = here.root / "d/.hdpd-aaaabbbb-3-0123456789abcdef.part"
+        orphan.write_bytes(b"1234")
+        (here.root / "d/.hdpd-of-mine.part").write_bytes(b"")
+        keeper = here.downloads.housekeeper
+        assert await keeper.leftovers() == Leftovers(1, 4)
+        assert await keeper.tidy() == Leftovers(1, 4)
+        assert await keeper.leftovers() == Leftovers(0, 0)
+        assert not orphan.exists()
+        assert len(list(here.root.rglob("*.part"))) == 2
+
+
+@pytest.mark.usefixtures("soon", "other_system")
+async def test_what_was_given_up_is_removed_when_its_disk_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdpd.downloads.removal.AGAIN_S", 0.05)
+    monkeypatch.setattr("hdpd.downloads.downloads.REMOVE_SECONDS", 0.1)
+    peer = FakePeer({"s/f": FakeFile(noise(20 * MIB))})
+    async with service(tmp_path, peer) as here:
+        id_, _ = await begun(here, peer)
+        await here.downloads.pause([id_])
+        here.root.rename(tmp_path / "unplugged")
+        await here.downloads.cancel([id_])
+        [disk] = await here.downloads.housekeeper.disks()
+        assert "is not there" in (disk.trouble or "")
+        assert list((tmp_path / "unplugged").glob("*.part"))
+        (tmp_path / "unplugged").rename(here.root)
+        await until(lambda: not list(here.root.glob("*.part")))
+        assert [disk.trouble for disk in await here.downloads.housekeeper.disks()] == [None]

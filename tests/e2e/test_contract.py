@@ -224,6 +224,7 @@ def _download(call: Any, a: Daemon, b: Daemon, at_a: Watcher, at_b: Watcher) -> 
     at_b.wait_event("upload.changed")
     call("uploads.list")
     call("uploads.cancel", peer=b.name)
+    call("downloads.tidy")
     call("downloads.clear", ids=[id_])
     at_a.wait_event("download.removed")
 

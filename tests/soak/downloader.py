@@ -168,14 +168,15 @@ class Downloader:
         everything = set().union(*self._source.versions.values())
         with contextlib.suppress(OSError):
             for path in self.daemon.downloads.rglob("*"):
-                if path.name.startswith(".hdpd-") or not path.is_file():
+                if path.name.startswith(".") or not path.is_file():  # hidden ones are hdpd's own
                     continue
                 status = path.stat()
                 stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
                 if self._checked.get(path) == stamp:
                     continue
                 if hashlib.sha256(path.read_bytes()).digest() not in everything:
-                    self.wrong.append(f"not any version of anything: {path}")
+                    size = f"{status.st_size:,} bytes"
+                    self.wrong.append(f"not any version of anything: {path} ({size})")
                 self._checked[path] = stamp
 
     def _empty(self) -> None:
@@ -183,6 +184,6 @@ class Downloader:
             for path in sorted(self.daemon.downloads.rglob("*"), reverse=True):
                 if path.is_dir():
                     path.rmdir()
-                elif not path.name.startswith(".hdpd-"):
+                elif not path.name.startswith("."):
                     path.unlink()
         self._checked.clear()
