@@ -70,6 +70,11 @@ class UdpSocket:
         self._unsent: deque[tuple[Sequence[bytes], SocketAddress]] = deque()
         self.dropped = 0
 
+    @classmethod
+    def plain(cls, host: str, interface: str | None) -> socket.socket:
+        """A socket of the system bound likewise, for what needs no batches."""
+        return cls(host, 0, interface)._socket
+
     def _leave_by(self, interface: str) -> None:
         try:
             index = struct.pack("!I", socket.if_nametoindex(interface))
