@@ -145,9 +145,7 @@ class App:
         )
         self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
-        self._fixed = FixedAddresses(
-            self.topics.current, lambda who: self.peers.get(who) is not None
-        )
+        self._fixed = FixedAddresses(self.topics.current, self.peers.get)
         self._fixed.set(config.peers)
 
         # What is offered.

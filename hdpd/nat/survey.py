@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from hdpd.config import HostPort
 from hdpd.errors import HdpdError
-from hdpd.link.sockets import UdpSocket
+from hdpd.link.sockets import bound_socket
 from hdpd.nat.classify import Observation, filtering_of
 from hdpd.nat.report import Filtering, StunAnswer
 from hdpd.nat.resolve import Resolver
@@ -160,7 +160,7 @@ class _ProbeProtocol(asyncio.DatagramProtocol):
 async def _probe_socket(host: str, interface: str | None) -> AsyncIterator[StunClient]:
     """A client with an IPv4 socket of its own on any free port of `host`."""
     loop = asyncio.get_running_loop()
-    opened = UdpSocket.plain(host, interface)
+    opened = bound_socket(host, 0, interface)
     transport, protocol = await loop.create_datagram_endpoint(_ProbeProtocol, sock=opened)
     protocol.client = StunClient(
         lambda datagram, to: transport.sendto(datagram, (to.host, to.port))

@@ -1,7 +1,7 @@
 """Peers that the owner gave an address to: they are looked for there whatever is heard of them.
 
-A name is looked up at the start, and again as long as the peer is not connected: it may have another
-address by then.
+A name is looked up at the start, and again as long as the peer is not connected: it may have
+another address by then.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ class FixedAddresses:
     """
 
     def __init__(
-        self, topics: Callable[[], Sequence[Topic]], is_connected: Callable[[PeerId], bool]
+        self, topics: Callable[[], Sequence[Topic]], session_of: Callable[[PeerId], object]
     ) -> None:
+        """`session_of` gives None for a peer that is not connected."""
         self.on_found: Callable[[Found], None] = lambda found: None
         self._topics = topics
-        self._is_connected = is_connected
+        self._session_of = session_of
         self._rules: tuple[PeerRule, ...] = ()
         self._resolver = Resolver()
         self._rounds = 0
@@ -63,7 +64,7 @@ class FixedAddresses:
 
     async def _look_up(self, rule: PeerRule) -> None:
         peer_id, topics = PeerId.parse(rule.id), self._topics()
-        if rule.address is None or not topics or self._is_connected(peer_id):
+        if rule.address is None or not topics or self._session_of(peer_id) is not None:
             return
         candidates = []
         for each in await self._resolver.resolve(rule.address):

@@ -21,9 +21,9 @@ async def test_they_are_told_to_be_at_each_topic_in_turn_until_they_are_connecte
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fixed, "AGAIN_S", 0.02)
-    connected: set[PeerId] = set()
+    connected: dict[PeerId, str] = {}
     found: list[Found] = []
-    addresses = FixedAddresses(lambda: TOPICS, connected.__contains__)
+    addresses = FixedAddresses(lambda: TOPICS, connected.get)
     addresses.on_found = found.append
     addresses.set(
         [
@@ -36,7 +36,7 @@ async def test_they_are_told_to_be_at_each_topic_in_turn_until_they_are_connecte
     assert {each.peer_id for each in found} == {ANNA}
     assert [each.topic_id for each in found[:3]] == [TOPICS[n].public_id for n in (0, 1, 0)]
     assert [(each.host, each.port) for each in found[0].candidates] == [("127.0.0.1", 3031)]
-    connected.add(ANNA)
+    connected[ANNA] = "a session"
     found.clear()
     await until(lambda: addresses._rounds > 10)
     assert len(found) <= 1
@@ -45,7 +45,7 @@ async def test_they_are_told_to_be_at_each_topic_in_turn_until_they_are_connecte
 
 async def test_what_a_reload_brings_is_looked_up_at_once() -> None:
     found: list[Found] = []
-    addresses = FixedAddresses(lambda: TOPICS, lambda who: False)
+    addresses = FixedAddresses(lambda: TOPICS, lambda who: None)
     addresses.on_found = found.append
     addresses.start()
     addresses.set([PeerRule(BERT.text, address=HostPort("localhost", 3031))])
