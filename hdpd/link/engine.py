@@ -3,6 +3,7 @@
 An `Engine` is one QUIC connection: datagrams and time in, datagrams and events out. It knows no
 addresses: it is told one made-up constant peer address, and the endpoint maps the connection to
 real paths, so that a changed address looks the same to both libraries.
+Whole because it is the only file that knows which library runs.
 """
 
 from __future__ import annotations
