@@ -85,7 +85,7 @@ class World:
     def queue_and_remove(self, name: str) -> None:
         """Queues a file of the friend that is gone when its turn comes, so that it fails."""
         (self.friend.share / name).touch()
-        self.rpc("limits.set", download=1000, lan=True)
+        self.rpc("limits.set", download=10_000, lan=True)
         before = self.rpc(
             "downloads.add", peer=self.friend.peer_id, path="media/Films/long film.mp4"
         )
