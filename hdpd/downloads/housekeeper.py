@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hdpd.downloads import leftovers
+from hdpd.downloads.disk import done_within
 from hdpd.downloads.leftovers import Leftover
 from hdpd.downloads.status import DiskStatus, Leftovers
 from hdpd.downloads.store import Store
@@ -61,5 +62,4 @@ async def _in_thread(look: Callable[[], list[Leftover]]) -> list[Leftover]:
     worker = Worker("downloads-tidy")
     found = worker.submit(look)
     worker.close()
-    await asyncio.wait({found}, timeout=2 * leftovers.LOOK_S)
-    return found.result() if found.done() else []
+    return found.result() if await done_within(found, 2 * leftovers.LOOK_S) else []
