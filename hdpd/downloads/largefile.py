@@ -137,6 +137,8 @@ class LargeFile:
         try:
             while more := await read.chunks():
                 more_bytes = sum(map(len, more))
+                if plan is not self.ranges:
+                    raise AskAgain  # before it counts as come for what is fetched now
                 received += more_bytes
                 self._count(more_bytes)
                 chunks += more

@@ -409,6 +409,7 @@ async def test_what_could_not_be_written_when_the_line_broke_is_fetched_again(
             full.setattr(PartialFile, "write", fail)
             here.lose()
             await here.wait(id_, "waiting_for_peer")
+            await until(lambda: failures, "the write of what came before the line broke")
         assert failures == 1
         gate.open()
         here.connect()
