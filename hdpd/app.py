@@ -40,6 +40,7 @@ from hdpd.link.session import Handlers, Session, Surroundings
 from hdpd.log import set_level
 from hdpd.nat.nat import Nat
 from hdpd.notify import Notifier
+from hdpd.peers.fixed import FixedAddresses
 from hdpd.peers.peers import Peers
 from hdpd.peers.record_numbers import RecordNumbers
 from hdpd.peers.topics import Topics
@@ -144,6 +145,9 @@ class App:
         )
         self.peers = Peers(around, self.topics, self._state, self.nat, self._discovery, emit)
 
+        self._fixed = FixedAddresses(self.topics.current, self.peers.get)
+        self._fixed.set(config.peers)
+
         # What is offered.
         index = config.state_dir / "index.db"
         self.shares = Shares(index, self._state, config.shares, emit, config.ignore)
@@ -198,6 +202,8 @@ class App:
             if config.control_certificate and config.control_key
             else None,
             certificate_dir=config.state_dir,
+            trusted_proxies=config.trusted_proxies,
+            base_path=config.base_path,
         )
 
     def _wire(self) -> None:
@@ -214,7 +220,7 @@ class App:
         answer(Rendezvous, meeting.traversal.answer_rendezvous)
 
         self._endpoint.on_accept = meeting.sessions.accept
-        self._discovery.on_found = meeting.found
+        self._discovery.on_found = self._fixed.on_found = meeting.found
         self._discovery.on_clock_set = meeting.candidates_changed
         self._discovery.on_punch = meeting.traversal.requested
         self.nat.on_candidates_changed = meeting.candidates_changed
@@ -307,6 +313,8 @@ class App:
         await self._control.start()  # after all that it may be asked about
         closing.push_async_callback(self._control.close)
         self.peers.start()
+        self._fixed.start()
+        closing.push_async_callback(self._fixed.close)
         await self.nat.start()
         closing.push_async_callback(self.nat.close)
 
@@ -371,6 +379,7 @@ class App:
         async def peers(config: Config) -> None:
             rules = self.privileges.rules
             self.privileges.rules = dataclasses.replace(rules, rules=config.peers)
+            self._fixed.set(config.peers)
 
         async def daily_quota(config: Config) -> None:
             rules = self.privileges.rules

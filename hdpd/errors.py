@@ -281,6 +281,12 @@ class StorageError(HdpdError):
     code = "storage_error"
 
 
+class DiskFailing(DiskUnavailable, StorageError):
+    """The disk fails; perhaps it was cut off, and is back later."""
+
+    code = "disk_failing"
+
+
 # Somebody broke the protocol.
 
 

@@ -175,7 +175,7 @@ UNTYPED = (
     "hdpd/control/openrpc.py",
     "hdpd/control/protocols.py",
     "hdpd/control/results.py",
-    "hdpd/link/engine.py",
+    "hdpd/link/engine*.py",
     "hdpd/link/qh3_bulk.py",
 )
 # What may hold anything, as nobody looks into it.

@@ -153,6 +153,21 @@ def tidy(session: Session) -> None:
         click.echo(f"{result['files']:,} files removed")
 
 
+@queue.command("use-disk", epilog=examples("hdpctl queue use-disk /srv/downloads"))
+@click.argument("path", metavar="DIR", type=word)
+@json_option
+@pass_session
+def use_disk(session: Session, path: str) -> None:
+    """Write downloads to what is at DIR now.
+
+    hdpd waits while the disk that it wrote to is away, and writes nothing to what is in its place.
+    This says that the disk does not come back, or that what it held was moved to another one.
+    """
+    result = session.client.call("downloads.use_disk", {"path": path})
+    if session.json:
+        show.json_document(result)
+
+
 @queue.command(epilog=examples("hdpctl queue move 3f9a top"))
 @click.argument("download_id", metavar="ID", type=word, shell_complete=completion.downloads)
 @click.argument(

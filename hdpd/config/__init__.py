@@ -36,6 +36,7 @@ FACE = (
     "command_line",
     "config.changed",
     "limits",
+    "peer_rules.PeerRule",
     "peer_rules.PeerRules",
     "resolve.resolve",
     "setting.Setting",

@@ -222,6 +222,17 @@ class Config:
         Items(values.parse_host),
         default=(),
     )
+    trusted_proxies: tuple[str, ...] = setting(  # whose X-Forwarded headers are believed
+        "control.trusted_proxies",
+        Items(values.parse_network),
+        # Whoever runs programs here can ask hdpd by himself, and still needs a token.
+        default=("127.0.0.0/8", "::1/128"),
+    )
+    base_path: str = setting(  # below which a proxy has put the page
+        "control.base_path",
+        Text(values.parse_base_path),
+        default="",
+    )
     # In PEM, for https; both or neither, and without them one is made.
     control_certificate: Path | None = setting("control.certificate", OptionalFile(), default=None)
     control_key: Path | None = setting("control.key", OptionalFile(), default=None)

@@ -12,7 +12,7 @@ import msgspec
 from hdpd.config.kinds import Given, Tables, Toml
 from hdpd.config.sizes import exact_size, parse_size
 from hdpd.config.values import HostPort, parse_host_port
-from hdpd.errors import ConfigError
+from hdpd.errors import ConfigError, ProtocolError
 from hdpd.identity.keys import PEER_ID_CHARS, PeerId
 
 MIN_ID_CHARS: Final = 8
@@ -119,6 +119,9 @@ def _address(where: str, id_: str, table: PeerSettings) -> HostPort | None:
             f"{where}.{id_}.address: it goes with the whole id, of {PEER_ID_CHARS} characters"
         )
     try:
+        PeerId.parse(id_)
         return parse_host_port(table.address, DEFAULT_PORT)
+    except ProtocolError:
+        raise ConfigError(f"{where}.{id_}: this is no peer's id") from None
     except ValueError as error:
         raise ConfigError(f"{where}.{id_}.address: {error}") from None

@@ -142,6 +142,22 @@ def parse_excluded(text: str) -> str:
     raise ValueError(f"{text!r} is not a network, such as 10.8.0.0/16, or an interface, or docker*")
 
 
+def parse_network(text: str) -> str:
+    """A network such as 10.8.0.0/16, or an address."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network, such as 10.8.0.0/16, or an address") from None
+
+
+def parse_base_path(text: str) -> str:
+    """The path without its last slash, "" for the root."""
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise ValueError(f"{text!r} is not a path of a URL, such as /hdp")
+    return path
+
+
 def parse_announced(text: str) -> HostPort:
     """`HOST:PORT`, both of which others can use."""
     return parse_host_port(text)

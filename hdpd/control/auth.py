@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from hdpd.control.proxy import FORWARDED
 from hdpd.control.rules import Role, SlowDown, check_host, check_network, check_origin
 from hdpd.control.tokens import Tokens, is_session
 from hdpd.errors import Busy, Unauthorized
+
+log = logging.getLogger(__name__)
 
 # So many failed log-ins are kept waiting at once; further ones are refused without being looked
 # at. It costs a task and a connection for each.
@@ -94,7 +98,10 @@ class Authenticator:
             await self._tokens.revoke(caller.token)
 
     async def _delay(self, connection: HTTPConnection) -> None:
-        """Waits as long as failures from this address have to; right tokens never wait."""
+        """Waits as long as failures from this address have to; right tokens never wait. What guards
+        a machine, and its owner, find the address in the log.
+        """
+        log.warning("a log-in from %s failed: wrong token or link", _address(connection) or "here")
         if self._delayed >= MAX_DELAYED:
             raise Busy("too many failed log-ins at once; try again later")
         self._delayed += 1
@@ -105,9 +112,11 @@ class Authenticator:
 
 
 def is_local(connection: HTTPConnection) -> bool:
-    """Whether it came by a Unix socket: only then the server's address has no port."""
+    """Whether it came by a Unix socket, from nobody farther away: only then the server's address
+    has no port.
+    """
     server = connection.scope.get("server")
-    return server is not None and server[1] is None
+    return server is not None and server[1] is None and not connection.scope.get(FORWARDED)
 
 
 def cookie_name(connection: HTTPConnection) -> str:

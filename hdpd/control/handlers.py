@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from functools import partial
+from pathlib import Path
 
 from msgspec import UNSET
 
@@ -179,6 +180,11 @@ async def downloads_clear(call: Call, params: p.DownloadIds) -> r.Nothing:
 
 async def downloads_tidy(call: Call, _: p.NoParams) -> r.Tidied:
     return show(r.Tidied, await call.services.downloads.housekeeper.tidy())
+
+
+async def downloads_use_disk(call: Call, params: p.UseDisk) -> r.Nothing:
+    await call.services.downloads.housekeeper.use_disk(Path(params.path))
+    return r.Nothing()
 
 
 async def downloads_move(call: Call, params: p.DownloadsMove) -> r.Nothing:

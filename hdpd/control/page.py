@@ -1,7 +1,8 @@
 """The control page: the files of hdpd/web, each under an address that changes with its content.
 
 All assets share one hash, in the directory part of their address, so that modules can import each
-other by relative names and browsers may keep them for ever.
+other by relative names and browsers may keep them for ever. Every address is relative to that of
+the page, which a proxy may have put below a path.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Page:
             digest.update(b"%s\0%d\0%s" % (name.encode(), len(content), content))
         self.version = digest.hexdigest()[:HASH_CHARS]
         index = (directory / "index.html").read_text()
-        self._index = index.replace('"assets/', f'"/assets/{self.version}/').encode()
+        self._index = index.replace('"assets/', f'"assets/{self.version}/').encode()
         self._tag = f'"{hashlib.sha256(self._index).hexdigest()[:HASH_CHARS]}"'
 
     def index(self, request: Request) -> Response:

@@ -127,6 +127,12 @@ class DownloadsAdd(Params):
     ] = []
 
 
+class UseDisk(Params):
+    """path: a directory that downloads are written to, as `daemon.doctor` tells it."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
 class DownloadsList(Params):
     """states: only downloads in these."""
 

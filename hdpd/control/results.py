@@ -151,7 +151,8 @@ class NatReport(Result):
     everybody, hard when it takes another port for each destination. filtering: who may send to
     that address: anybody, the addresses sent to, or only the ports sent to. hairpin: whether two
     machines behind the router reach each other at their public addresses. behind_carrier: the
-    router has no public address itself. Null and unknown: not known (yet).
+    router has no public address itself. announced: what hdpd.toml lets others be told, besides.
+    Null and unknown: not known (yet).
     """
 
     sentence: str
@@ -165,6 +166,7 @@ class NatReport(Result):
     behind_carrier: bool | None
     port_mappings: list[PortMappingInfo]
     stun: list[StunInfo]
+    announced: list[Text]
 
 
 class PeerInfo(Result):

@@ -23,6 +23,7 @@ from hdpd.control.events import Events
 from hdpd.control.jsonrpc import MAX_MESSAGE_BYTES
 from hdpd.control.logring import LogRing
 from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
+from hdpd.control.proxy import BehindProxy
 from hdpd.control.results import LoginLink
 from hdpd.control.rules import local_names
 from hdpd.control.searches import Searches
@@ -83,10 +84,13 @@ class Control:
         optional: Collection[ControlAddress] = (),
         certificate: CertificateFiles | None = None,
         certificate_dir: Path | None = None,
+        trusted_proxies: tuple[str, ...] = (),
+        base_path: str = "",
     ) -> None:
         """`hostnames` are further names that this machine is called by in URLs; `optional`
         addresses may be missing where the machine lacks their family (IPv6). Without a
-        `certificate` one is made in `certificate_dir` when an address needs it.
+        `certificate` one is made in `certificate_dir` when an address needs it. `trusted_proxies`
+        and `base_path` are those of `BehindProxy`.
         """
         self.events = events
         self.tls_fingerprint: str | None = None
@@ -100,6 +104,7 @@ class Control:
         )
         self._names = local_names(socket.gethostname(), hostnames)
         self._endpoints = Endpoints(context, Authenticator(self._tokens, self._names))
+        self._application = BehindProxy(self._endpoints.application(), trusted_proxies, base_path)
         self._tokens.on_revoke(self._endpoints.token_revoked)
         self._certificate = certificate
         self._certificate_dir = certificate_dir
@@ -161,7 +166,7 @@ class Control:
         """Serves these sockets from now on; uvicorn has TLS for all of its sockets or for none."""
         server = _Server(
             uvicorn.Config(
-                self._endpoints.application(),
+                self._application,
                 http=HttpProtocol,
                 ws=WebSocketProtocol,
                 lifespan="off",

@@ -98,7 +98,7 @@ class Listeners:
                 if address in optional and error.errno in _NO_SUCH_FAMILY:
                     log.info("not listening on %s: %s", address, error.strerror)
                     continue
-                if isinstance(address, TcpAddress) and error.errno in _NOT_THERE_YET:
+                if isinstance(address, TcpAddress) and _may_come(address, error):
                     log.info("waiting for the address of %s, which is not there now", address)
                     self.waiting.append(address)
                     continue
@@ -189,6 +189,15 @@ class Listeners:
 
 def _look_up(host: str, port: int) -> Sequence[_AddressInfo]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+
+
+def _may_come(address: TcpAddress, error: OSError) -> bool:
+    """Whether it is worth to wait: a loopback address is there from the start or never."""
+    try:
+        is_loopback = ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        is_loopback = False
+    return error.errno in _NOT_THERE_YET and not is_loopback
 
 
 def _listen_tcp(family: int, place: tuple[object, ...]) -> socket.socket:

@@ -55,7 +55,10 @@ def download_disks(disks: Sequence[DiskStatus], leftovers: Leftovers) -> Iterato
     """Judges the disks of the downloads, and what lies on them that belongs to nothing."""
     for disk in disks:
         if disk.trouble is not None:
-            advice = "its downloads wait, and go on by themselves; plug it in, or mount it"
+            advice = (
+                "plug it in, or mount it: its downloads wait, and go on by themselves; if it does "
+                f"not come back: hdpctl queue use-disk {disk.path}"
+            )
             yield Finding("download disk", "failed", disk.trouble, advice)
     if leftovers.files:
         text = (

@@ -15,7 +15,7 @@ from typing import Self
 
 from hdpd.downloads.filesystem import storage_error, sync_directory
 from hdpd.downloads.site import Components, Site, check_marker
-from hdpd.errors import DiskAway, HdpdError, StorageError
+from hdpd.errors import DiskAway, DiskUnavailable, HdpdError, StorageError
 from hdpd.wire.paths import text_from_bytes
 
 MAX_OPEN = (
@@ -93,6 +93,9 @@ class Directories:
                 raise
             raise DiskAway(f"the download directory {str(root)!r} is not there") from None
         except OSError as error:
+            known = storage_error(error, "use", os.fsencode(root))
+            if isinstance(known, DiskUnavailable):
+                raise known from None
             raise StorageError(
                 f"cannot use the download directory {str(root)!r}: {error.strerror}"
             ) from None

@@ -159,6 +159,8 @@ class Feed:
 
     async def _look_at_directories(self, files: list[FileRecord]) -> None:
         """Which of them are not there, so that whoever gives the download up can remove them."""
+        if not files:
+            return
         paths = [(*directory, name) for directory, name in map(self._place, files)]
         missing = await self._disk.submit(missing_directories, self._disk.site, paths)
         for file, made in zip(files, missing, strict=True):
@@ -166,7 +168,7 @@ class Feed:
 
     async def _note_what_is_above(self) -> None:
         download, anchor = self._download, self._disk.site.anchor
-        if download.made is not None:
+        if download.made is not None or len(download.base) <= len(anchor) + 1:
             return
         above = [download.base[:length] for length in range(len(anchor) + 1, len(download.base))]
         missing = await self._disk.submit(missing_directories, self._disk.site, above)

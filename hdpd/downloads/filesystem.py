@@ -10,11 +10,12 @@ import contextlib
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from hdpd.downloads.space import Room
-from hdpd.errors import DiskAway, DiskFull, DiskReadOnly, HdpdError, StorageError
+from hdpd.errors import DiskAway, DiskFailing, DiskFull, DiskReadOnly, HdpdError, StorageError
 from hdpd.wire.paths import text_from_bytes
 
 _RENAME_NOREPLACE = 1
@@ -78,12 +79,44 @@ def _rename_by_link(directory: int, source: bytes, target: bytes) -> None:
     except OSError as error:
         if error.errno not in _NOT_SUPPORTED:
             raise
-        # Without links an empty file of our making reserves the name, and only that is replaced.
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-        os.close(os.open(target, flags, 0o666, dir_fd=directory))
-        os.rename(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+        _rename_to_reserved(directory, source, target)
     else:
         os.unlink(source, dir_fd=directory)
+
+
+def _rename_to_reserved(directory: int, source: bytes, target: bytes) -> None:
+    """Without links, as on exFAT, an empty file of our making reserves the name, and only that is
+    replaced. A note beside it names it, so that one that was left by a kill is known as ours.
+    """
+    note = source.removesuffix(b".part") + b".name.part"
+    if not _is_reserved(directory, note, target):
+        _write_note(directory, note, target)
+        try:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+            os.close(os.open(target, flags, 0o666, dir_fd=directory))
+        except OSError:
+            os.unlink(note, dir_fd=directory)
+            raise
+    os.rename(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+    os.unlink(note, dir_fd=directory)
+
+
+def _write_note(directory: int, note: bytes, target: bytes) -> None:
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW
+    with os.fdopen(os.open(note, flags, 0o600, dir_fd=directory), "wb") as file:
+        file.write(target)
+
+
+def _is_reserved(directory: int, note: bytes, target: bytes) -> bool:
+    try:
+        status = os.stat(target, dir_fd=directory, follow_symlinks=False)
+        if status.st_size or not stat.S_ISREG(status.st_mode):
+            return False
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(note, flags, dir_fd=directory), "rb") as file:
+            return file.read() == target
+    except FileNotFoundError:
+        return False
 
 
 def sync_file_system(descriptor: int) -> bool:
@@ -144,6 +177,8 @@ def storage_error(error: OSError, doing: str, name: bytes) -> HdpdError:
         kind = DiskFull
     elif error.errno == errno.EROFS:
         kind = DiskReadOnly
+    elif error.errno == errno.EIO:
+        kind = DiskFailing
     elif error.errno in _DISK_AWAY:
         kind = DiskAway
     reason = error.strerror or str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hdpd.downloads import leftovers
 from hdpd.downloads.leftovers import Leftover
@@ -26,6 +27,14 @@ class Housekeeper:
     async def disks(self) -> Sequence[DiskStatus]:
         """The directories that downloads are, or were, written to."""
         return await self._volumes.disks()
+
+    async def use_disk(self, path: Path) -> None:
+        """Lets what is at `path` now be the disk that downloads are written to there.
+
+        Raises:
+            NotFound: nothing was ever written there.
+        """
+        await self._volumes.use(path)
 
     async def leftovers(self) -> Leftovers:
         """What `tidy` would remove."""

@@ -62,6 +62,8 @@ class Waiting:
     since: float
     was_free: int | None
     """What was free when a write failed, for which the file system may have had other reasons."""
+    patience_s: float = 0.0
+    """So long nothing is tried again."""
 
 
 @dataclass(eq=False, kw_only=True, slots=True)

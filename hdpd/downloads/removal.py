@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -94,8 +93,7 @@ async def _purge(
     disk = volume.disk
     begun = [download for download in downloads if download.type is not None]
     if begun:
-        check_it = functools.partial(check, disk.site)
-        await disk.submit(check_it)
+        await disk.submit(check, disk.site)
     async for files in store.unfinished_files(begun, PURGE_FILES):
         partials = [place for owner, file in files for place in file.partials(owner)]
         await disk.submit(remove_partials, disk.site, partials)

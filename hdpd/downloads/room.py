@@ -15,11 +15,19 @@ from hdpd.downloads.records import Download, Waiting
 from hdpd.downloads.runner import Runner
 from hdpd.downloads.space import Claim, NoRoom, Room, first_without_room
 from hdpd.downloads.volumes import Volume, Volumes
-from hdpd.errors import DiskFull, DiskSilent, DiskUnavailable, HdpdError, StateUnavailable
+from hdpd.errors import (
+    DiskFailing,
+    DiskFull,
+    DiskSilent,
+    DiskUnavailable,
+    HdpdError,
+    StateUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
 ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another try
+FAILING_S = 15.0  # until a disk that reported an error is written to again
 ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
 
 
@@ -56,6 +64,8 @@ class RoomKeeper:
         since, was_free = time.monotonic(), None
         if isinstance(error, StateUnavailable):
             return Waiting(None, since, None)
+        if isinstance(error, DiskFailing):
+            return Waiting(volume, since, None, FAILING_S)
         if isinstance(error, DiskFull) and not isinstance(error, NoRoom):
             try:
                 was_free = (await volume.look()).free
@@ -126,6 +136,8 @@ class RoomKeeper:
 
 
 def _is_worth_a_try(waiting: Waiting, room: Room) -> bool:
+    if time.monotonic() - waiting.since < waiting.patience_s:
+        return False
     return (
         waiting.was_free is None
         or room.free >= waiting.was_free + ROOM_BYTES

@@ -47,6 +47,8 @@ class Sameness:
         self, download: Download, disk: Disk, files: Sequence[FileRecord]
     ) -> list[Alike | None]:
         """For each file what is there under its name, with its size and mtime."""
+        if not files:
+            return []
         wanted = [file.complete(download, None) for file in files]
         there = await disk.submit(alike, disk.site, wanted)
         found = [file for file, one in zip(files, there, strict=True) if one is not None]

@@ -24,7 +24,7 @@ from hdpd.downloads.filesystem import (
     storage_error,
     sync_directory,
 )
-from hdpd.errors import DiskAway, HdpdError, StorageError
+from hdpd.errors import DiskAway, DiskUnavailable, HdpdError, StorageError
 from hdpd.wire.fields import MAX_INTEGER
 
 Components = tuple[bytes, ...]
@@ -59,30 +59,31 @@ class Site:
         return self.root.joinpath(*map(os.fsdecode, self.anchor))
 
 
-def check(site: Site) -> None:
-    """Looks whether a known site is there.
+def check(site: Site) -> bool:
+    """Looks whether a known site is there; whether it is, with its mark, or has to be prepared.
 
     Raises:
         DiskAway: it is not, or another one is in its place.
         StorageError: it cannot be looked at.
     """
     if site.marker is None:
-        return
+        return False
     try:
         with _opened(site.path) as directory:
-            check_marker(directory, site)
+            return check_marker(directory, site)
     except FileNotFoundError:
         if not _is_same_system(site, _nearest(site.path)):
             raise _away(site) from None
+        return False
 
 
-def check_marker(directory: int, site: Site) -> None:
+def check_marker(directory: int, site: Site) -> bool:
     """Like `check`, of the site's directory that is open already. Raises OSError, too."""
     if site.marker is None:
-        return
+        return False
     there = _read_marker(directory)
     if there == site.marker or (there is None and _is_same_system(site, directory)):
-        return
+        return there is not None
     if there is None:
         raise _away(site)
     raise DiskAway(
@@ -172,6 +173,6 @@ def _away(site: Site) -> DiskAway:
 
 def _unusable(error: OSError, site: Site) -> HdpdError:
     known = storage_error(error, "use", os.fsencode(site.path))
-    if not isinstance(known, StorageError):
+    if isinstance(known, DiskUnavailable):
         return known
     return StorageError(f"cannot use the download directory {str(site.path)!r}: {error.strerror}")

@@ -457,6 +457,11 @@ class Store:
             lambda t: t.execute("INSERT OR REPLACE INTO site VALUES (?, ?, ?, ?, ?)", values)
         )
 
+    async def forget_site(self, site: Site) -> None:
+        """Lets a directory be known by nothing any more."""
+        values = (str(site.root), RemotePath(b"/".join(site.anchor)).text)
+        await self._write(lambda t: t.execute("DELETE FROM site WHERE root=? AND anchor=?", values))
+
     async def adopt(self, root: str) -> list[str]:
         """Lets downloads that do not know theirs have this root; all roots that there are."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hdpd.downloads.disk import Disk
-from hdpd.downloads.filesystem import free_room
+from hdpd.downloads.filesystem import free_room, storage_error
 from hdpd.downloads.finisher import Finisher
 from hdpd.downloads.partials import Partials
 from hdpd.downloads.records import Download
@@ -22,7 +22,7 @@ from hdpd.downloads.site import Components, Site, check, prepare
 from hdpd.downloads.space import Room
 from hdpd.downloads.status import DiskStatus
 from hdpd.downloads.store import Store
-from hdpd.errors import DiskReadOnly, DiskSilent, DiskUnavailable, HdpdError, StorageError
+from hdpd.errors import DiskReadOnly, DiskSilent, DiskUnavailable, HdpdError, NotFound
 from hdpd.mountinfo import MOUNTINFO, Mount, mount_of, parse_mounts
 from hdpd.portable import rules_of
 from hdpd.threads.worker import Worker
@@ -43,7 +43,8 @@ class Volume:
         self.rules = rules_of(mount)
         self._store = store
         self._looker = Worker("downloads-look")
-        self._look: asyncio.Future[Room] | None = None
+        self._look: asyncio.Future[tuple[Room, bool]] | None = None
+        self._is_prepared = False
 
     @property
     def silent(self) -> bool:
@@ -57,6 +58,7 @@ class Volume:
             DiskSilent: it does not answer.
             DiskAway: it is not there.
             DiskReadOnly: nothing can be written.
+            DiskFailing: it fails, as one that was cut off does.
             StorageError: it cannot tell.
         """
         patience = 0.0 if self.silent else SILENT_SECONDS
@@ -72,9 +74,9 @@ class Volume:
                 f"the disk of {path!r} does not answer; the download goes on by itself when it does"
             )
         try:
-            room = look.result()
+            room, self._is_prepared = look.result()
         except OSError as error:
-            raise StorageError(f"cannot look at {path!r}: {error.strerror}") from None
+            raise storage_error(error, "look at", os.fsencode(path)) from None
         if room.read_only:
             raise DiskReadOnly(
                 f"the disk of {path!r} is read-only; the download goes on by itself when it can be "
@@ -86,11 +88,14 @@ class Volume:
         """To be called before anything is written: makes the directory, the first time, and what it
         is known by. Raises as `hdpd.downloads.site.prepare`.
         """
+        if self._is_prepared:
+            return
         before = self.disk.site
         site = await self.disk.sync(functools.partial(prepare, before))
         if site != before:
             await self._store.save_site(site)
             self.disk.site = site
+        self._is_prepared = True
 
     def close(self) -> None:
         """Ends its threads; does not wait for one that hangs."""
@@ -98,9 +103,9 @@ class Volume:
         self._looker.close()
 
 
-def _examine(site: Site) -> Room:
-    check(site)
-    return free_room(site.path)
+def _examine(site: Site) -> tuple[Room, bool]:
+    is_prepared = check(site)
+    return free_room(site.path), is_prepared
 
 
 class Volumes:
@@ -170,10 +175,26 @@ class Volumes:
         if not look.done():
             return f"the disk of {str(site.path)!r} does not answer"
         try:
-            room = look.result()
+            room, _ = look.result()
         except (HdpdError, OSError) as error:
             return error.message if isinstance(error, HdpdError) else str(error)
         return f"the disk of {str(site.path)!r} is read-only" if room.read_only else None
+
+    async def use(self, path: Path) -> None:
+        """From now on what is at `path` is what is written to, whatever was there before.
+
+        Raises:
+            NotFound: nothing was ever written there.
+        """
+        known = {key: volume.disk.site for key, volume in self.all.items()}
+        for key, site in {**self._sites, **known}.items():
+            if site.path == path:
+                await self._store.forget_site(site)
+                self._sites.pop(key, None)
+                if key in self.all:
+                    self.all[key].disk.site = Site(site.root, site.anchor, kind=site.kind)
+                return
+        raise NotFound(f"no download was ever written to {str(path)!r}")
 
     def roots(self) -> list[Path]:
         """The directories below which partial files may lie."""

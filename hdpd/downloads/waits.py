@@ -8,6 +8,7 @@ _KINDS: dict[str, WaitKind] = {
     "disk_full": "room",
     "disk_silent": "disk",
     "disk_away": "disk",
+    "disk_failing": "disk",
     "disk_read_only": "disk",
     "state_unavailable": "state_disk",
     "share_away": "share",

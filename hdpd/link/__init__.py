@@ -18,5 +18,6 @@ FACE = (
     "session.accept_hello",
     "session.dial_hello",
     "sockets.UdpSocket",
+    "sockets.bound_socket",
     "stream.Stream",
 )

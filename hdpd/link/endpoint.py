@@ -176,6 +176,10 @@ class Endpoint:
             if other is not None:
                 connection.move(other, self._loop.time())
 
+    def interface_of(self, host: str) -> str | None:
+        """By which interface everything leaves from our bound address; None for any."""
+        return next((each.interface for each in self._bound if each.host == host), None)
+
     @property
     def missing(self) -> tuple[str, ...]:
         """What of the addresses and interfaces to bind this machine does not have now."""

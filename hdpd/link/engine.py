@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 from hdpd.identity.keys import Certificate
 from hdpd.link.demux import CID_BYTES
+from hdpd.link.engine_size import lower_of_qh3, set_of_aioquic, size_of_qh3
 from hdpd.link.qh3_bulk import BulkCore
 from hdpd.link.sockets import MAX_SEGMENTS
 from hdpd.wire.codec import MAX_FRAME_BYTES
@@ -44,7 +45,6 @@ logging.getLogger("quic").setLevel(logging.ERROR)
 _first = itemgetter(0)
 _PEER_ADDRESS = ("192.0.2.1", 3031)
 _ED25519 = 0x0807  # TLS SignatureScheme, RFC 8446 section 4.2.3
-_TRANSPORT_PARAMETERS = 0x39  # TLS extension, RFC 9001 section 8.2
 _CERT_NONE = 0  # the key is checked against the expected peer id after the handshake instead
 
 
@@ -232,8 +232,7 @@ class Engine:
         (RFC 8899), up to 1472 bytes.
         """
         if self._is_qh3:
-            core = self._connection._core
-            return SAFE_DATAGRAM_BYTES if core is None else int(core.active_path[-1])
+            return size_of_qh3(self._connection, SAFE_DATAGRAM_BYTES)
         size: int = self._connection._max_datagram_size
         return size
 
@@ -241,41 +240,10 @@ class Engine:
         """Makes datagrams of up to `size` bytes from now on, as far as the peer takes them. qh3
         only ever goes down, and stays there.
         """
-        if self._is_qh3:
-            if size < self.datagram_bytes:
-                self._lower_qh3(size)
-            return
-        from aioquic._buffer import Buffer
-        from aioquic.quic.packet import pull_quic_transport_parameters
-
-        for kind, data in self._connection.tls.received_extensions:
-            if kind == _TRANSPORT_PARAMETERS:
-                announced = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
-                size = min(size, announced or size)
-        # There is no public way to set it; tests/link/test_engine.py fails when it moves.
-        self._connection._max_datagram_size = size
-
-    def _lower_qh3(self, size: int) -> None:
-        """As if the peer said again what it takes, and less: all other limits are as they were, and
-        only ever rise. tests/link/test_engine.py fails when this moves.
-        """
-        told = self._connection._applied_transport_parameters
-        self._connection._core.apply_peer_transport_parameters(
-            told.initial_max_data or 0,
-            told.initial_max_stream_data_bidi_local or 0,
-            told.initial_max_stream_data_bidi_remote or 0,
-            told.initial_max_stream_data_uni or 0,
-            told.initial_max_streams_bidi or 0,
-            told.initial_max_streams_uni or 0,
-            3 if told.ack_delay_exponent is None else told.ack_delay_exponent,
-            0.025 if told.max_ack_delay is None else told.max_ack_delay / 1000,
-            told.max_idle_timeout / 1000 if told.max_idle_timeout else None,
-            told.max_datagram_frame_size,
-            told.stateless_reset_token,
-            told.active_connection_id_limit or 2,
-            bool(told.disable_active_migration),
-            size,
-        )
+        if not self._is_qh3:
+            set_of_aioquic(self._connection, size)
+        elif size < self.datagram_bytes:
+            lower_of_qh3(self._connection, size)
 
     def timer(self) -> float | None:
         when: float | None = self._connection.get_timer()

@@ -60,26 +60,13 @@ class UdpSocket:
     """
 
     def __init__(self, host: str | None, port: int, interface: str | None = None) -> None:
-        self._socket = _bound_socket(host, port)
-        if interface is not None:
-            self._leave_by(interface)
+        self._socket = bound_socket(host, port, interface)
         self.family = self._socket.family
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         self._segmentation = True
         self._unsent: deque[tuple[Sequence[bytes], SocketAddress]] = deque()
         self.dropped = 0
-
-    def _leave_by(self, interface: str) -> None:
-        try:
-            index = struct.pack("!I", socket.if_nametoindex(interface))
-            if self._socket.family == socket.AF_INET6:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_UNICAST_IF, index)
-            else:
-                self._socket.setsockopt(socket.IPPROTO_IP, _IP_UNICAST_IF, index)
-        except OSError:
-            self._socket.close()
-            raise
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -209,7 +196,8 @@ def _runs(datagrams: Sequence[bytes]) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _bound_socket(host: str | None, port: int) -> socket.socket:
+def bound_socket(host: str | None, port: int, interface: str | None) -> socket.socket:
+    """As `UdpSocket` has it, for what needs no batches."""
     families = (
         [socket.AF_INET6, socket.AF_INET]
         if host is None
@@ -226,6 +214,8 @@ def _bound_socket(host: str | None, port: int) -> socket.socket:
             if family == socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host is None else 1)
             made.bind((host or "", port))
+            if interface is not None:
+                _leave_by(made, interface)
         except OSError as error:
             made.close()
             if error.errno == errno.EADDRNOTAVAIL and family != families[-1]:
@@ -235,6 +225,14 @@ def _bound_socket(host: str | None, port: int) -> socket.socket:
         _configure(made)
         return made
     raise AssertionError("unreachable")
+
+
+def _leave_by(made: socket.socket, interface: str) -> None:
+    index = struct.pack("!I", socket.if_nametoindex(interface))
+    if made.family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, _IPV6_UNICAST_IF, index)
+    else:
+        made.setsockopt(socket.IPPROTO_IP, _IP_UNICAST_IF, index)
 
 
 def _configure(made: socket.socket) -> None:

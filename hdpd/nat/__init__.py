@@ -8,5 +8,6 @@ FACE = (
     "nat.Nat",
     "report.NatChanged",
     "report.NatReport",
+    "resolve.Resolver",
     "scopes.is_public",
 )

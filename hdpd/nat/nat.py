@@ -19,6 +19,7 @@ from hdpd.link.endpoint import Endpoint
 from hdpd.link.interfaces import InterfaceAddress
 from hdpd.link.selection import told_first
 from hdpd.link.sockets import UdpSocket
+from hdpd.nat.announced import Announced
 from hdpd.nat.announcements import Announcements
 from hdpd.nat.candidates import best_first, local_candidates
 from hdpd.nat.classify import Observation, mapping_of
@@ -59,6 +60,7 @@ class Nat:
         nonce = derive_key(endpoint.identity.seed, PCP_NONCE, NONCE_BYTES)
         self._mapper = PortMapper(nonce, self._update) if maps else None
         self._announcements = Announcements(self._mapper.announced) if self._mapper else None
+        self._announced = Announced(() if config.lan_only else config.announce, self._update)
         self._loop = asyncio.get_running_loop()
         self._report = NatReport()
         self._reported = asyncio.Event()  # what can be known at once is known
@@ -76,6 +78,7 @@ class Nat:
         self._watch.start()
         if self._announcements is not None:
             self._announcements.start()
+        self._announced.start()
         self._begin()
         self._stun.start()
 
@@ -85,7 +88,9 @@ class Nat:
         if self._announcements is not None:
             self._announcements.close()
         await asyncio.gather(
-            self._stun.close(), *([self._mapper.close()] if self._mapper is not None else [])
+            self._announced.close(),
+            self._stun.close(),
+            *([self._mapper.close()] if self._mapper is not None else []),
         )
 
     def report(self) -> NatReport:
@@ -156,6 +161,7 @@ class Nat:
         self.on_network_changed()
 
     def _begin(self) -> None:
+        self._announced.look_again()
         self._stun.network_changed(self._own_addresses())
         self._map_port()
 
@@ -199,7 +205,8 @@ class Nat:
         observed = self._observed.confirmed(stun, self._loop.time())
         mapped = [m.external for m in mappings if m.external is not None]
         public = next(iter(seen[4]), None)
-        self._candidates = best_first(self._local_candidates(), stun, observed, mapped)
+        forwarded = [*self._announced.addresses, *mapped]
+        self._candidates = best_first(self._local_candidates(), stun, observed, forwarded)
         self._report = NatReport(
             port=self._endpoint.port,
             online=bool(self.network.routes or findings.observations),
@@ -213,6 +220,7 @@ class Nat:
             behind_carrier=_behind_carrier(mapped, public),
             port_mappings=mappings,
             stun=tuple(findings.answers),
+            announced=self._announced.addresses,
         )
         if self._report.mapping != "unknown" or self._stun.asked or not self._stun_servers:
             self._reported.set()

@@ -56,7 +56,8 @@ class NatReport:
     `online`: there is a route to somewhere. `stun_asked`: the STUN servers had their time to
     answer; None when they are switched off. `udp_works` is about the internet, not the local
     network. `mapping`, `filtering` and `hairpin` are of the IPv4 NAT. `behind_carrier` says that
-    the router itself is behind another NAT. `port` is the UDP port for peers.
+    the router itself is behind another NAT. `port` is the UDP port for peers. `announced` is what
+    the owner lets others be told, besides.
     """
 
     port: int = 0
@@ -71,6 +72,7 @@ class NatReport:
     behind_carrier: bool | None = None
     port_mappings: tuple[PortMapping, ...] = ()
     stun: tuple[StunAnswer, ...] = ()
+    announced: tuple[HostPort, ...] = ()
 
     @property
     def mapped(self) -> tuple[HostPort, ...]:
@@ -92,6 +94,9 @@ class NatChanged:
 
 def _sentences(report: NatReport) -> Iterator[str]:
     yield _way_in(report)
+    if report.announced:
+        told = ", ".join(map(str, report.announced))
+        yield f"Others are told {told}, as hdpd.toml says; whether that leads here is not known."
     if not report.udp_works or report.public_ipv4 is None:
         return
     if report.mapping == "none" and report.filtering in ("address", "port"):

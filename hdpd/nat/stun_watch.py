@@ -134,11 +134,14 @@ class StunWatch:
         self.findings = survey.findings
         self._on_news()
         seen = survey.findings.seen(4)
-        if thorough and seen:
+        # A traceroute would leave by any interface, whatever is bound.
+        if thorough and seen and not self._endpoint.selection.bind:
             self.hops = await hops_through_nat(seen[0].by.host)
         if thorough and not self._look_again.is_set():
             mapping = mapping_of(survey.findings.seen(4), self._local)
-            await survey.try_what_comes_in(self._probe_host(), hairpin=mapping == "easy")
+            host = self._probe_host()
+            interface = self._endpoint.interface_of(host)
+            await survey.try_what_comes_in(host, interface, hairpin=mapping == "easy")
         return bool(survey.findings.observations)
 
     def _adopt(self, survey: Survey, at_once: bool) -> None:

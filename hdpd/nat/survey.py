@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from hdpd.config import HostPort
 from hdpd.errors import HdpdError
+from hdpd.link.sockets import bound_socket
 from hdpd.nat.classify import Observation, filtering_of
 from hdpd.nat.report import Filtering, StunAnswer
 from hdpd.nat.resolve import Resolver
@@ -100,12 +101,12 @@ class Survey:
         self.findings.answers.append(answer)
         self._on_news()
 
-    async def try_what_comes_in(self, host: str, *, hairpin: bool) -> None:
-        """Filtering, and hairpinning if asked for; from a new socket on `host`."""
+    async def try_what_comes_in(self, host: str, interface: str | None, *, hairpin: bool) -> None:
+        """Filtering, and hairpinning if asked for; from a new socket on `host`, by `interface`."""
         seen = self.findings.seen(4)
         if not seen:
             return
-        async with _probe_socket(host) as probe:
+        async with _probe_socket(host, interface) as probe:
             server = next((each for each in self.findings.others if _version(each) == 4), None)
             if server is not None:
                 far, near = await asyncio.gather(
@@ -156,10 +157,11 @@ class _ProbeProtocol(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def _probe_socket(host: str) -> AsyncIterator[StunClient]:
+async def _probe_socket(host: str, interface: str | None) -> AsyncIterator[StunClient]:
     """A client with an IPv4 socket of its own on any free port of `host`."""
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(_ProbeProtocol, local_addr=(host, 0))
+    opened = bound_socket(host, 0, interface)
+    transport, protocol = await loop.create_datagram_endpoint(_ProbeProtocol, sock=opened)
     protocol.client = StunClient(
         lambda datagram, to: transport.sendto(datagram, (to.host, to.port))
     )

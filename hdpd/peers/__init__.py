@@ -5,6 +5,7 @@ Begin with `states.py`, what a peer goes through, and `peer.py`, which owns all 
 """
 
 FACE = (
+    "fixed.FixedAddresses",
     "peers.Peers",
     "record_numbers.RecordNumbers",
     "status",

@@ -48,6 +48,6 @@ export function encodePath(path) {
 
 // Where the bytes of a file of a peer, or of this hdpd, are.
 export function fileUrl(peer, path) {
-  const base = peer === "self" ? "/shares" : `/files/${encodeURIComponent(peer)}`;
+  const base = peer === "self" ? "shares" : `files/${encodeURIComponent(peer)}`;
   return `${base}/${encodePath(path)}`;
 }

@@ -46,7 +46,7 @@ export function showLogin(app, problem) {
 async function logIn(text) {
   const code = /#code=([^&\s]+)/.exec(text);
   try {
-    const answer = await fetch("/login", {
+    const answer = await fetch("login", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(code ? { code: decodeURIComponent(code[1]) } : { token: text }),

@@ -154,7 +154,7 @@ async function boot() {
   if (code) {
     // Neither the history nor a bookmark keeps the code.
     history.replaceState(null, "", location.pathname + location.search);
-    const answer = await fetch("/login", {
+    const answer = await fetch("login", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ code }),

@@ -38,7 +38,7 @@ export class Rpc extends EventTarget {
   async connect() {
     clearTimeout(this.#timer);
     try {
-      const answer = await fetch("/rpc", {
+      const answer = await fetch("rpc", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: '{"jsonrpc": "2.0", "id": 1, "method": "daemon.info"}',
@@ -52,7 +52,11 @@ export class Rpc extends EventTarget {
   }
 
   #open() {
-    const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/rpc`);
+    // Relative, like all addresses here: a proxy may have put the page below a path.
+    const address = new URL("rpc", location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    address.hash = "";
+    const socket = new WebSocket(address);
     this.#socket = socket;
     socket.onopen = () => {
       this.#retryMs = FIRST_RETRY_MS;

@@ -22,7 +22,7 @@ from hdpd.control.tls import self_signed
 from hdpd.errors import Forbidden, StartError
 from tests.control.fakes import running
 
-LINK = re.compile(rb'"/assets/([0-9a-f]{16})/([^"]+)"')
+LINK = re.compile(rb'"assets/([0-9a-f]{16})/([^"]+)"')
 
 
 async def test_the_page_is_checked_each_time_and_its_files_never(tmp_path: Path) -> None:

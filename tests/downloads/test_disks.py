@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hdpd.downloads.partial import PartialFile
 from hdpd.downloads.space import Room
 from hdpd.downloads.status import Leftovers
 from hdpd.downloads.store import Store
-from hdpd.errors import StateUnavailable, StorageError
+from hdpd.errors import NotFound, StateUnavailable, StorageError
 from hdpd.identity.keys import PeerId
 from hdpd.wire.messages import Entry, EntryType
 from hdpd.wire.paths import RemotePath
@@ -477,3 +478,58 @@ async def test_what_was_given_up_is_removed_when_its_disk_is_back(
         (tmp_path / "unplugged").rename(here.root)
         await until(lambda: not list(here.root.glob("*.part")))
         assert [disk.trouble for disk in await here.downloads.housekeeper.disks()] == [None]
+
+
+@pytest.mark.usefixtures("soon", "other_system")
+async def test_another_disk_is_used_when_its_owner_says_so(tmp_path: Path) -> None:
+    peer = FakePeer({"s/f": FakeFile(b"f"), "s/g": FakeFile(b"g")})
+    async with service(tmp_path, peer) as here:
+        await here.get("s/f")
+        here.root.rename(tmp_path / "broken")
+        here.root.mkdir()
+        id_ = await here.add("s/g")
+        await here.wait(id_, "paused")
+        with pytest.raises(NotFound):
+            await here.downloads.housekeeper.use_disk(tmp_path / "elsewhere")
+        await here.downloads.housekeeper.use_disk(here.root)
+        assert (await here.wait(id_))["state"] == "done"
+        assert await here.tree() == {"g": b"g"}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_disk_that_is_cut_off_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked of it then answers with an input/output error."""
+    monkeypatch.setattr("hdpd.downloads.room.FAILING_S", 0.05)
+    cut_off, calls = [True], {name: getattr(os, name) for name in ("pwritev", "fdatasync", "open")}
+
+    def failing(name: str) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if (cut_off and "dir_fd" in options) or (cut_off and name != "open"):
+                raise OSError(errno.EIO, "Input/output error")
+            return calls[name](*arguments, **options)
+
+        return call
+
+    def free_room(_path: Path) -> Room:
+        if cut_off:
+            raise OSError(errno.EIO, "Input/output error")
+        return Room(10**9, 10**10)
+
+    data = noise(20 * MIB)
+    peer = FakePeer({"s/f": FakeFile(data), "s/g": FakeFile(b"g")})
+    async with service(tmp_path, peer) as here:
+        id_, gate = await begun(here, peer)
+        with monkeypatch.context() as broken:
+            for name in calls:
+                broken.setattr(os, name, failing(name))
+            broken.setattr(volumes, "free_room", free_room)
+            gate.open()
+            paused = await here.wait(id_, "paused", "failed")
+            assert (paused["state"], paused["error"]["code"]) == ("paused", "disk_failing")
+            assert (await here.wait(await here.add("s/g"), "paused", "failed"))["state"] == "paused"
+            cut_off.clear()
+        assert (await here.wait(id_))["state"] == "done"
+        await until((here.root / "g").exists)
+        assert (await here.tree())["f"] == data

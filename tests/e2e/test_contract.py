@@ -225,6 +225,7 @@ def _download(call: Any, a: Daemon, b: Daemon, at_a: Watcher, at_b: Watcher) -> 
     call("uploads.list")
     call("uploads.cancel", peer=b.name)
     call("downloads.tidy")
+    call("downloads.use_disk", path=str(a.downloads))
     call("downloads.clear", ids=[id_])
     at_a.wait_event("download.removed")
 

@@ -395,7 +395,7 @@ def test_a_quota_lets_the_download_wait_and_a_reload_changes_it(lab: Lab) -> Non
     config.write_text(f'[peers.{b.peer_id[:12]}]\nfavourite = true\nquota = "none"\n')
     assert a.process is not None
     a.process.send_signal(signal.SIGHUP)
-    wait_for("the new rules", lambda: "taken over: peers" in a.log())
+    wait_for("the new rules", lambda: "taken over: transfers.daily_quota, peers" in a.log())
     identifier = b.rpc("downloads.list")["downloads"][-1]["id"]
     b.ctl("queue", "pause", identifier)
     b.ctl("queue", "resume", identifier)

@@ -144,3 +144,18 @@ def test_lan_only_and_what_is_excluded(lan: Lan) -> None:
     assert str(second.sessions()[0]["address"]).startswith("203.0.113.1:")
     assert first.rpc("daemon.info")["discovery"]["mqtt"] == []
     assert first.finding("LAN only")[0] == "ok"
+
+
+def test_a_peer_with_a_fixed_address_and_one_that_is_forwarded_by_hand(lan: Lan) -> None:
+    """Without a broker, mDNS, or an invite; and what is announced is in invites."""
+    one, two = lan.namespace("one"), lan.namespace("two")
+    lan.cable(one, two, "eth0", ("192.168.1.10/24", "192.168.1.20/24"))
+    config = lan.root / "one.toml"
+    config.write_text('[network]\nannounce = ["203.0.113.5:41000"]\n')
+    first = lan.machine(one, "--no-mdns", "--port", "4040", "--config", str(config)).start()
+    wait_for("its address", lambda: "203.0.113.5:41000" in first.rpc("daemon.info")["addresses"])
+    assert "203.0.113.5:41000" in first.rpc("nat.report")["sentence"]
+    other = lan.root / "two.toml"
+    other.write_text(f'[peers."{first.peer_id}"]\naddress = "192.168.1.10:4040"\n')
+    second = lan.machine(two, "--no-mdns", "--config", str(other)).start()
+    wait_for("the two to be connected", second.sessions, within=30)

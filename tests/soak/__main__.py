@@ -12,7 +12,6 @@ moved.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shutil
 import signal
@@ -25,8 +24,8 @@ from pathlib import Path
 from tests.soak import disks
 from tests.soak.world import Soak
 
-MACHINE = "tests.downloads.machine"
 RUNS_A_MINUTE = 1_000_000 // 60
+MACHINE_PART = 1.5  # of the time of the soak: then it ends with fewer
 INSIDE = "SOAK_INSIDE"
 """Names the directory of its own to the process that does it all."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,20 +35,19 @@ class Ended(Exception):
     """By a signal."""
 
 
-def _begin_machine(runs: int) -> subprocess.Popen[bytes] | None:
-    if importlib.util.find_spec(MACHINE) is None:
-        return None
-    return subprocess.Popen(["nice", "-n", "19", sys.executable, "-m", MACHINE, str(runs)])
+def _begin_machine(minutes: float) -> subprocess.Popen[bytes]:
+    runs, seconds = int(minutes * RUNS_A_MINUTE), 60 * minutes * MACHINE_PART
+    command = [sys.executable, "-m", "tests.soak.lives", str(runs), str(seconds)]
+    return subprocess.Popen(["nice", "-n", "19", *command], stdout=subprocess.PIPE)
 
 
 def _end_machine(machine: subprocess.Popen[bytes] | None) -> int:
     """1 when it found a fault."""
     if machine is None:
-        print("machine: there is none")
         return 0
-    status = machine.wait()
-    print(f"machine: {'no fault' if status == 0 else f'exit status {status}'}")
-    return int(status != 0)
+    output, _ = machine.communicate()
+    print(f"\n{output.decode().rstrip()}", flush=True)
+    return int(machine.returncode != 0)
 
 
 def _missing() -> str | None:
@@ -114,12 +112,14 @@ def _soak(arguments: argparse.Namespace, directory: Path) -> int:
         signal.signal(number, _end)
     seed = arguments.seed if arguments.seed is not None else int(time.time())
     print(f"soak: {arguments.minutes:g} minutes, --seed {seed}", flush=True)
-    soak, machine, status = None, None, 0
+    soak, machine, status, is_told = None, None, 0, False
     try:
         if not arguments.without_machine:
-            machine = _begin_machine(int(arguments.minutes * RUNS_A_MINUTE))
+            machine = _begin_machine(arguments.minutes)
         soak = Soak(directory, seed)
         soak.run(60 * arguments.minutes)
+        print(soak.table(), flush=True)
+        is_told = True
         status = _end_machine(machine)
     except Ended:
         print("soak: ended early")
@@ -128,7 +128,8 @@ def _soak(arguments: argparse.Namespace, directory: Path) -> int:
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
         if soak is not None:
-            print(soak.table(), flush=True)
+            if not is_told:
+                print(soak.table(), flush=True)
             soak.close()
             if soak.wrong:
                 status = 1

@@ -20,6 +20,7 @@ from tests.waiting import wait_for
 
 CALM_S = 300.0
 """At the end all disks are well, and everything has to come to its end."""
+TOLD_S = 60.0
 CLOCK_STEPS = (-90_000.0, -3600.0, -10.0, 10.0, 3600.0, 90_000.0)
 
 
@@ -65,13 +66,24 @@ class Soak:
         self._start(self._from)
         for one in self.downloaders:
             self._start(one.daemon)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        began = told = time.monotonic()
+        while time.monotonic() < began + seconds:
+            if time.monotonic() - told >= TOLD_S:
+                told = time.monotonic()
+                print(self._glance(told - began), flush=True)
             self._settle(self._rnd.uniform(1.0, 6.0))
             action = self._rnd.choice(self._actions())
             self.done[action.__name__.strip("_").replace("_", " ")] += 1
             action()
         self._calm()
+
+    def _glance(self, seconds: float) -> str:
+        delivered = sum(one.counts["files delivered"] for one in self.downloaders)
+        happened = sum(self.done.values())
+        return (
+            f"soak: {seconds / 60:.0f} min, {happened} things done to it, {delivered:,} files "
+            f"delivered, {self.wrong} wrong"
+        )
 
     def _start(self, daemon: Daemon) -> None:
         daemon.launch()

@@ -82,6 +82,18 @@ class World:
             if ids:
                 self.rpc(method, ids=ids)
 
+    def queue_and_remove(self, name: str) -> None:
+        """Queues a file of the friend that is gone when its turn comes, so that it fails."""
+        (self.friend.share / name).touch()
+        self.rpc("limits.set", download=10_000, lan=True)
+        before = self.rpc(
+            "downloads.add", peer=self.friend.peer_id, path="media/Films/long film.mp4"
+        )
+        self.rpc("downloads.add", peer=self.friend.peer_id, path=f"media/{name}")
+        (self.friend.share / name).unlink()
+        self.rpc("downloads.cancel", ids=[before["id"]])
+        self.rpc("limits.set", reset=True)
+
     def link(self) -> str:
         url: str = self.rpc("tokens.login_link")["url"]
         return url

@@ -243,7 +243,7 @@ def queue(world: World) -> list[str]:
 
 def test_what_failed_says_why_and_can_be_cleared(page: Page, world: World) -> None:
     page.goto(f"{world.url}/#/transfers")
-    world.rpc("downloads.add", peer=world.friend.peer_id, path="media/not there")
+    world.queue_and_remove("not there")
     late = row(page, "not there")
     expect(late).to_contain_text("Failed")
     (world.friend.share / "not there").write_text("now it is")
@@ -251,7 +251,7 @@ def test_what_failed_says_why_and_can_be_cleared(page: Page, world: World) -> No
     expect(late).to_contain_text("Done")
     (world.friend.share / "not there").unlink()
 
-    world.rpc("downloads.add", peer=world.friend.peer_id, path="media/never there")
+    world.queue_and_remove("never there")
     failed = row(page, "never there")
     expect(failed).to_contain_text("Failed")
     failed.focus()

@@ -70,7 +70,7 @@ export function openDownload(id) {
     setText(state, stateText(row));
     bar.style.setProperty("--done", String(row.size ? Math.min(1, row.done_bytes / row.size) : row.state === "done" ? 1 : 0));
     const shown = files.filter((file) => file.type === "file");
-    for (const file of shown) file.link = file.state === "done" ? `/downloads/${encodePath(placeOf(row, file))}` : null;
+    for (const file of shown) file.link = file.state === "done" ? `downloads/${encodePath(placeOf(row, file))}` : null;
     list.scroller.style.height = `${Math.min(shown.length, Math.max(3, Math.floor((innerHeight - 330) / 44))) * 44}px`;
     list.setItems(shown);
     list.element.hidden = shown.length === 0;

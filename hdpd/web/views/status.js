@@ -120,7 +120,7 @@ export function showStatus({ page, signal }) {
     const made = await attempt(() => rpc.call("tokens.login_link"));
     if (!made) return;
     // The way that this browser reached hdpd is one that works.
-    const url = location.origin + new URL(made.url).pathname + new URL(made.url).hash;
+    const url = location.origin + location.pathname + new URL(made.url).hash;
     openDialog("Login link", [
       h("p", { class: "soft" }, "It logs one browser in, once, within ten minutes."),
       h("code", { class: "wrap secret" }, url),
@@ -162,7 +162,7 @@ function mdnsText(mdns) {
 }
 
 async function logOut() {
-  await fetch("/logout", { method: "POST" }).catch(() => null);
+  await fetch("logout", { method: "POST" }).catch(() => null);
   location.reload();
 }
 

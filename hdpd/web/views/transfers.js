@@ -294,7 +294,7 @@ export function stateText(row) {
 
 async function openSaved(row) {
   const path = await attempt(() => savedPath(row));
-  if (path) open(`/downloads/${encodePath(path)}`, "_blank", "noopener");
+  if (path) open(`downloads/${encodePath(path)}`, "_blank", "noopener");
 }
 
 const change = (verb, ids) => attempt(() => rpc.call(`downloads.${verb}`, { ids }));
