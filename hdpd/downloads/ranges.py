@@ -157,14 +157,6 @@ class FileRanges:
         if start < self.size:
             heapq.heappush(self._missing, (start, min(asked.end, self.size)))
 
-    def distrust(self) -> int:
-        """What was kept is perhaps not on the disk, and has to be asked for again; its bytes."""
-        size = self.unverified_bytes
-        for start, (end, _asked) in self._unverified.items():
-            heapq.heappush(self._missing, (start, end))
-        self._unverified.clear()
-        return size
-
     def give_up(self) -> None:
         """Nothing is under way any more."""
         for asked in list(self._in_flight):

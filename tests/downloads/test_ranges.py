@@ -129,18 +129,6 @@ def test_something_is_always_left_to_verify_the_rest_with() -> None:
     assert ranges.complete
 
 
-def test_what_is_perhaps_not_on_the_disk_is_asked_for_again() -> None:
-    ranges = FileRanges(20)
-    asked = ranges.next(10)
-    assert asked is not None
-    ranges.keep(asked, 4)
-    ranges.failed(asked)
-    assert ranges.distrust() == 4
-    assert ranges.distrust() == 0
-    assert ranges.next(10) == Range(0, 4, False)
-    assert ranges.next(10) == Range(4, 10, False)
-
-
 class AnyOrder(RuleBasedStateMachine):
     """Against a plain model: the set of bytes that are there."""
 
@@ -186,11 +174,6 @@ class AnyOrder(RuleBasedStateMachine):
             self.ranges.failed(asked)
             self.step += 1
             self.kept_at |= dict.fromkeys(range(asked.start, asked.start + kept), self.step)
-
-    @rule()
-    def fail_to_write(self) -> None:
-        assert self.ranges.distrust() == len(self.kept_at)
-        self.kept_at.clear()
 
     @rule(part=st.floats(0, 1))
     def record(self, part: float) -> None:

@@ -321,9 +321,22 @@ class Site:
         config = self.internet.root / f"miniupnpd-{self.number}.conf"
         config.write_text("\n".join(settings) + "\n")
         pid = self.internet.root / f"miniupnpd-{self.number}.pid"
-        self.router.spawn(program, "-d", "-f", str(config), "-P", str(pid))
+        self._miniupnpd = self.router.spawn(program, "-d", "-f", str(config), "-P", str(pid))
         port = 1900 if "upnp" in self.kind.mapping else 5351
         wait_for("miniupnpd to listen", lambda: self.router.listens(port))
+
+    def stop_miniupnpd(self) -> None:
+        """It ends and forgets all, as when the router restarts."""
+        self._miniupnpd.terminate()
+        self._miniupnpd.wait(10)
+        for leases in self.internet.root.glob(f"leases-{self.number}*"):
+            leases.unlink()
+        for chain in ("miniupnpd", "prerouting_miniupnpd", "postrouting_miniupnpd"):
+            self.router.nft(f"flush chain inet filter {chain}\n")
+
+    def start_miniupnpd(self) -> None:
+        """It is ready again."""
+        self._start_miniupnpd()
 
     # Machines.
 

@@ -178,3 +178,31 @@ def test_a_new_public_address_is_noticed(internet: Internet) -> None:
     address = site.change_address()
     # The next keep-alive finds it, at the latest.
     wait_report(daemon, within=32, public_ipv4=f"{address}:3031")
+
+
+@needs_miniupnpd
+@pytest.mark.parametrize("kind", ["pmp", "upnp"])
+def test_a_router_that_restarts_and_forgets_is_told_as_it_is_and_asked_again(
+    internet: Internet, kind: str
+) -> None:
+    site = internet.site(kind)
+    daemon = internet.daemon(site.host()).start()
+    wait_for("the mapping", lambda: mapped(report(daemon)), within=30)
+    site.stop_miniupnpd()
+    assert not mapped(report(daemon))
+    found = daemon.rpc("daemon.doctor")["findings"]
+    assert all(each["state"] == "warning" for each in found if each["check"] == "port mapping")
+    site.start_miniupnpd()
+    wait_for("the mapping again", lambda: "192.168.1.10" in forwarded(site), within=120, poll=1)
+    wait_for("netcheck to say so", lambda: mapped(report(daemon)), within=10)
+
+
+@needs_miniupnpd
+def test_a_router_that_is_ready_later_than_hdpd_maps_all_the_same(internet: Internet) -> None:
+    site = internet.site("hard-mapped")
+    site.stop_miniupnpd()
+    daemon = internet.daemon(site.host()).start()
+    wait_report(daemon, mapping="hard")
+    assert not mapped(report(daemon))
+    site.start_miniupnpd()
+    wait_for("the mapping", lambda: mapped(report(daemon)), within=120, poll=1)
