@@ -15,6 +15,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+async def done_within(call: asyncio.Future[T], timeout: float) -> bool:
+    """Waits for a call in a thread, but no longer than `timeout` seconds; whether it is done. What
+    it raises counts as seen, also when whoever waited was cancelled.
+    """
+    call.add_done_callback(_see)
+    await asyncio.wait({call}, timeout=timeout)
+    return call.done()
+
+
+def _see(call: asyncio.Future[T]) -> None:
+    if not call.cancelled():
+        call.exception()
+
+
 class Disk:
     """A volume's worker threads, and the window of bytes on their way to it. `site` is where on it
     everything is written.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from pathlib import Path
 
 from hdpd.config.sizes import shown_size
+from hdpd.downloads.disk import done_within
 from hdpd.downloads.filesystem import free_room
 from hdpd.errors import StateUnavailable
 from hdpd.threads.worker import Worker
@@ -27,8 +27,7 @@ class StateDisk:
     async def make_sure_it_fits(self) -> None:
         """Raises StateUnavailable when there is no room for another page of a listing."""
         look = self._looker.submit(functools.partial(free_room, self._directory))
-        await asyncio.wait({look}, timeout=LOOK_SECONDS)
-        if not look.done():
+        if not await done_within(look, LOOK_SECONDS):
             raise StateUnavailable(f"the disk of {str(self._directory)!r} does not answer")
         try:
             room = look.result()

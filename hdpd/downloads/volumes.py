@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from hdpd.downloads.disk import Disk
+from hdpd.downloads.disk import Disk, done_within
 from hdpd.downloads.filesystem import free_room, storage_error
 from hdpd.downloads.finisher import Finisher
 from hdpd.downloads.partials import Partials
@@ -68,8 +68,7 @@ class Volume:
         # The same call is waited for by all, so that a dead mount does not gather them.
         look = self._look
         path = os.fspath(self.disk.site.path)
-        await asyncio.wait({look}, timeout=patience)
-        if not look.done():
+        if not await done_within(look, patience):
             raise DiskSilent(
                 f"the disk of {path!r} does not answer; the download goes on by itself when it does"
             )
@@ -139,8 +138,8 @@ class Volumes:
             looker = Worker("downloads-find")
             real = looker.submit(functools.partial(os.path.realpath, root))
             looker.close()
-            await asyncio.wait({real}, timeout=SILENT_SECONDS)
-            self._real[root] = Path(real.result()) if real.done() else root
+            answered = await done_within(real, SILENT_SECONDS)
+            self._real[root] = Path(real.result()) if answered else root
 
     def of(self, download: Download) -> Volume:
         """The volume that the download is written to; from now on it has a place there."""
@@ -171,8 +170,7 @@ class Volumes:
         looker = Worker("downloads-look")
         look = looker.submit(functools.partial(_examine, site))
         looker.close()
-        await asyncio.wait({look}, timeout=SILENT_SECONDS)
-        if not look.done():
+        if not await done_within(look, SILENT_SECONDS):
             return f"the disk of {str(site.path)!r} does not answer"
         try:
             room, _ = look.result()
