@@ -75,7 +75,7 @@ def hdpd(fake_hdpd: FakeHdpd) -> FakeHdpd:
 @pytest.fixture(autouse=True)
 def strict_states(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot happen to a peer in its state fails the test, where service only logs it."""
-    monkeypatch.setattr("hdpd.peers.peer.strict", True)
+    monkeypatch.setattr("hdpd.peers.peer.STRICT", True)
 
 
 @pytest.hookimpl(tryfirst=True)

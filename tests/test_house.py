@@ -155,6 +155,8 @@ STARTS_THREADS = {
     "start_new_thread",
     "to_thread",
 }
+# Of the event loop, which asks in its pool of threads; `socket` has the same by itself.
+LOOKS_UP = re.compile(r"^await \S+\.(getaddrinfo|getnameinfo)\(")
 
 UNIT_IN_WORDS = re.compile(r"^_?[A-Z][A-Z0-9_]*_(SECONDS?|MILLISECONDS|NANOSECONDS|CHARACTERS)$")
 UNITS_IN_WORDS = {"discovery", "downloads"}  # packages that are still to be renamed
@@ -312,6 +314,8 @@ def thread_violations(modules: Iterable[Module]) -> Iterator[str]:
     for module in modules:
         if module.path.startswith("hdpd/") and module.package != "threads":
             for node in ast.walk(ast.parse(module.source)):
+                if isinstance(node, ast.Await) and LOOKS_UP.search(ast.unparse(node)):
+                    yield f"{module.path}:{node.lineno} looks up a name: {REASONS['thread']}"
                 if isinstance(node, ast.Name | ast.Attribute | ast.alias):
                     name = ast.unparse(node).rpartition(".")[2].partition(" ")[0]
                     if name in STARTS_THREADS:
@@ -516,6 +520,7 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (brain_violations, "hdpd/errors.py", '"""Pure, and\nso on."""\nfrom random import choice'),
         (thread_violations, "hdpd/app.py", "async def f():\n    await asyncio.to_thread(g)"),
         (thread_violations, "hdpd/link/a.py", "loop.run_in_executor(None, g)"),
+        (thread_violations, "hdpd/link/a.py", "async def f():\n    await loop.getaddrinfo(h, 1)"),
         (thread_violations, "hdpd/link/a.py", "from concurrent.futures import ThreadPoolExecutor"),
         (thread_violations, "hdpd/link/a.py", "from threading import Thread as T"),
         (client_violations, "hdpctl/cli.py", "from hdpd.errors import HdpdError"),

@@ -2,7 +2,7 @@
 
 Read in this order: `hdpd.toml`, then `hdpd.toml.d/*.toml` next to it by name, then the systemd
 credentials whose name ends in `.toml`. A key of a later file replaces that of an earlier one;
-topics, shares and peers of all files add up.
+topics, shares, destinations and peers of all files add up.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def _errors() -> Iterator[str]:
     yield "| -32600 | `invalid_request` | It is JSON, but not a JSON-RPC request. |"
     yield "| -32601 | `method_not_found` | There is no such method. |"
     yield "| -32603 | `internal_error` | A mistake of hdpd; its log says more. |"
-    kinds = sorted(_kinds(HdpdError), key=lambda kind: (error_code(kind), kind.code))
+    kinds = sorted(set(_kinds(HdpdError)), key=lambda kind: (error_code(kind), kind.code))
     for kind in kinds:
         meaning = (kind.__doc__ or "").splitlines()[0]
         yield f"| {error_code(kind)} | `{kind.code}` | {meaning} |"

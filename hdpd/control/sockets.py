@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -10,12 +9,14 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
 from hdpd.errors import StartError
 from hdpd.link.interfaces import interface_addresses
+from hdpd.threads.blocking import BlockingCalls
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ _AddressInfo = tuple[
     tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
 ]
 _FIRST_INHERITED = 3  # sd_listen_fds(3)
+_LOOK_UP_S = 10.0  # a name server that takes longer is not there yet
 
 
 def inherited_unix_sockets(environ: MutableMapping[str, str]) -> dict[Path, socket.socket]:
@@ -71,6 +73,7 @@ class Listeners:
         self.urls: list[str] = []  # of those, what a browser can open
         self.waiting: list[TcpAddress] = []  # for addresses that this machine does not have yet
         self._files: list[tuple[Path, int]] = []  # with the inode, not to remove a successor's
+        self._look_ups = BlockingCalls("control-address")
 
     async def open(
         self, addresses: Collection[ControlAddress], optional: Collection[ControlAddress]
@@ -125,7 +128,7 @@ class Listeners:
 
     async def _add_tcp(self, address: TcpAddress) -> None:
         """Listens on every address that the host name, or the interface of that name, has."""
-        infos = await _addresses(address)
+        infos = await self._addresses(address)
         missing: OSError | None = None
         found = 0
         for family, _kind, _protocol, _name, place in dict.fromkeys(infos):
@@ -154,6 +157,23 @@ class Listeners:
         if missing is not None and not found:
             raise missing
 
+    async def _addresses(self, address: TcpAddress) -> list[_AddressInfo]:
+        """As getaddrinfo tells them. Raises OSError, with ENODEV where they may come later."""
+        host = address.host
+        found: list[_AddressInfo] = []
+        own = [each for each in interface_addresses() if each.interface == host]
+        usable = [each.host for each in own if not (each.ip.is_link_local or each.tentative)]
+        for each in usable or [host]:
+            try:
+                found += await self._look_ups.run(partial(_look_up, each, address.port), _LOOK_UP_S)
+            except TimeoutError as error:
+                raise OSError(errno.ENODEV, f"the address of {host} is not told") from error
+            except socket.gaierror as error:
+                if "." in host and not own:
+                    raise  # a name that nobody knows
+                raise OSError(errno.ENODEV, f"there is no {host}") from error
+        return found
+
     def close(self) -> None:
         """Closes what is open still and removes the socket files; idempotent."""
         for listener in (*self.sockets, *self.tls_sockets):
@@ -167,6 +187,10 @@ class Listeners:
         self._files.clear()
 
 
+def _look_up(host: str, port: int) -> Sequence[_AddressInfo]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+
+
 def _may_come(address: TcpAddress, error: OSError) -> bool:
     """Whether it is worth to wait: a loopback address is there from the start or never."""
     try:
@@ -174,24 +198,6 @@ def _may_come(address: TcpAddress, error: OSError) -> bool:
     except ValueError:
         is_loopback = False
     return error.errno in _NOT_THERE_YET and not is_loopback
-
-
-async def _addresses(address: TcpAddress) -> list[_AddressInfo]:
-    """As getaddrinfo tells them. Raises OSError, with ENODEV where they may come later."""
-    host = address.host
-    loop, found = asyncio.get_running_loop(), list[_AddressInfo]()
-    own = [each for each in interface_addresses() if each.interface == host]
-    usable = [each.host for each in own if not (each.ip.is_link_local or each.tentative)]
-    for each in usable or [host]:
-        try:
-            found += await loop.getaddrinfo(
-                each, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-        except socket.gaierror as error:
-            if "." in host and not own:
-                raise  # a name that nobody knows
-            raise OSError(errno.ENODEV, f"there is no {host}") from error
-    return found
 
 
 def _listen_tcp(family: int, place: tuple[object, ...]) -> socket.socket:

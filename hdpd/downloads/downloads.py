@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import dataclasses
+import logging
 import re
 import secrets
 import time
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hdpd.config.sizes import Reserve
-from hdpd.database import Database
+from hdpd.database import Database, DatabaseError
 from hdpd.downloads.finished import FinishedFiles
 from hdpd.downloads.housekeeper import Housekeeper
 from hdpd.downloads.queue import Place
@@ -27,12 +27,21 @@ from hdpd.downloads.states import State
 from hdpd.downloads.status import DownloadInfo, DownloadsPage, Emit, FilesPage, VerificationInfo
 from hdpd.downloads.store import New, Store
 from hdpd.downloads.verify import Verifier
-from hdpd.errors import DownloadNotFound, HdpdError, InvalidParams, PathInvalid, PathNotFound
+from hdpd.errors import (
+    DownloadNotFound,
+    HdpdError,
+    InvalidParams,
+    PathInvalid,
+    PathNotFound,
+    StateUnavailable,
+)
 from hdpd.identity.keys import PeerId
 from hdpd.rates.throttle import Throttle
 from hdpd.remote.pages import ask_for_page
 from hdpd.wire.messages import Ls
 from hdpd.wire.paths import RemotePath
+
+log = logging.getLogger(__name__)
 
 STATES = frozenset(
     {"queued", "waiting_for_peer", "remote_queued", "downloading", "paused", "done", "failed"}
@@ -286,10 +295,15 @@ class Downloads:
     async def _clear_old(self) -> None:
         while True:
             await asyncio.sleep(CLEAR_SECONDS)
-            if self._clear_after is not None:
+            if self._clear_after is None:
+                continue
+            try:
                 old = await self._store.done_before(time.time() - self._clear_after, CLEAR_AT_ONCE)
-                with contextlib.suppress(DownloadNotFound):  # somebody else was quicker
-                    await self.clear(old)
+                await self.clear(old)
+            except DownloadNotFound:
+                pass  # somebody else was quicker
+            except (DatabaseError, StateUnavailable) as error:  # the next time
+                log.warning("old downloads could not be cleared: %s", error)
 
     async def _find(self, ids: Sequence[str], *, or_removed: bool = False) -> Sequence[Download]:
         found = {id_: self._scheduler.queue.get(id_) for id_ in ids}

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hdpd.downloads import leftovers
-from hdpd.downloads.disk import done_within
 from hdpd.downloads.leftovers import Leftover
 from hdpd.downloads.status import DiskStatus, Leftovers
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volumes
-from hdpd.threads.worker import Worker
+from hdpd.threads.blocking import BlockingCalls
 
 
 class Housekeeper:
@@ -23,6 +22,7 @@ class Housekeeper:
         self._store = store
         self._volumes = volumes
         self._tidying = asyncio.Lock()
+        self._calls = BlockingCalls("downloads-tidy")
 
     async def disks(self) -> Sequence[DiskStatus]:
         """The directories that downloads are, or were, written to."""
@@ -44,22 +44,21 @@ class Housekeeper:
         """Removes partial files that belong to no download; what was removed."""
         async with self._tidying:
             found = await self._find()
-            return _counted(await _in_thread(functools.partial(leftovers.remove, found)))
+            return _counted(await self._in_thread(functools.partial(leftovers.remove, found)))
 
     async def _find(self) -> Sequence[Leftover]:
-        found = await _in_thread(functools.partial(leftovers.find, self._volumes.roots()))
+        found = await self._in_thread(functools.partial(leftovers.find, self._volumes.roots()))
         ids = list({each.download for each in found})
         # Asked after the look: what was begun meanwhile is known by now.
         known = await self._store.existing(ids) if ids else set()
         return [each for each in found if each.download not in known]
 
+    async def _in_thread(self, look: Callable[[], list[Leftover]]) -> list[Leftover]:
+        try:
+            return await self._calls.run(look, 2 * leftovers.LOOK_S)
+        except TimeoutError:
+            return []
+
 
 def _counted(found: Sequence[Leftover]) -> Leftovers:
     return Leftovers(len(found), sum(each.size for each in found))
-
-
-async def _in_thread(look: Callable[[], list[Leftover]]) -> list[Leftover]:
-    worker = Worker("downloads-tidy")
-    found = worker.submit(look)
-    worker.close()
-    return found.result() if await done_within(found, 2 * leftovers.LOOK_S) else []

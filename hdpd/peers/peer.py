@@ -34,7 +34,7 @@ MAX_TRIED: Final = 512  # peers whose tries are kept, 5 KB each; the longest unt
 CARRY_BURST: Final = 20.0
 CARRY_PER_S: Final = 2.0
 
-strict = False
+STRICT = False
 """Whether a wrong transition raises, as in tests; in service it is logged and changes nothing."""
 
 
@@ -124,7 +124,7 @@ class Peer:
         try:
             self.state = after(self.state, event)
         except WrongTransition as error:
-            if strict:
+            if STRICT:
                 raise
             about = fields(peer=(self.name, self.peer_id.text))
             log.error("%s: %s", self.name, error, stack_info=True, extra=about)

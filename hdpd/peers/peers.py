@@ -32,7 +32,6 @@ from hdpd.wire.messages import ResetCode
 log = logging.getLogger(__name__)
 
 HOLD_S = 600.0  # after `peers.disconnect` the peer is left alone so long
-INVITE_LIFETIME_S = 7 * 24 * 3600
 SAVE_INTERVAL_S = 5.0
 SHORTEN_INTERVAL_S = 20.0  # how often a shorter path is looked for
 SLEEP_CHECK_S = 1.0
@@ -177,7 +176,7 @@ class Peers:
             self._around.identity.peer_id,
             secret,
             tuple(told[: invites.MAX_ADDRESSES]),
-            int(time.time()) + INVITE_LIFETIME_S,
+            int(time.time()) + invites.LIFETIME_S,
         )
         await self._topics.join(invite.topic_name)
         return invite.encode()

@@ -1,4 +1,4 @@
-"""The scanner program: `python -m hdpd.scanner.__main__`, the only writer of the index.
+"""The scanner program: `python -m hdpd.scanner`, the only writer of the index.
 
 It reads one job from standard input, reports on standard output, and ends at once when standard
 input ends: then hdpd is gone or wants it gone. It is a process because a scanning thread would take

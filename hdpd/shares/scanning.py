@@ -59,7 +59,7 @@ async def _start(job: Job) -> Process:
         sys.executable,
         "-P",
         "-m",
-        "hdpd.scanner.__main__",
+        "hdpd.scanner",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=_environment(),

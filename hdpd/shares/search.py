@@ -67,9 +67,7 @@ class Deadline:
 
 @dataclass(slots=True)
 class Search:
-    """One search on one snapshot of the index, in the shares whose root directories are `roots`.
-    Whole, because its steps share what was met of the directories so far.
-    """
+    """One search on one snapshot of the index, in the shares whose root directories are `roots`."""
 
     transaction: Transaction
     query: Query

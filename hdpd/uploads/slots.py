@@ -67,7 +67,7 @@ class Slots:
     """The state of all slots. Reads are numbers of the caller's choice, unique among those alive.
 
     Every event returns what follows from it, in order. `tick` has to be called about twice a second
-    while `is_used`. Whole, because each event is decided over all peers at once.
+    while `is_used`.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -14,7 +15,8 @@ from hdpd.downloads import scheduler, site, statedisk, volumes
 from hdpd.downloads.partial import PartialFile
 from hdpd.downloads.space import Room
 from hdpd.downloads.status import Leftovers
-from hdpd.errors import NotFound, StorageError
+from hdpd.downloads.store import Store
+from hdpd.errors import NotFound, StateUnavailable, StorageError
 from hdpd.identity.keys import PeerId
 from hdpd.wire.messages import Entry, EntryType
 from hdpd.wire.paths import RemotePath
@@ -379,6 +381,26 @@ async def test_destinations_and_finished_ones_that_leave(
         here.downloads.set_clear_finished(0.01)
         await until(lambda: len(here.events) and here.events[-1][0] == "download.removed")
         assert (films / "new/f").exists()
+
+
+async def test_finished_ones_leave_after_a_time_when_nothing_could_be_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdpd.downloads.downloads.CLEAR_SECONDS", 0.05)
+    done_before, failed = Store.done_before, asyncio.Event()
+
+    async def fails_once(store: Store, when: float, limit: int) -> list[str]:
+        if not failed.is_set():
+            failed.set()
+            raise StateUnavailable("the disk fails")
+        return await done_before(store, when, limit)
+
+    monkeypatch.setattr(Store, "done_before", fails_once)
+    async with service(tmp_path, FakePeer({"s/f": FakeFile(b"f")})) as here:
+        await here.get("s/f")
+        here.downloads.set_clear_finished(0.01)
+        await failed.wait()
+        await until(lambda: len(here.events) and here.events[-1][0] == "download.removed")
 
 
 @pytest.mark.parametrize("other_disk", [False, True])

@@ -67,7 +67,7 @@ def test_a_peer_is_where_the_table_says(events: list[Event]) -> None:
 def test_in_service_a_wrong_transition_is_logged_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(peer_module, "strict", False)
+    monkeypatch.setattr(peer_module, "STRICT", False)
     peer = a_peer()
     assert not peer.happens(Event.LOST)
     assert peer.state is State.IDLE

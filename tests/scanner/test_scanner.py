@@ -85,7 +85,7 @@ def start_process(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 def test_the_process_ends_quietly_when_there_is_no_job() -> None:
-    with start_process("-m", "hdpd.scanner.__main__") as process:
+    with start_process("-m", "hdpd.scanner") as process:
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, b"", b"")
 
@@ -114,7 +114,7 @@ def test_the_process_is_nice_and_ends_with_hdpd() -> None:
 
 
 def test_the_process_tells_what_stops_it(tmp_path: Path) -> None:
-    with start_process("-m", "hdpd.scanner.__main__") as process:
+    with start_process("-m", "hdpd.scanner") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(to_line(Job(str(tmp_path / "nowhere" / "index.db"))))
