@@ -137,10 +137,8 @@ class LargeFile:
         try:
             while more := await read.chunks():
                 more_bytes = sum(map(len, more))
-                if plan is not self.ranges:
-                    raise AskAgain  # before it counts as come for what is fetched now
+                self._came(plan, more_bytes)
                 received += more_bytes
-                self._count(more_bytes)
                 chunks += more
                 size += more_bytes
                 if size >= WRITE_BYTES or len(chunks) >= IOV_MAX:
@@ -163,6 +161,11 @@ class LargeFile:
                 self._count(kept - received)
             raise
         plan.verified(asked)
+
+    def _came(self, plan: FileRanges, size: int) -> None:
+        if plan is not self.ranges:
+            raise AskAgain  # nothing of it may count for the version that is fetched now
+        self._count(size)
 
     def _write(
         self, chunks: list[bytes], offset: int, fresh: bool, plan: FileRanges

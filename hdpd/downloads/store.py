@@ -8,6 +8,7 @@ counters and rows agree. Whole because these are all statements about two tables
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -212,8 +213,8 @@ class Store:
 
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that are stored, in any state."""
-        sql = f"SELECT id FROM download WHERE id IN ({_marks(ids)})"  # noqa: S608
-        rows = await self._database.read(lambda t: list(t.execute(sql, tuple(ids))))
+        sql = "SELECT id FROM download WHERE id IN (SELECT value FROM json_each(?))"
+        rows = await self._database.read(lambda t: list(t.execute(sql, (json.dumps(list(ids)),))))
         return {row[0] for row in rows}
 
     async def were_removed(self, ids: Sequence[str]) -> set[str]:
