@@ -11,9 +11,9 @@ from typing import Final
 from hdpd.identity.keys import PeerId
 from hdpd.recent import Recent
 
-WRONG_SECONDS: Final = 3600.0  # less is nobody's trouble
-KEPT_SECONDS: Final = 3600.0
-JUMP_SECONDS: Final = 30.0  # of our own clock; records are on their way for less
+WRONG_S: Final = 3600.0  # less is nobody's trouble
+KEPT_S: Final = 3600.0
+JUMP_S: Final = 30.0  # of our own clock; records are on their way for less
 MAX_PEERS: Final = 256  # 100 bytes each; the one heard longest ago is forgotten
 
 
@@ -35,8 +35,8 @@ class Clocks:
         """A record was made `seconds` ahead of our clock; whether that is wrong, and news."""
         before = self._heard.get(peer_id)
         self._heard.put(peer_id, (seconds, now))
-        was_wrong = before is not None and abs(before[0]) > WRONG_SECONDS
-        return abs(seconds) > WRONG_SECONDS and not was_wrong
+        was_wrong = before is not None and abs(before[0]) > WRONG_S
+        return abs(seconds) > WRONG_S and not was_wrong
 
     def forget_all(self) -> None:
         """Our clock was set: what was compared with it is past."""
@@ -44,6 +44,6 @@ class Clocks:
 
     def wrong(self, now: float) -> tuple[list[ClockDifference], int]:
         """Those that differ by more than an hour, and how many were heard lately."""
-        recent = {k: s for k, (s, at) in self._heard.items() if now - at < KEPT_SECONDS}
-        found = [ClockDifference(k, s) for k, s in recent.items() if abs(s) > WRONG_SECONDS]
+        recent = {k: s for k, (s, at) in self._heard.items() if now - at < KEPT_S}
+        found = [ClockDifference(k, s) for k, s in recent.items() if abs(s) > WRONG_S]
         return found, len(recent)

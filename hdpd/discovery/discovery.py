@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hdpd.bucket import Bucket
 from hdpd.config import MqttServer
-from hdpd.discovery.clocks import JUMP_SECONDS, ClockDifference, Clocks
+from hdpd.discovery.clocks import JUMP_S, ClockDifference, Clocks
 from hdpd.discovery.mqtt import Mqtt
 from hdpd.discovery.rates import AnnouncementSchedule
 from hdpd.discovery.records import (
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 FoundBy = Literal["mqtt", "mdns", "gossip", "known"]
 
 # A schedule that cannot be met now is looked at again no sooner than this.
-_MIN_WAIT_SECONDS: Final = 0.01
-CLOCK_LOOK_SECONDS: Final = 2.0
+_MIN_WAIT_S: Final = 0.01
+CLOCK_LOOK_S: Final = 2.0
 
 # From one topic at one server; the others are dropped before they are decrypted.
-MAX_MESSAGES_PER_SECOND: Final = 50.0
+MAX_MESSAGES_PER_S: Final = 50.0
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ class Discovery:
             self._timer = None
         due = min((schedule.due for schedule in self._schedules.values()), default=math.inf)
         if due < math.inf and self._mqtt.is_connected:
-            when = max(due, _now() + _MIN_WAIT_SECONDS)
+            when = max(due, _now() + _MIN_WAIT_S)
             self._timer = asyncio.get_running_loop().call_at(when, self._announce)
 
     def _announce(self) -> None:
@@ -285,9 +285,9 @@ class Discovery:
         """What we signed before our clock was set has a date that others refuse."""
         before = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         while True:
-            await asyncio.sleep(CLOCK_LOOK_SECONDS)
+            await asyncio.sleep(CLOCK_LOOK_S)
             now = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-            if abs(now - before) > JUMP_SECONDS:
+            if abs(now - before) > JUMP_S:
                 log.info("the clock was set by %+d s; all are told of us anew", now - before)
                 self._clocks.forget_all()
                 self._mqtt_connected()
@@ -328,7 +328,7 @@ class Discovery:
         now = _now()
         heard = self._heard.get((topic_id, server))
         if heard is None:
-            heard = Bucket(MAX_MESSAGES_PER_SECOND, MAX_MESSAGES_PER_SECOND)
+            heard = Bucket(MAX_MESSAGES_PER_S, MAX_MESSAGES_PER_S)
             self._heard[topic_id, server] = heard
         if not heard.allow(now):
             return

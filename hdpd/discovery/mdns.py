@@ -39,11 +39,11 @@ from hdpd.recent import Recent
 SERVICE_TYPE: Final = "_hdp._udp.local."
 
 # How often the interfaces are looked at, which takes a fraction of a millisecond.
-POLL_SECONDS: Final = 5.0
+POLL_S: Final = 5.0
 # With more than eight topics, each advert shows the next eight.
-ROTATION_SECONDS: Final = 10.0
-RESOLVE_MILLISECONDS: Final = 3000
-GOODBYE_SECONDS: Final = 1.0
+ROTATION_S: Final = 10.0
+RESOLVE_MS: Final = 3000
+GOODBYE_S: Final = 1.0
 
 # Anybody on the network can make up adverts. One costs about 1 KiB here; the oldest go first.
 MAX_ADVERTS: Final = 1024
@@ -223,7 +223,7 @@ class Mdns:
         goodbye = await self._zeroconf.async_unregister_service(self._advert)
         self._advert = None
         with suppress(TimeoutError):
-            await asyncio.wait_for(goodbye, GOODBYE_SECONDS)
+            await asyncio.wait_for(goodbye, GOODBYE_S)
 
     def _repeat(self, broadcast: Any) -> None:
         self._tasks.add(broadcast)
@@ -248,14 +248,14 @@ class Mdns:
 
     async def _rotate(self) -> None:
         while True:
-            await asyncio.sleep(ROTATION_SECONDS)
+            await asyncio.sleep(ROTATION_S)
             if len(self._topics) > SLOTS:
                 self._rotation = (self._rotation + SLOTS) % len(self._topics)
                 await self._readvertise()
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_S)
             if self._error is not None or self._own_addresses() != self._addresses:
                 await self._follow(afresh=self._error is not None or self._moved())
 
@@ -288,7 +288,7 @@ class Mdns:
         """Asks for what the packet did not hold."""
         self._resolving += 1
         try:
-            if await advert.async_request(zeroconf, RESOLVE_MILLISECONDS):
+            if await advert.async_request(zeroconf, RESOLVE_MS):
                 self._remember(name, advert)
         finally:
             self._resolving -= 1

@@ -44,19 +44,19 @@ log = logging.getLogger(__name__)
 SUBTOPIC_PREFIX: Final = "hdp/1/"
 
 # Short enough to notice a dead path within a minute, long enough to be no load for a public broker.
-KEEPALIVE_SECONDS: Final = 30
-CONNECT_SECONDS: Final = 5.0
-DIAL_SECONDS: Final = 30.0  # with the name server and TLS; each wait in it has its own end
-ANSWER_SECONDS: Final = 10.0
-CHECK_SECONDS: Final = 2.0
+KEEPALIVE_S: Final = 30
+CONNECT_S: Final = 5.0
+DIAL_S: Final = 30.0  # with the name server and TLS; each wait in it has its own end
+ANSWER_S: Final = 10.0
+CHECK_S: Final = 2.0
 RETRY: Final = Backoff(first=1.0, longest=30.0)
 # A connection that held so long was a good one; a broker that drops us sooner is left alone longer.
-STABLE_SECONDS: Final = 30.0
+STABLE_S: Final = 30.0
 
 # MQTT 3.1.1 cannot ask for a limit; instead of a larger message the connection is closed.
 MAX_PACKET_BYTES: Final = 2**20
 # Ten busy topics. The rest of a flood waits in the broker's queue and is lost there, not here.
-MAX_PACKETS_PER_SECOND: Final = 500
+MAX_PACKETS_PER_S: Final = 500
 # The bytes of a TLS record that select() does not see, in packets that one callback may handle.
 _MAX_PACKETS_AT_ONCE: Final = 32
 # Announcements that may wait for a slow broker; each is about 700 bytes.
@@ -64,7 +64,7 @@ _MAX_UNSENT: Final = 64
 
 # Brokers that also listen with TLS, and where.
 TLS_PORTS: Final = {("mqtt", "broker.hivemq.com"): 8883}
-TLS_AGAIN_SECONDS: Final = 3600.0  # after it failed, as behind a firewall that lets 1883 through
+TLS_AGAIN_S: Final = 3600.0  # after it failed, as behind a firewall that lets 1883 through
 _KNOWN_BY: Final = NONCE_BYTES  # bytes of a record, which are random
 
 OnMessage = Callable[[bytes, bytes, str], None]
@@ -188,7 +188,7 @@ class _Broker:
                     self._tls_failed = self._loop.time()
                     continue
                 self._note(_kind(error), _explain(error))
-            if self._loop.time() - started > STABLE_SECONDS:
+            if self._loop.time() - started > STABLE_S:
                 failures = 0
             delay = RETRY.delay(failures, random.random())  # noqa: S311 (spreads load)
             with suppress(TimeoutError):
@@ -211,7 +211,7 @@ class _Broker:
         lately. Whether it is the configured one.
         """
         port = TLS_PORTS.get((self._configured.scheme, self._configured.host))
-        is_due = port is not None and now - self._tls_failed > TLS_AGAIN_SECONDS
+        is_due = port is not None and now - self._tls_failed > TLS_AGAIN_S
         self._server = self._configured
         if port is not None and is_due:
             self._server = dataclasses.replace(self._configured, scheme="mqtts", port=port)
@@ -248,14 +248,14 @@ class _Broker:
     async def _stay_connected(self) -> None:
         """Returns never; raises OSError or ValueError when there is no connection any more."""
         client = await self._dials.run(
-            partial(_dial, self._server, self._interface), DIAL_SECONDS, late=_discard
+            partial(_dial, self._server, self._interface), DIAL_S, late=_discard
         )
         self._attach(client)
         lost = self._lost = self._loop.create_future()
-        give_up = self._loop.time() + ANSWER_SECONDS
+        give_up = self._loop.time() + ANSWER_S
         try:
             while True:
-                await asyncio.wait([lost], timeout=CHECK_SECONDS)
+                await asyncio.wait([lost], timeout=CHECK_S)
                 if lost.done():
                     raise self._lost_because(lost.result())
                 if not self.connected and self._loop.time() > give_up:
@@ -309,7 +309,7 @@ class _Broker:
                 break
         else:
             self._resume = self._loop.call_soon(self._readable)
-        if self._packets >= MAX_PACKETS_PER_SECOND and client.socket() is not None:
+        if self._packets >= MAX_PACKETS_PER_S and client.socket() is not None:
             self._pause(self._second + 1)
 
     def _pause(self, until: float) -> None:
@@ -433,7 +433,7 @@ def _connect_by(interface: str, host: str, port: int) -> socket.socket:
         opened = socket.socket(family, kind, protocol)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-            opened.settimeout(CONNECT_SECONDS)
+            opened.settimeout(CONNECT_S)
             opened.connect(address)
         except OSError as error:
             opened.close()
@@ -463,7 +463,7 @@ def _open(server: MqttServer, interface: str | None) -> paho.Client:
         # It would do so in blocking calls from within the event loop.
         reconnect_on_failure=False,
     )
-    client.connect_timeout = CONNECT_SECONDS
+    client.connect_timeout = CONNECT_S
     client.interface = interface
     if server.scheme in {"ws", "wss"}:
         client.ws_set_options(path=server.path)
@@ -471,7 +471,7 @@ def _open(server: MqttServer, interface: str | None) -> paho.Client:
         client.tls_set_context(_tls_context(server))
     if server.user is not None:
         client.username_pw_set(server.user, server.password)
-    client.connect(server.host, server.port, keepalive=KEEPALIVE_SECONDS)
+    client.connect(server.host, server.port, keepalive=KEEPALIVE_S)
     return client
 
 

@@ -12,8 +12,8 @@ from typing import Final, Literal
 # What is wrong with a broker, for the advice.
 Trouble = Literal["away", "refused", "certificate", "subscription", "silent"]
 
-ECHO_SECONDS: Final = 5.0  # a message and its way back, on the slowest of lines
-AGAIN_SECONDS: Final = 60.0  # between tries at a broker that brings nothing back
+ECHO_S: Final = 5.0  # a message and its way back, on the slowest of lines
+AGAIN_S: Final = 60.0  # between tries at a broker that brings nothing back
 MAX_PENDING: Final = 64  # of our own messages, 100 bytes each; the oldest is forgotten
 
 
@@ -46,11 +46,11 @@ class Proof:
 
     def look(self, now: float) -> bool:
         """Brings `works` up to date; whether something should be published to try again."""
-        while self._pending and now - next(iter(self._pending.values())) > ECHO_SECONDS:
+        while self._pending and now - next(iter(self._pending.values())) > ECHO_S:
             self._pending.popitem(last=False)
             if not self._pending:
                 self.works = False
-        if self.works is not False or now - self._asked_again < AGAIN_SECONDS:
+        if self.works is not False or now - self._asked_again < AGAIN_S:
             return False
         self._asked_again = now
         return True

@@ -1,7 +1,7 @@
 """When to announce oneself, so that a topic with a thousand peers stays quiet. Pure.
 
 Answers to newcomers are spread over a time that grows with the number of peers heard, so that all
-peers of a topic together answer about ANSWERS_PER_SECOND times a second however many join; a
+peers of a topic together answer about ANSWERS_PER_S times a second however many join; a
 newcomer that nobody has answered yet is reached anyway, because everyone who read its record can
 dial it.
 """
@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-PERIOD_SECONDS: Final = 600.0
+PERIOD_S: Final = 600.0
 PERIOD_JITTER: Final = 0.2
 # Several addresses change together when an interface comes up.
-CHANGE_DELAY_SECONDS: Final = 1.0
-MIN_GAP_SECONDS: Final = 1.0
-ANSWERS_PER_SECOND: Final = 10.0
+CHANGE_DELAY_S: Final = 1.0
+MIN_GAP_S: Final = 1.0
+ANSWERS_PER_S: Final = 10.0
 
 
 class AnnouncementSchedule:
@@ -44,7 +44,7 @@ class AnnouncementSchedule:
 
     def addresses_changed(self, now: float) -> None:
         """Our candidates are others now: soon, once they have settled."""
-        settled = max(now + CHANGE_DELAY_SECONDS, self._announced + MIN_GAP_SECONDS)
+        settled = max(now + CHANGE_DELAY_S, self._announced + MIN_GAP_S)
         self._planned = min(self._planned, settled)
 
     def newcomer_asked(self, now: float, peers: int) -> None:
@@ -53,15 +53,15 @@ class AnnouncementSchedule:
         Only those who ask are answered: to answer every peer that is new to us would make answers
         beget answers. A planned answer moves back while the crowd grows, never beyond the spread.
         """
-        spread = peers / ANSWERS_PER_SECOND
+        spread = peers / ANSWERS_PER_S
         if self._answer == math.inf:
             self._answer = now + spread * self._random()
-        self._answer = max(self._answer, self._announced + max(MIN_GAP_SECONDS, spread))
+        self._answer = max(self._answer, self._announced + max(MIN_GAP_S, spread))
 
     def announced(self, now: float) -> bool:
         """An announcement was made, the next is planned; whether it had to ask for answers."""
         wants_answer, self._wants_answer = self._wants_answer, False
         self._announced = now
         self._answer = math.inf
-        self._planned = now + PERIOD_SECONDS * (1 + PERIOD_JITTER * (2 * self._random() - 1))
+        self._planned = now + PERIOD_S * (1 + PERIOD_JITTER * (2 * self._random() - 1))
         return wants_answer

@@ -41,7 +41,7 @@ MAX_CANDIDATES: Final = 12
 MAX_PUNCH_CANDIDATES: Final = 8  # leaves room for the other fields of a punch request
 PUNCH_NONCE_BYTES: Final = 16
 # Clocks of real machines are wrong by hours (time zones set as UTC), hardly by more.
-MAX_CLOCK_DIFFERENCE_SECONDS: Final = 24 * 3600
+MAX_CLOCK_DIFFERENCE_S: Final = 24 * 3600
 
 _TAG_BYTES: Final = 16
 _PLAIN_BYTES: Final = RECORD_BYTES - NONCE_BYTES - _TAG_BYTES
@@ -232,7 +232,7 @@ def open_record(blob: bytes, topic: Topic, now: float, *, check_time: bool = Tru
         raise ProtocolError("the signature of a record is wrong")
     if record.topic_id != topic.public_id:
         raise ProtocolError("a record was made for another topic")
-    if check_time and abs(record.time - now) > MAX_CLOCK_DIFFERENCE_SECONDS:
+    if check_time and abs(record.time - now) > MAX_CLOCK_DIFFERENCE_S:
         raise ClockWrong(
             "a record is too old, or one of the clocks is wrong by over a day",
             record.peer_id.raw,
@@ -257,7 +257,7 @@ class LatestRecords:
     def accept(self, record: Record, now: float) -> bool:
         """Whether `record` is newer than any before it from that peer; remembers it when it is."""
         peers = self._topics.setdefault(record.topic_id, Recent(self.MAX_PEERS_PER_TOPIC))
-        while peers and next(iter(peers.values()))[1] < now - 2 * MAX_CLOCK_DIFFERENCE_SECONDS:
+        while peers and next(iter(peers.values()))[1] < now - 2 * MAX_CLOCK_DIFFERENCE_S:
             peers.pop_oldest()
         known = peers.get(record.peer_id)
         if known is not None and known[0] >= record.seq:

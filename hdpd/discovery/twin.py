@@ -12,8 +12,8 @@ from hdpd.discovery.records import NONCE_BYTES, Record
 from hdpd.recent import Recent
 
 MAX_MADE: Final = 1024  # of our latest records, 100 bytes each
-SLACK_SECONDS: Final = 2.0  # times in records are whole seconds
-KEPT_SECONDS: Final = 1800.0  # three announcements
+SLACK_S: Final = 2.0  # times in records are whole seconds
+KEPT_S: Final = 1800.0  # three announcements
 
 
 class Twin:
@@ -33,7 +33,7 @@ class Twin:
 
     def heard(self, record: Record, blob: bytes, now: float) -> bool:
         """A broker brought a record of ours; whether it is another's, and news."""
-        if blob[:NONCE_BYTES] in self._made or record.time < self._started - SLACK_SECONDS:
+        if blob[:NONCE_BYTES] in self._made or record.time < self._started - SLACK_S:
             return False
         hosts = ", ".join(each.host for each in record.candidates[:3])
         return self.seen_at(hosts or "an address that it does not tell", now)
@@ -46,6 +46,6 @@ class Twin:
 
     def place(self, now: float) -> str | None:
         """Where it is; None when none was seen in the last half an hour."""
-        if self._seen is None or now - self._seen[1] > KEPT_SECONDS:
+        if self._seen is None or now - self._seen[1] > KEPT_S:
             return None
         return self._seen[0]

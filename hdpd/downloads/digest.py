@@ -11,7 +11,7 @@ from hdpd.wire import fields
 from hdpd.wire.messages import Digest, Digested, raise_if_error
 from hdpd.wire.paths import RemotePath
 
-ANSWER_SECONDS = 60.0  # six times what a peer lets pass between two signs of life
+ANSWER_S = 60.0  # six times what a peer lets pass between two signs of life
 MAX_FRAMES = 10_000  # of those, 28 hours
 BUDGET_BYTES = 256 * 1024
 ATTEMPTS = 4  # over 1 + 2 + 4 s
@@ -38,7 +38,7 @@ async def _ask(
 ) -> Digested:
     with await session.call(Digest(path), budget=BUDGET_BYTES) as stream:
         for _ in range(MAX_FRAMES):
-            answer = await stream.receive(ANSWER_SECONDS)
+            answer = await stream.receive(ANSWER_S)
             raise_if_error(answer)
             if "digesting" not in answer:
                 return Digested.from_wire(answer)

@@ -22,7 +22,7 @@ from hdpd.downloads.finished import FinishedFiles
 from hdpd.downloads.housekeeper import Housekeeper
 from hdpd.downloads.queue import Place
 from hdpd.downloads.records import Download, SessionOf
-from hdpd.downloads.scheduler import STOP_SECONDS, Scheduler
+from hdpd.downloads.scheduler import STOP_S, Scheduler
 from hdpd.downloads.states import State
 from hdpd.downloads.status import DownloadInfo, DownloadsPage, Emit, FilesPage, VerificationInfo
 from hdpd.downloads.store import New, Store
@@ -49,11 +49,11 @@ STATES = frozenset(
 NO_RESERVE = Reserve()
 MAX_PAGE = 1000  # objects of one list; about 500 bytes each
 AT_ONCE = 100  # commands given in one turn of the loop, some milliseconds
-LOOK_SECONDS = 5.0  # for an answer before something is queued
-CLEAR_SECONDS = 60.0  # between looks for what is to leave the list by itself
+LOOK_S = 5.0  # for an answer before something is queued
+CLEAR_S = 60.0  # between looks for what is to leave the list by itself
 CLEAR_AT_ONCE = 1000
-WRITE_SECONDS = 10.0  # a disk that takes longer to write down a command does it behind the answer
-REMOVE_SECONDS = 2.0  # the removal of a directory of a million files goes on behind the answer
+WRITE_S = 10.0  # a disk that takes longer to write down a command does it behind the answer
+REMOVE_S = 2.0  # the removal of a directory of a million files goes on behind the answer
 
 _CURSOR = re.compile(r"(-?\d{1,18})\.(\d{1,18})")
 
@@ -174,7 +174,7 @@ class Downloads:
         if session is None or path.is_root:
             return
         try:
-            await ask_for_page(session, Ls(path, recursive=False, limit=1), LOOK_SECONDS)
+            await ask_for_page(session, Ls(path, recursive=False, limit=1), LOOK_S)
         except PathNotFound:
             raise
         except HdpdError:
@@ -242,7 +242,7 @@ class Downloads:
     async def pause(self, ids: Sequence[str]) -> None:
         """Stops what is unfinished until `resume`, also over a restart."""
         changed = await self._each(ids, self._scheduler.pause)
-        await self._scheduler.settled(changed, STOP_SECONDS)
+        await self._scheduler.settled(changed, STOP_S)
         self._scheduler.reporter.show_all(changed)
 
     async def resume(self, ids: Sequence[str]) -> None:
@@ -281,7 +281,7 @@ class Downloads:
         async with self._changing:
             (download,) = await self._find([id_])
             self._scheduler.move(download, place)
-            await self._scheduler.ledger.written(WRITE_SECONDS)
+            await self._scheduler.ledger.written(WRITE_S)
 
     # Details
 
@@ -294,7 +294,7 @@ class Downloads:
 
     async def _clear_old(self) -> None:
         while True:
-            await asyncio.sleep(CLEAR_SECONDS)
+            await asyncio.sleep(CLEAR_S)
             if self._clear_after is None:
                 continue
             try:
@@ -336,7 +336,7 @@ class Downloads:
                 if command(download):
                     changed.append(download)
                 await _breathe(number)
-            await self._scheduler.ledger.written(WRITE_SECONDS)
+            await self._scheduler.ledger.written(WRITE_S)
         return changed
 
     async def _remove(self, ids: Sequence[str], which: Callable[[Download], bool]) -> None:
@@ -344,8 +344,8 @@ class Downloads:
             return which(download) and self._scheduler.remove(download)
 
         removed = await self._each(ids, remove, or_removed=True)
-        await self._scheduler.settled(removed, STOP_SECONDS)
-        await self._scheduler.remover.removed(REMOVE_SECONDS)
+        await self._scheduler.settled(removed, STOP_S)
+        await self._scheduler.remover.removed(REMOVE_S)
 
 
 async def _breathe(number: int) -> None:

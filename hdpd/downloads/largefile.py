@@ -35,7 +35,7 @@ UNKNOWN_SIZE = MIB
 PARTIAL_ID_BYTES = 8
 WRITE_BYTES = MIB  # one trip to a worker thread, 100 us, for so many bytes
 RECORD_BYTES = 8 * MIB  # a sync and a transaction for at least so many bytes ...
-RECORD_SECONDS = 5.0  # ... or after so long on a slow line
+RECORD_S = 5.0  # ... or after so long on a slow line
 
 
 class AlreadyThere(Exception):  # no error: what a read tells its runner
@@ -256,7 +256,7 @@ class LargeFile:
     def record_due(self, now: float) -> bool:
         """Whether so much was verified, or so long ago, that `record` should run."""
         fresh = self.ranges.prefix - self.ranges.recorded
-        due = fresh >= RECORD_BYTES or (fresh > 0 and now - self._recorded_at >= RECORD_SECONDS)
+        due = fresh >= RECORD_BYTES or (fresh > 0 and now - self._recorded_at >= RECORD_S)
         return due and not self._exclusive.locked() and not self.ranges.complete
 
     async def record(self) -> None:

@@ -18,7 +18,7 @@ MAX_FILES = 5_000_000
 """Of one download: five times the largest share that is planned for; about 150 bytes of state.db
 each. A peer that lists without end stops here."""
 
-ANSWER_SECONDS = 60.0  # the peer may be busy scanning
+ANSWER_S = 60.0  # the peer may be busy scanning
 
 
 async def list_next_page(session: ListingSession, download: Download, store: Store) -> None:
@@ -36,7 +36,7 @@ async def list_next_page(session: ListingSession, download: Download, store: Sto
     last = await store.last_file(download)
     try:
         request = Ls(download.path, recursive=True, limit=PAGE_ENTRIES, cursor=download.cursor)
-        entries, cursor, *_ = await ask_for_page(session, request, ANSWER_SECONDS)
+        entries, cursor, *_ = await ask_for_page(session, request, ANSWER_S)
     except NotADirectory:
         if download.type == "directory":
             raise

@@ -19,7 +19,7 @@ MIN_RANGE = 128 * KIB
 MAX_RANGE = 4 * MIB
 """20 ms at 200 MB/s: the cost of asking is far below 1 %."""
 
-RANGE_SECONDS = 0.25
+RANGE_S = 0.25
 """A range takes about so long at the measured rate."""
 
 RANGES_IN_FLIGHT = 3
@@ -34,8 +34,8 @@ FILE_COST = 16 * KIB
 """What a file, or a range of one, costs beside its bytes: buffers, and its settling."""
 
 FIRST_RATE = 4.0 * MIB  # bytes/s assumed of a new peer: three ranges of 1 MiB
-SAMPLE_SECONDS = 0.1  # shorter samples of the rate would measure bursts
-IDLE_SECONDS = 2.0  # a longer silence says nothing about the line: there was nothing to send
+SAMPLE_S = 0.1  # shorter samples of the rate would measure bursts
+IDLE_S = 2.0  # a longer silence says nothing about the line: there was nothing to send
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -190,7 +190,7 @@ class Pace:
 
     @property
     def range_length(self) -> int:
-        length = int(self.rate / self.connections * RANGE_SECONDS)
+        length = int(self.rate / self.connections * RANGE_S)
         return max(MIN_RANGE, min(length - length % MIN_RANGE, MAX_RANGE))
 
     def limit(self, round_trip: float) -> int:
@@ -212,12 +212,12 @@ class Pace:
     def arrived(self, cost: int, now: float) -> None:
         """`cost` of what was asked for is here."""
         self.in_flight -= cost
-        if self._since is None or now - self._since > IDLE_SECONDS:
+        if self._since is None or now - self._since > IDLE_S:
             self._since, self._arrived = now, 0
             return
         self._arrived += cost
         elapsed = now - self._since
-        if elapsed >= SAMPLE_SECONDS:
+        if elapsed >= SAMPLE_S:
             sample = self._arrived / elapsed
             # Quick upwards, so that a fast line is filled soon; slow downwards over mere hiccups.
             weight = 0.5 if sample > self.rate else 0.1

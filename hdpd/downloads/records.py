@@ -35,7 +35,7 @@ ENTRY_COST = 4096  # bytes: a block, which the smallest file takes, or a directo
 MAX_BYTES = 2**60
 """Of one download: a thousand petabytes, and far from the edge of what SQLite counts."""
 
-RATE_SECONDS = 5.0  # the shown rate is smoothed over about so long
+RATE_S = 5.0  # the shown rate is smoothed over about so long
 
 
 def components(path: RemotePath) -> Components:
@@ -185,7 +185,7 @@ class Download(Item):
         """Corrects `rate` by what came since it was measured last."""
         elapsed, received = now - self.measured_at, self.received_bytes - self.measured_bytes
         self.begin_to_measure(now)
-        weight = min(1.0, elapsed / RATE_SECONDS) if self.rate else 1.0
+        weight = min(1.0, elapsed / RATE_S) if self.rate else 1.0
         self.rate += weight * (received / elapsed - self.rate)
 
     @property

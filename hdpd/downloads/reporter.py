@@ -22,7 +22,7 @@ from hdpd.log import MessageId, fields
 
 log = logging.getLogger(__name__)
 
-PROGRESS_SECONDS = 0.5  # between events of one download
+PROGRESS_S = 0.5  # between events of one download
 AT_ONCE = 100  # downloads told of in one turn of the loop, some milliseconds
 
 
@@ -105,14 +105,14 @@ class Reporter:
                 if download.id in self._queue:
                     self.show(download)
             await asyncio.sleep(0)
-            if (now := time.monotonic()) - looked_at >= PROGRESS_SECONDS:
+            if (now := time.monotonic()) - looked_at >= PROGRESS_S:
                 looked_at = now
                 self._tell_progress(now)
 
     async def _pause(self) -> None:
         """Until there is something to tell, or time to look."""
         self._wake.clear()
-        patience = PROGRESS_SECONDS if self._queue.started() else None
+        patience = PROGRESS_S if self._queue.started() else None
         try:
             async with asyncio.timeout(patience):
                 await self._wake.wait()
@@ -127,7 +127,7 @@ class Reporter:
 
     def _tell_progress(self, now: float) -> None:
         for download in self._queue.started():
-            if now - download.measured_at < PROGRESS_SECONDS / 2:
+            if now - download.measured_at < PROGRESS_S / 2:
                 continue  # it has just begun
             download.measure(now)
             if download.state is not State.REMOVING and self.info(download) != download.told:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 ROOM_BYTES = 1024 * 1024  # more than there was when it was full: worth another try
 FAILING_S = 15.0  # until a disk that reported an error is written to again
-ROOM_ANYWAY_SECONDS = 60.0  # a quota or the number of files may be full, which statvfs never shows
+ROOM_ANYWAY_S = 60.0  # a quota or the number of files may be full, which statvfs never shows
 
 
 class RoomKeeper:
@@ -141,5 +141,5 @@ def _is_worth_a_try(waiting: Waiting, room: Room) -> bool:
     return (
         waiting.was_free is None
         or room.free >= waiting.was_free + ROOM_BYTES
-        or time.monotonic() - waiting.since >= ROOM_ANYWAY_SECONDS
+        or time.monotonic() - waiting.since >= ROOM_ANYWAY_S
     )

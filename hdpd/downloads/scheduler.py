@@ -45,15 +45,15 @@ from hdpd.remote.reads import Session
 
 log = logging.getLogger(__name__)
 
-ROOM_SECONDS = 5.0  # between looks at a volume that is written to or waited for
+ROOM_S = 5.0  # between looks at a volume that is written to or waited for
 FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
 MAX_LOST_DELAY = 30.0
 IDLE_RATE = 16 * 1024  # bytes/s; whoever sends less ...
-IDLE_SECONDS = 10.0  # ... for so long is in nobody's way
-QUOTA_SECONDS = 600.0  # between questions whether a new day has begun where the peer is
-STOP_SECONDS = 2.0  # a download that a hanging disk holds stops when the disk answers
-CLOSE_SECONDS = 2.4  # to record how far everything came
-LAST_SECONDS = 0.4  # for what had to be cancelled after that
+IDLE_S = 10.0  # ... for so long is in nobody's way
+QUOTA_S = 600.0  # between questions whether a new day has begun where the peer is
+STOP_S = 2.0  # a download that a hanging disk holds stops when the disk answers
+CLOSE_S = 2.4  # to record how far everything came
+LAST_S = 0.4  # for what had to be cancelled after that
 
 STRICT = False
 """Whether a transition that the table does not have raises; in service it is logged."""
@@ -126,8 +126,8 @@ class Scheduler:
                 download.runner.stop()
                 running.add(download.task)
         if running:
-            await asyncio.wait(running, timeout=CLOSE_SECONDS)
-            await self.ledger.written(LAST_SECONDS)
+            await asyncio.wait(running, timeout=CLOSE_S)
+            await self.ledger.written(LAST_S)
         rest = set(self._tasks)
         for download in self.queue.started():
             if download.runner is not None and download.task is not None:
@@ -138,7 +138,7 @@ class Scheduler:
         # A disk that hangs is not waited for: what is not recorded is fetched again.
         for ending in (self._store.flush(), self.ledger.close(), self.remover.close()):
             rest.add(asyncio.create_task(ending))
-        await asyncio.wait(rest, timeout=LAST_SECONDS)
+        await asyncio.wait(rest, timeout=LAST_S)
         self._sameness.close()
         self._state_disk.close()
         self.room.volumes.close()
@@ -338,7 +338,7 @@ class Scheduler:
             not_before = UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY
             return End(Event.RETURN, _pair(error), not_before)
         if isinstance(error, QuotaReached):
-            return End(Event.RETURN, _pair(error), now + QUOTA_SECONDS)
+            return End(Event.RETURN, _pair(error), now + QUOTA_S)
         return End(Event.FAIL, _pair(error))
 
     def _returned(self, download: Download, task: asyncio.Task[End], received: int) -> None:
@@ -388,13 +388,13 @@ class Scheduler:
 
     async def _watch(self, volume: Volume) -> None:
         while True:
-            await asyncio.sleep(ROOM_SECONDS)
+            await asyncio.sleep(ROOM_S)
             self._release(await self.room.look(volume))
             self._note_who_is_idle()
 
     async def _watch_state(self) -> None:
         while True:
-            await asyncio.sleep(ROOM_SECONDS)
+            await asyncio.sleep(ROOM_S)
             held = [d for d in self.queue.held() if d.waiting and d.waiting.volume is None]
             if not held:
                 continue
@@ -414,7 +414,7 @@ class Scheduler:
         """A peer that sends next to nothing takes nobody's turn among those that do."""
         now = time.monotonic()
         for download in self.queue.started():
-            slow = download.rate < IDLE_RATE and now - download.began_at > IDLE_SECONDS
+            slow = download.rate < IDLE_RATE and now - download.began_at > IDLE_S
             if (idle := download.remote_queued or slow) != download.idle:
                 download.idle = idle
                 self._decide_soon()

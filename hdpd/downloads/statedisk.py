@@ -14,7 +14,7 @@ from hdpd.threads.worker import Worker
 KEPT_BYTES = 64 * 1024 * 1024  # for all else that hdpd has to write down ...
 KEPT_PART = 4  # ... but no more than a quarter of a small disk
 PAGE_BYTES = 16 * 1024 * 1024  # what a page of a listing takes at most: names, log, index
-LOOK_SECONDS = 10.0
+LOOK_S = 10.0
 
 
 class StateDisk:
@@ -27,7 +27,7 @@ class StateDisk:
     async def make_sure_it_fits(self) -> None:
         """Raises StateUnavailable when there is no room for another page of a listing."""
         look = self._looker.submit(functools.partial(free_room, self._directory))
-        if not await done_within(look, LOOK_SECONDS):
+        if not await done_within(look, LOOK_S):
             raise StateUnavailable(f"the disk of {str(self._directory)!r} does not answer")
         try:
             room = look.result()

@@ -48,7 +48,7 @@ MAX_KEPT = 100  # checks that are remembered, the last ones; also how many may w
 FILES_AT_ONCE = 8  # below what a peer lets wait, and enough to hide a round trip
 PAGE_FILES = 512
 MAX_PROBLEMS = 1000  # that are named; all are counted
-EVENT_SECONDS = 0.5  # between events of one check
+EVENT_S = 0.5  # between events of one check
 
 ENDS_ALL = (PeerNotConnected, NoCommonTopic, UnknownRequest)
 """Errors that are not about one file."""
@@ -168,7 +168,7 @@ class Verifier:
 
     def _tell(self, check: Check) -> None:
         now = time.monotonic()
-        if check.ended or now - check.told_at >= EVENT_SECONDS:
+        if check.ended or now - check.told_at >= EVENT_S:
             check.told_at = now
             # Problems come with the end: sent each time, a thousand of them would be much.
             told = check.info()

@@ -28,8 +28,8 @@ from hdpd.portable import rules_of
 from hdpd.threads.worker import Worker
 from hdpd.wire.paths import text_from_bytes
 
-SILENT_SECONDS = 10.0  # what waits then goes on when the disk has spun up after all
-MOUNTS_SECONDS = 1.0  # the list of mounts is read again after so long
+SILENT_S = 10.0  # what waits then goes on when the disk has spun up after all
+MOUNTS_S = 1.0  # the list of mounts is read again after so long
 
 
 class Volume:
@@ -61,10 +61,10 @@ class Volume:
             DiskFailing: it fails, as one that was cut off does.
             StorageError: it cannot tell.
         """
-        patience = 0.0 if self.silent else SILENT_SECONDS
+        patience = 0.0 if self.silent else SILENT_S
         if self._look is None or self._look.done():
             self._look = self._looker.submit(functools.partial(_examine, self.disk.site))
-            patience = SILENT_SECONDS
+            patience = SILENT_S
         # The same call is waited for by all, so that a dead mount does not gather them.
         look = self._look
         path = os.fspath(self.disk.site.path)
@@ -128,7 +128,7 @@ class Volumes:
         self._store = store
         self._on_new = on_new
         self._mounts: list[Mount] = []
-        self._read_at = -MOUNTS_SECONDS
+        self._read_at = -MOUNTS_S
 
     async def start(self) -> None:
         """Finds out where the directories really are, and what they are known by."""
@@ -138,7 +138,7 @@ class Volumes:
             looker = Worker("downloads-find")
             real = looker.submit(functools.partial(os.path.realpath, root))
             looker.close()
-            answered = await done_within(real, SILENT_SECONDS)
+            answered = await done_within(real, SILENT_S)
             self._real[root] = Path(real.result()) if answered else root
 
     def of(self, download: Download) -> Volume:
@@ -170,7 +170,7 @@ class Volumes:
         looker = Worker("downloads-look")
         look = looker.submit(functools.partial(_examine, site))
         looker.close()
-        if not await done_within(look, SILENT_SECONDS):
+        if not await done_within(look, SILENT_S):
             return f"the disk of {str(site.path)!r} does not answer"
         try:
             room, _ = look.result()
@@ -225,7 +225,7 @@ class Volumes:
 
     def _current_mounts(self) -> list[Mount]:
         now = time.monotonic()
-        if now - self._read_at >= MOUNTS_SECONDS:
+        if now - self._read_at >= MOUNTS_S:
             self._mounts, self._read_at = parse_mounts(MOUNTINFO.read_bytes()), now
         return self._mounts
 

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from hdpd.discovery.clocks import KEPT_SECONDS, Clocks
+from hdpd.discovery.clocks import KEPT_S, Clocks
 from hdpd.discovery.records import NONCE_BYTES, Candidate, Record, open_record, seal
-from hdpd.discovery.twin import KEPT_SECONDS as TWIN_KEPT
+from hdpd.discovery.twin import KEPT_S as TWIN_KEPT
 from hdpd.discovery.twin import Twin
 from hdpd.doctor.network import Standing, network
 from hdpd.errors import ClockWrong
@@ -47,7 +47,7 @@ def test_a_wrong_clock_is_news_once() -> None:
     wrong, heard = clocks.wrong(2.0)
     assert [(each.peer_id, each.seconds) for each in wrong] == [(BERT.peer_id, -26 * HOUR)]
     assert heard == 2
-    assert clocks.wrong(KEPT_SECONDS + 2) == ([], 0)
+    assert clocks.wrong(KEPT_S + 2) == ([], 0)
     clocks.heard(BERT.peer_id, 0.0, 3.0)
     assert clocks.wrong(4.0) == ([], 2)
 

@@ -83,7 +83,7 @@ async def test_topics_that_are_joined_later_are_seen_on_both_sides() -> None:
 
 
 async def test_more_topics_than_slots_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mdns, "ROTATION_SECONDS", 0.2)
+    monkeypatch.setattr(mdns, "ROTATION_S", 0.2)
     anna, bert = Watcher(ANNA), Watcher(BERT)
     anna.mdns.set_topics(TOPICS)
     bert.mdns.set_topics(TOPICS[-1:])
@@ -131,7 +131,7 @@ async def test_adverts_that_are_not_ours_are_ignored() -> None:
 async def test_without_interfaces_it_starts_and_goes_on_when_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mdns, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(mdns, "POLL_S", 0.05)
     addresses: list[InterfaceAddress] = []
     anna, bert = Watcher(ANNA, lambda: addresses), Watcher(BERT, lambda: addresses)
     for watcher in (anna, bert):
@@ -151,7 +151,7 @@ IN_A_NAMESPACE = """
     from hdpd.identity.topics import Topic
 
     async def main():
-        mdns.POLL_SECONDS = 0.05
+        mdns.POLL_S = 0.05
         topic = Topic.from_master("party", bytes(32))
         seen = asyncio.Event()
         def note(sighting):

@@ -218,9 +218,9 @@ async def test_a_broker_that_drops_what_we_publish_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once in the log, and until what is published comes back."""
-    monkeypatch.setattr("hdpd.discovery.proof.ECHO_SECONDS", 0.2)
-    monkeypatch.setattr("hdpd.discovery.proof.AGAIN_SECONDS", 0.3)
-    monkeypatch.setattr(mqtt, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr("hdpd.discovery.proof.ECHO_S", 0.2)
+    monkeypatch.setattr("hdpd.discovery.proof.AGAIN_S", 0.3)
+    monkeypatch.setattr(mqtt, "CHECK_S", 0.1)
     caplog.set_level("INFO", "hdpd.discovery.mqtt")
     rules = tmp_path / "acl"
     rules.write_text("topic readwrite sensors/#\n")
@@ -396,7 +396,7 @@ async def test_a_message_that_is_too_large_is_not_taken_in(broker: Mosquitto) ->
 async def test_a_flood_is_left_to_the_broker(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "MAX_PACKETS_PER_SECOND", 20)
+    monkeypatch.setattr(mqtt, "MAX_PACKETS_PER_S", 20)
     async with started(broker.server) as client:
         client.mqtt.subscribe(PARTY)
         client.mqtt.publish(PARTY, HELLO)
@@ -451,8 +451,8 @@ async def test_closing_does_not_wait_for_a_server_that_hangs(scheme: str) -> Non
 
 
 async def test_a_server_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr(mqtt, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(mqtt, "ANSWER_S", 0.1)
+    monkeypatch.setattr(mqtt, "CHECK_S", 0.05)
     with rude_server(None) as server:
         client = Client(server)
         await client.mqtt.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hdpd.discovery.proof import AGAIN_SECONDS, ECHO_SECONDS, MAX_PENDING, Proof
+from hdpd.discovery.proof import AGAIN_S, ECHO_S, MAX_PENDING, Proof
 
 
 def test_a_message_that_comes_back_is_the_proof() -> None:
@@ -20,11 +20,11 @@ def test_a_message_that_comes_back_is_the_proof() -> None:
 def test_what_never_comes_back_is_tried_again_now_and_then() -> None:
     proof = Proof()
     proof.published(b"one", 0.0)
-    late = ECHO_SECONDS + 0.1
+    late = ECHO_S + 0.1
     assert proof.look(late)
     assert proof.works is False
     assert not proof.look(late + 1)
-    assert proof.look(late + AGAIN_SECONDS + 1)
+    assert proof.look(late + AGAIN_S + 1)
     proof.published(b"two", 100.0)
     assert proof.received(b"two")
     assert proof.works is True

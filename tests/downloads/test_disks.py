@@ -31,7 +31,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disks are looked at again and again."""
-    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.05)
+    monkeypatch.setattr(scheduler, "ROOM_S", 0.05)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ async def test_what_a_sync_could_not_write_is_fetched_again_whatever_stopped_it(
         raise StorageError("cannot sync: Input/output error")
 
     monkeypatch.setattr("hdpd.downloads.largefile.RECORD_BYTES", 10**12)
-    monkeypatch.setattr("hdpd.downloads.largefile.RECORD_SECONDS", 10**6)
+    monkeypatch.setattr("hdpd.downloads.largefile.RECORD_S", 10**6)
     async with service(tmp_path, peer) as here:
         id_, gate = await begun(here, peer)
         monkeypatch.setattr(PartialFile, "sync", fail_once)
@@ -370,7 +370,7 @@ async def test_cancelling_leaves_no_directory_that_was_made_for_it(
 async def test_destinations_and_finished_ones_that_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdpd.downloads.downloads.CLEAR_SECONDS", 0.05)
+    monkeypatch.setattr("hdpd.downloads.downloads.CLEAR_S", 0.05)
     peer = FakePeer({"s/f": FakeFile(b"f"), "s/g": FakeFile(b"g")})
     films = tmp_path / "films"
     async with service(tmp_path, peer, destinations={"Films": films}) as here:
@@ -386,7 +386,7 @@ async def test_destinations_and_finished_ones_that_leave(
 async def test_finished_ones_leave_after_a_time_when_nothing_could_be_looked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdpd.downloads.downloads.CLEAR_SECONDS", 0.05)
+    monkeypatch.setattr("hdpd.downloads.downloads.CLEAR_S", 0.05)
     done_before, failed = Store.done_before, asyncio.Event()
 
     async def fails_once(store: Store, when: float, limit: int) -> list[str]:
@@ -465,7 +465,7 @@ async def test_what_was_given_up_is_removed_when_its_disk_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hdpd.downloads.removal.AGAIN_S", 0.05)
-    monkeypatch.setattr("hdpd.downloads.downloads.REMOVE_SECONDS", 0.1)
+    monkeypatch.setattr("hdpd.downloads.downloads.REMOVE_S", 0.1)
     peer = FakePeer({"s/f": FakeFile(noise(20 * MIB))})
     async with service(tmp_path, peer) as here:
         id_, _ = await begun(here, peer)

@@ -33,6 +33,7 @@ from hdpd.identity.keys import PeerId
 from hdpd.rates.limits import DOWNLOAD_SLICE_S
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
+from tests.conftest import StolenTime
 from tests.downloads.harness import service
 from tests.fake_peer import MTIME_NS, FakeFile, FakePeer, FakeStream, Gate
 from tests.waiting import WAIT_S, until
@@ -594,7 +595,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(os, "pwritev", failing_pwritev)
     monkeypatch.setattr(os, "write", failing_write)
-    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.02)
+    monkeypatch.setattr(scheduler, "ROOM_S", 0.02)
     room = {True: Room(10**8, 10**9), False: Room(10**9, 10**9)}
     monkeypatch.setattr(volumes, "free_room", lambda _: room[full[0]])
     return full
@@ -734,8 +735,13 @@ async def test_events_tell_each_state_and_progress_now_and_then(tmp_path: Path) 
     peer.before_chunk = slowly
     async with service(tmp_path, peer) as here:
         done = await here.get("s/f")
+
+        def told() -> list[object]:
+            return [data["state"] for kind, data in here.events if kind == "download.changed"]
+
+        await until(lambda: "done" in told(), "the event of its end")  # once that is written down
         elapsed = asyncio.get_running_loop().time() - started
-        states = [data["state"] for kind, data in here.events if kind == "download.changed"]
+        states = told()
         assert here.events[0][0] == "download.added"
         assert states[0] == "downloading"
         assert states[-1] == "done"
@@ -814,7 +820,7 @@ async def test_no_common_topic_waits_for_the_next_connection(tmp_path: Path) -> 
 async def test_a_used_up_quota_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "QUOTA_SECONDS", 0.2)
+    monkeypatch.setattr(scheduler, "QUOTA_S", 0.2)
     peer = FakePeer({f"s/d/{n}": FakeFile(noise(1000, n)) for n in range(5)})
     midnight = False
 
@@ -865,11 +871,12 @@ async def test_what_a_download_did_not_use_is_there_for_the_next(tmp_path: Path)
     peer = FakePeer({f"media/{n}": FakeFile(noise(1_000, n)) for n in range(100)})
     async with service(tmp_path, peer) as here:
         here.throttle.set_rates(100_000, None, lan=False)
-        began = asyncio.get_running_loop().time()
+        stolen = StolenTime()  # by others who keep the machine busy
+        began = asyncio.get_running_loop().time() - stolen.seconds()
         for n in range(20):
             await here.get(f"media/{n}")
         # A slice for each of them would take two seconds.
-        assert asyncio.get_running_loop().time() - began < 1.5
+        assert asyncio.get_running_loop().time() - stolen.seconds() - began < 1.5
 
 
 async def test_a_limit_set_in_the_middle_owes_nothing(tmp_path: Path) -> None:

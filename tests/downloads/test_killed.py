@@ -109,8 +109,8 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     monkeypatch.setitem(ROOM, "free", 10**10)
     monkeypatch.setattr(LargeFile, "suspend", slow_suspend)
     monkeypatch.setattr(volumes, "free_room", free_room)
-    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.05)
-    monkeypatch.setattr(downloads, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(scheduler, "ROOM_S", 0.05)
+    monkeypatch.setattr(downloads, "STOP_S", 0.1)
     return DISK
 
 
@@ -179,7 +179,7 @@ async def test_a_download_whose_task_was_killed_goes_on(
 async def test_progress_is_told_after_one_was_cancelled_whose_disk_is_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: threading.Event
 ) -> None:
-    monkeypatch.setattr(reporter, "PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr(reporter, "PROGRESS_S", 0.02)
     peer = FakePeer({name: FakeFile(b"x" * 40 * MIB) for name in ("s/f", "s/g")})
     gate = Gate(peer, 2 * MIB)
     async with service(tmp_path, peer) as here:

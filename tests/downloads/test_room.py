@@ -28,7 +28,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return Room(free[path.name if path.name.startswith("disk-") else ""], 10**10)
 
     monkeypatch.setattr(volumes, "free_room", free_room)
-    monkeypatch.setattr(scheduler, "ROOM_SECONDS", 0.02)
+    monkeypatch.setattr(scheduler, "ROOM_S", 0.02)
     return free
 
 
@@ -127,8 +127,8 @@ async def test_a_volume_that_hangs_stops_nothing_but_itself(
 
     monkeypatch.setattr(Directories, "open", hanging_open)
     monkeypatch.setattr(volumes, "free_room", hanging_look)
-    monkeypatch.setattr(volumes, "SILENT_SECONDS", 0.1)
-    monkeypatch.setattr(downloads, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(volumes, "SILENT_S", 0.1)
+    monkeypatch.setattr(downloads, "STOP_S", 0.1)
     room["disk-b"] = 10**9
     peer = FakePeer({f"s/{name}": FakeFile(b"x" * BIG) for name in "abcd"})
     gate = Gate(peer, MIB)
