@@ -8,6 +8,7 @@ import dataclasses
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,15 @@ class Harness:
 
     def crashed_copy(self, base: Path) -> None:
         """What would be there after a loss of power, and worse: partial files end in garbage."""
-        shutil.copytree(self.base, base)
-        # It is to be the same disk: what a copy would be known by is corrected.
+        base.mkdir()
         database = sqlite3.connect(base / "state.db")
+        # As of one moment, before the rest: the files of a database in use are not copied as such.
+        with closing(sqlite3.connect(self.base / "state.db")) as live:
+            live.backup(database)
+        shutil.copytree(
+            self.base, base, ignore=shutil.ignore_patterns("state.db*"), dirs_exist_ok=True
+        )
+        # It is to be the same disk: what a copy would be known by is corrected.
         database.execute("UPDATE site SET root=?", (str(base / "downloads"),))
         database.execute("UPDATE download SET root=?, place=NULL", (str(base / "downloads"),))
         for partial in base.rglob("*.part"):
