@@ -368,6 +368,8 @@ class Runner:
             self._spawn(self._record(large))
 
     async def _record(self, large: LargeFile) -> None:
+        if large.ending:
+            return  # since this was begun: what it still had to record is counted by its end
         try:
             await large.record()
         except HdpdError as error:

@@ -201,7 +201,7 @@ async def test_what_dies_leaves_nothing_behind(
         assert not peer.bulk
         assert (peer.dial.timer, peer.dial.task, peer.held) == (None, None, None)
         await until(lambda: not peer.tasks and not one.meeting._dialler._tasks, "the ends of tasks")
-        assert not one.meeting.sessions._accepting
+        await until(lambda: not one.meeting.sessions._accepting, "the end of what was let in")
         assert not one.endpoint._connections
         assert not one.meeting.traversal.is_punching(peer)
         assert one.peers.connected() == []
