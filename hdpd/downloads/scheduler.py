@@ -344,6 +344,7 @@ class Scheduler:
     def _returned(self, download: Download, task: asyncio.Task[End], received: int) -> None:
         """Its runner has ended, in whatever way."""
         download.runner = download.task = None
+        download.pending_bytes = 0  # all that came is recorded, or kept by its file
         download.rate, download.queue_position, download.queue_eta = 0.0, None, None
         end = self._end_of(download, task)
         if download.state is not State.PAUSING:  # the owner's own pause has no reason
