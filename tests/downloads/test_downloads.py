@@ -246,7 +246,7 @@ async def test_a_peer_that_sends_crumbs_does_not_fill_the_memory(
 
 
 async def test_a_lost_connection_costs_nothing_that_has_come(tmp_path: Path) -> None:
-    data = noise(40 * MIB)
+    data = await asyncio.to_thread(noise, 40 * MIB)
     peer = FakePeer({"s/f": FakeFile(data)})
     gate = Gate(peer, 0)
     async with service(tmp_path, peer) as here:
@@ -286,7 +286,7 @@ async def test_a_connection_that_keeps_breaking_is_tried_again(
 
 
 async def test_after_a_crash_only_the_tail_is_fetched_again(tmp_path: Path) -> None:
-    data = noise(80 * MIB)
+    data = await asyncio.to_thread(noise, 80 * MIB)
     peer = FakePeer({"s/d/f": FakeFile(data), "s/d/a": FakeFile(b"a")})
     gate = Gate(peer, 60 * MIB)
     async with service(tmp_path / "first", peer) as here:
@@ -301,7 +301,7 @@ async def test_after_a_crash_only_the_tail_is_fetched_again(tmp_path: Path) -> N
         here.connect()
         done = await here.wait(id_)
         assert done["state"] == "done"
-        assert (here.root / "d/f").read_bytes() == data
+        assert await asyncio.to_thread((here.root / "d/f").read_bytes) == data
         assert done["done_bytes"] == len(data) + 1
         assert sum(read.length for read in peer.reads) == len(data) + 1 - there
         assert 80 * MIB - there <= 20 * MIB + 48 * MIB
@@ -313,7 +313,7 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
     """A disk that does not get on holds up the asking, for one file as for several."""
     syncing = threading.Event()
     monkeypatch.setattr(PartialFile, "sync", lambda _: syncing.wait(WAIT_S))
-    data = noise(70 * MIB)
+    data = await asyncio.to_thread(noise, 70 * MIB)
     ann = FakePeer({"s/f": FakeFile(data)})
     bob = FakePeer({"s/g": FakeFile(data)}, peer_id=PeerId(bytes(31) + b"\x02"))
     async with service(tmp_path, ann, bob) as here:
@@ -334,7 +334,7 @@ async def test_no_more_than_a_crash_may_cost_is_ever_under_way(
 
 
 async def test_a_stop_costs_no_more_than_what_was_under_way(tmp_path: Path) -> None:
-    data = noise(64 * MIB)
+    data = await asyncio.to_thread(noise, 64 * MIB)
     peer = FakePeer({"s/f": FakeFile(data)})
     gate = Gate(peer, 48 * MIB)
     async with service(tmp_path, peer) as here:
