@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,9 +129,22 @@ def open_connection(
     connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     connection.execute("PRAGMA foreign_keys=ON")
     if not readonly:
-        connection.execute("PRAGMA journal_mode=WAL")
+        # Read to its end: else the disk's part is done when the cursor is dropped, where apsw keeps
+        # the interpreter's lock, and the event loop waits for the disk.
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
     return connection
+
+
+def close_writing(connection: apsw.Connection) -> None:
+    """Closes the last connection of a file.
+
+    What SQLite would write then is written before, in a checkpoint: in `close` apsw keeps the
+    interpreter's lock meanwhile.
+    """
+    with suppress(apsw.Error):  # the next to open it does it
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    connection.close()
 
 
 class Database:
@@ -300,8 +313,12 @@ class Database:
 
         def shut_down() -> None:
             self._readers.join()
+            own: apsw.Connection | None = getattr(self._local, "connection", None)
             for connection in self._connections:
-                connection.close()
+                if connection is not own:
+                    connection.close()
+            if own is not None:
+                close_writing(own)
 
         self._readers.close()
         closing = self._writer.submit(shut_down)
