@@ -10,7 +10,7 @@ from tests.conftest import StolenTime
 
 MISBEHAVING = """
 import asyncio, socket, threading, time
-import pytest
+import program, pytest
 
 release = threading.Event()
 
@@ -26,6 +26,9 @@ async def test_wrong():
     assert await asyncio.sleep(0, False)
 
 async def test_blocks_the_loop():
+    program.wait(0.4)
+
+async def test_waits_itself():
     time.sleep(0.4)
 
 async def test_leaks_a_task():
@@ -48,8 +51,17 @@ def test_never_awaits():
 """
 
 
-def test_misbehaving_tests_fail(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+PROGRAM = "import time\ndef wait(seconds): time.sleep(seconds)"
+
+
+def test_misbehaving_tests_fail(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    program = tmp_path_factory.mktemp("program")
+    (program / "program.py").write_text(PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[1]}:{program}")
     pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text())
     pytester.makepyfile(MISBEHAVING)
     result = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "-W", "error")
@@ -58,7 +70,8 @@ def test_misbehaving_tests_fail(pytester: pytest.Pytester, monkeypatch: pytest.M
     outcomes |= dict.fromkeys(("wrong", "leaks_a_task"), "FAILED")
     for name, outcome in outcomes.items():
         result.stdout.fnmatch_lines(f"*test_{name} {outcome}*")
-    result.stdout.fnmatch_lines("*test_good PASSED*")
+    for name in ("good", "waits_itself"):
+        result.stdout.fnmatch_lines(f"*test_{name} PASSED*")
     for name in ("leaks_a_socket", "never_awaits"):
         result.stdout.re_match_lines(f".*test_{name} (ERROR|FAILED)")
     result.stdout.fnmatch_lines(["*event loop was blocked*", "*unhandled in the loop*lost*"])

@@ -33,7 +33,6 @@ from hdpd.identity.keys import PeerId
 from hdpd.rates.limits import DOWNLOAD_SLICE_S
 from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath, text_from_bytes
-from tests.conftest import StolenTime
 from tests.downloads.harness import service
 from tests.fake_peer import MTIME_NS, FakeFile, FakePeer, FakeStream, Gate
 from tests.waiting import WAIT_S, until
@@ -867,16 +866,18 @@ async def test_small_files_share_a_limited_rate(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - began > 0.3 - 3 * DOWNLOAD_SLICE_S
 
 
-async def test_what_a_download_did_not_use_is_there_for_the_next(tmp_path: Path) -> None:
+async def test_what_a_download_did_not_use_is_there_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.downloads.harness.DOWNLOAD_SLICE_S", 1.0)
     peer = FakePeer({f"media/{n}": FakeFile(noise(1_000, n)) for n in range(100)})
     async with service(tmp_path, peer) as here:
         here.throttle.set_rates(100_000, None, lan=False)
-        stolen = StolenTime()  # by others who keep the machine busy
-        began = asyncio.get_running_loop().time() - stolen.seconds()
+        began = asyncio.get_running_loop().time()
         for n in range(20):
             await here.get(f"media/{n}")
-        # A slice for each of them would take two seconds.
-        assert asyncio.get_running_loop().time() - stolen.seconds() - began < 1.5
+        # A slice for each of them would take twenty seconds, most of which the disk may have.
+        assert asyncio.get_running_loop().time() - began < 15
 
 
 async def test_a_limit_set_in_the_middle_owes_nothing(tmp_path: Path) -> None:
