@@ -49,6 +49,7 @@ from hdpd.reload import Apply, Reloader
 from hdpd.remote.listings import ListingChanged, Listings
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
+from hdpd.tasks import keep_running
 from hdpd.threads.blocking import BlockingCalls
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
@@ -265,8 +266,10 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
         await self._start_parts()
-        for work in (self._watch_status(), self._notifier.run_watchdog()):
-            self._tasks.append(loop.create_task(work))
+        self._tasks += (
+            keep_running(self._watch_status, "status"),
+            keep_running(self._notifier.run_watchdog, "watchdog"),
+        )
         # The end of a terminal is the end of what was started there.
         hung_up = self.shutdown if sys.stderr.isatty() else self._begin_reload
         loop.add_signal_handler(signal.SIGHUP, hung_up)

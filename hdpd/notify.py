@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 
 import sdnotify
 
+from hdpd.tasks import keep_running
+
 # The manager reads at once; should it ever not, the event loop must not wait for it for long.
 _SEND_TIMEOUT_S = 0.1
 # Only for as long as the event loop turns: it is asked for again at a third of it.
@@ -55,7 +57,7 @@ class Notifier:
                 self._notify(f"EXTEND_TIMEOUT_USEC={int(_EXTENSION_S * 1e6)}")
                 await asyncio.sleep(_EXTENSION_S / 3)
 
-        task = asyncio.create_task(extend())
+        task = keep_running(extend, "extend the start")
         try:
             yield
         finally:

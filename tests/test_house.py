@@ -47,7 +47,7 @@ FOUNDATION = {
     "log": set[str](),
     "journal": {"log"},
     "reload": {"config", "errors", "log", "threads"},
-    "notify": set[str](),
+    "notify": {"tasks"},
     "state_directory": {"errors", "identity"},
     "ignore": set[str](),
     "lean": set[str](),
@@ -57,6 +57,7 @@ FOUNDATION = {
     "backoff": set[str](),
     "bucket": set[str](),
     "recent": set[str](),
+    "tasks": {"backoff"},
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
 
@@ -127,6 +128,10 @@ REASONS = {
     "face": (
         "a package's `__init__` names in FACE what others may take, so that all else can change "
         "freely; take that, or add to it what truly belongs to the outside"
+    ),
+    "task": (
+        "one unexpected exception would end it for good; begin it with hdpd.tasks.keep_running, "
+        "which logs that and goes on"
     ),
     "thread": (
         "a thread of a pool that hangs keeps the process from ending; hdpd/threads/ has the three "
@@ -267,6 +272,39 @@ def wall_violations(modules: Iterable[Module]) -> Iterator[str]:
                 package = taken.partition(".")[0]
                 if root == "hdpd" and package not in {*WALLS[module.package], module.package}:
                     yield f"{module.path}:{line} imports {name}: {REASONS['wall']}"
+
+
+def task_violations(modules: Iterable[Module]) -> Iterator[str]:
+    """Endless loops of the daemon that nobody begins anew after a mistake."""
+    kept: set[str] = set()
+    endless: list[tuple[Module, ast.AsyncFunctionDef]] = []
+    for module in modules:
+        if not module.path.startswith("hdpd/") or module.path == "hdpd/tasks.py":
+            continue
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "keep_running":
+                work = node.args[0]
+                if isinstance(work, ast.Call) and ast.unparse(work.func) == "partial":
+                    work = work.args[0]
+                name = ast.unparse(work).rpartition(".")[2]
+                kept |= {name if not name.startswith("_") else f"{module.path}:{name}"}
+            elif isinstance(node, ast.AsyncFunctionDef):
+                inside = list(ast.walk(node))[1:]
+                is_inner = not any(isinstance(each, ast.AsyncFunctionDef) for each in inside)
+                if is_inner and any(map(_never_ends, inside)):
+                    endless.append((module, node))
+    for module, function in endless:
+        if not {function.name, f"{module.path}:{function.name}"} & kept:
+            yield f"{module.path}:{function.lineno} {function.name} never ends: {REASONS['task']}"
+
+
+def _never_ends(node: ast.AST) -> bool:
+    ends = (ast.Return, ast.Raise, ast.Break, ast.Yield)
+    return (
+        isinstance(node, ast.While)
+        and ast.unparse(node.test) == "True"
+        and not any(isinstance(inner, ends) for inner in ast.walk(node))
+    )
 
 
 def importer_violations(modules: Iterable[Module]) -> Iterator[str]:
@@ -473,6 +511,7 @@ RULES: list[Rule] = [
     wall_violations,
     importer_violations,
     brain_violations,
+    task_violations,
     thread_violations,
     client_violations,
     docstring_violations,
@@ -517,6 +556,7 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (brain_violations, "hdpd/link/hello.py", '"""Proofs. Pure."""\nimport time'),
         (brain_violations, "hdpd/link/a.py", '"""Pure: bytes."""\ndef f():\n    import os.path'),
         (brain_violations, "hdpd/errors.py", '"""Pure, and\nso on."""\nfrom random import choice'),
+        (task_violations, "hdpd/link/a.py", "async def f():\n    while True:\n        await g()"),
         (thread_violations, "hdpd/app.py", "async def f():\n    await asyncio.to_thread(g)"),
         (thread_violations, "hdpd/link/a.py", "loop.run_in_executor(None, g)"),
         (thread_violations, "hdpd/link/a.py", "async def f():\n    await loop.getaddrinfo(h, 1)"),

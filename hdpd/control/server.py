@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ from hdpd.control.tls import CertificateFiles, self_signed
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
 from hdpd.errors import NotFound
+from hdpd.tasks import keep_running
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +133,9 @@ class Control:
             if files is not None:
                 await self._serve(self._listeners.tls_sockets, files)
             if self._listeners.waiting:
-                self._waiting = asyncio.create_task(self._wait_for_addresses(files))
+                self._waiting = keep_running(
+                    partial(self._wait_for_addresses, files), "wait for addresses"
+                )
         except BaseException:
             self._listeners.close()
             raise

@@ -38,6 +38,7 @@ from hdpd.identity.keys import Identity, PeerId
 from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
+from hdpd.tasks import keep_running
 
 if TYPE_CHECKING:
     from hdpd.discovery.mdns import Mdns, MdnsSighting
@@ -115,7 +116,7 @@ class Discovery:
     async def start(self, port: int) -> None:
         """Begins to announce and to look; mDNS tells the UDP `port`. Never waits for others."""
         await self._mqtt.start()
-        self._watching = asyncio.create_task(self._watch_clock(), name="clock")
+        self._watching = keep_running(self._watch_clock, "clock")
         if self._mdns is not None:
             await self._mdns.start(port)
 

@@ -35,6 +35,7 @@ from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 from hdpd.recent import Recent
+from hdpd.tasks import keep_running
 
 SERVICE_TYPE: Final = "_hdp._udp.local."
 
@@ -102,8 +103,8 @@ class Mdns:
         # Its warnings are tracebacks about interfaces without multicast, which are nothing unusual.
         logging.getLogger("zeroconf").setLevel(logging.ERROR)
         await self.network_changed()
-        self._spawn(self._poll())
-        self._spawn(self._rotate())
+        self._tasks.add(keep_running(self._poll, "mDNS addresses"))
+        self._tasks.add(keep_running(self._rotate, "mDNS slots"))
 
     def set_topics(self, topics: tuple[Topic, ...]) -> None:
         """Advertises for these topics from now on, and looks again at what was seen before."""

@@ -34,6 +34,7 @@ from hdpd.discovery.records import NONCE_BYTES, RECORD_BYTES
 from hdpd.discovery.status import BrokerStatus
 from hdpd.identity.topics import Topic
 from hdpd.lean import without
+from hdpd.tasks import keep_running
 from hdpd.threads.blocking import BlockingCalls
 
 with without("dns"):  # for finding a broker by a domain's name
@@ -95,7 +96,7 @@ class Mqtt:
 
     async def start(self) -> None:
         """Begins to connect, without waiting for it."""
-        self._tasks = [asyncio.create_task(broker.run()) for broker in self._brokers]
+        self._tasks = [keep_running(broker.run, "broker") for broker in self._brokers]
 
     def subscribe(self, topic: Topic) -> None:
         """Receives what is published for the topic, at every broker from now on."""

@@ -38,6 +38,7 @@ from hdpd.errors import (
 from hdpd.identity.keys import PeerId
 from hdpd.rates.throttle import Throttle
 from hdpd.remote.pages import ask_for_page
+from hdpd.tasks import keep_running
 from hdpd.wire.messages import Ls
 from hdpd.wire.paths import RemotePath
 
@@ -101,7 +102,7 @@ class Downloads:
     async def start(self) -> None:
         """Takes up what the last process left."""
         await self._scheduler.start()
-        self._clearing = asyncio.create_task(self._clear_old())
+        self._clearing = keep_running(self._clear_old, "clear old downloads")
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""

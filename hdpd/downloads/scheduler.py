@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hdpd.config.sizes import Reserve
@@ -42,6 +43,7 @@ from hdpd.errors import (
 from hdpd.identity.keys import PeerId
 from hdpd.rates.throttle import Throttle
 from hdpd.remote.reads import Session
+from hdpd.tasks import keep_running
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Scheduler:
         volumes = Volumes(download_dir, store, self._serve_volume, destinations)
         self.room = RoomKeeper(volumes, reserve, self.queue, self._runner_changed)
         self.remover = Remover(store, volumes, self._removed)
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._deciding = False
         self._closing = False
@@ -112,8 +114,8 @@ class Scheduler:
         for peer in {download.peer for download in self.queue.all()}:
             if self._session_of(peer) is not None:
                 self.queue.connected(peer)
-        self._spawn(self.reporter.run())
-        self._spawn(self._watch_state())
+        self._tasks.add(keep_running(self.reporter.run, "tell of downloads"))
+        self._tasks.add(keep_running(self._watch_state, "watch the disk of the state"))
 
     async def close(self) -> None:
         """Stops everything and records how far it came, within 3 seconds."""
@@ -128,7 +130,7 @@ class Scheduler:
         if running:
             await asyncio.wait(running, timeout=CLOSE_S)
             await self.ledger.written(LAST_S)
-        rest = set(self._tasks)
+        rest: set[asyncio.Task[object]] = {*self._tasks}
         for download in self.queue.started():
             if download.runner is not None and download.task is not None:
                 download.runner.abandon()
@@ -384,8 +386,8 @@ class Scheduler:
     # Volumes
 
     def _serve_volume(self, volume: Volume) -> None:
-        self._spawn(volume.finisher.run())
-        self._spawn(self._watch(volume))
+        self._tasks.add(keep_running(volume.finisher.run, "finish files"))
+        self._tasks.add(keep_running(partial(self._watch, volume), "watch a volume"))
 
     async def _watch(self, volume: Volume) -> None:
         while True:
@@ -422,16 +424,6 @@ class Scheduler:
 
     def _removed(self, download: Download) -> None:
         self._happen(download, Event.PURGED)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task: asyncio.Task[object] = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a task of the downloads failed", exc_info=error)
 
 
 def _pair(error: HdpdError) -> tuple[str, str]:

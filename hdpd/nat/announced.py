@@ -9,6 +9,7 @@ from typing import Final
 
 from hdpd.config import HostPort
 from hdpd.nat.resolve import Resolver
+from hdpd.tasks import keep_running
 
 AGAIN_S: Final = 300.0  # as long as names of lines at home are mostly kept
 RETRY_S: Final = 15.0  # where nothing was found
@@ -27,7 +28,7 @@ class Announced:
 
     def start(self) -> None:
         if self._names:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="announced")
+            self._task = keep_running(self._run, "announced")
 
     async def close(self) -> None:
         if self._task is not None:

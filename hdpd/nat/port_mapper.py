@@ -20,6 +20,7 @@ from hdpd.nat.routes import DefaultRoute
 from hdpd.nat.scopes import is_public
 from hdpd.nat.upnp import UpnpWay
 from hdpd.nat.watch import Network
+from hdpd.tasks import keep_running
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class _Door:
         self._looked = asyncio.Event()
         self._looked_at = float("-inf")
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="port mapping")
+        self._task = keep_running(self._run, "port mapping")
 
     @property
     def mappings(self) -> tuple[PortMapping, ...]:

@@ -22,6 +22,7 @@ from hdpd.nat.resolve import Resolver
 from hdpd.nat.stun import StunClient
 from hdpd.nat.stun_codec import FIRST_BYTES
 from hdpd.nat.survey import Findings, Survey
+from hdpd.tasks import keep_running
 
 KEEP_ALIVE_S = 25.0
 # Where there is no mapping to keep alive, only a change of the address is looked for.
@@ -58,7 +59,7 @@ class StunWatch:
     def start(self) -> None:
         """Begins to ask."""
         if self._servers:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="stun")
+            self._task = keep_running(self._run, "stun")
 
     async def close(self) -> None:
         if self._task is not None:

@@ -18,6 +18,7 @@ from hdpd.errors import ProtocolError
 from hdpd.identity.keys import PeerId
 from hdpd.identity.topics import Topic
 from hdpd.nat.resolve import Resolver
+from hdpd.tasks import keep_running
 
 AGAIN_S: Final = 30.0  # between look-ups for a peer that is not connected
 
@@ -46,7 +47,7 @@ class FixedAddresses:
         self._changed.set()
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="fixed addresses")
+        self._task = keep_running(self._run, "fixed addresses")
 
     async def close(self) -> None:
         if self._task is not None:

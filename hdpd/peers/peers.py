@@ -27,6 +27,7 @@ from hdpd.peers.states import Event
 from hdpd.peers.status import News, PeerExplained, PeerStatus
 from hdpd.peers.topics import Topics
 from hdpd.peers.traversal import Nat
+from hdpd.tasks import keep_running
 from hdpd.wire.messages import ResetCode
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,9 @@ class Peers:
     def start(self) -> None:
         """Dials everybody who is known."""
         self.meeting.start()
-        self._spawn(self._save_regularly())
-        self._spawn(self._shorten_paths())
-        self._spawn(self._watch_sleep())
+        self._tasks.add(keep_running(self._save_regularly, "save the peers"))
+        self._tasks.add(keep_running(self._shorten_paths, "shorten paths"))
+        self._tasks.add(keep_running(self._watch_sleep, "watch for sleep"))
 
     async def close(self) -> None:
         """Stops everything, says goodbye to everybody, and saves the book."""

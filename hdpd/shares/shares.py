@@ -47,6 +47,7 @@ from hdpd.shares.stored import (
     store_added,
 )
 from hdpd.shares.telling import Teller
+from hdpd.tasks import keep_running
 from hdpd.wire.messages import Entry, Ls, LsEnd, Search
 from hdpd.wire.paths import RemotePath, text_from_bytes
 
@@ -120,7 +121,7 @@ class Shares:
             self._add(name, place, configured=configured, indexed=indexed.pop((name, place), None))
         self._forget([rest.root for rest in indexed.values()])
         self._watch_mounts()
-        self._teller_life = asyncio.create_task(self.teller.keep(), name="tell of changes")
+        self._teller_life = keep_running(self.teller.keep, "tell of changes")
         self.ready = True
 
     async def _validators(self, paths: Collection[RemotePath]) -> Validators:
@@ -277,7 +278,7 @@ class Shares:
         )
         self._shares[name] = share
         self.teller.changed()
-        self._keepers[name] = asyncio.create_task(share.keep(), name=f"share {name}")
+        self._keepers[name] = keep_running(share.keep, f"share {name}")
 
     def _forget(self, roots: Iterable[int]) -> None:
         """Has what was below former shares deleted, soon."""

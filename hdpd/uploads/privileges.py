@@ -14,6 +14,7 @@ from hdpd.config.sizes import shown_size
 from hdpd.database import Database, Transaction
 from hdpd.errors import QuotaReached, StateUnavailable
 from hdpd.identity.keys import PeerId
+from hdpd.tasks import keep_running
 from hdpd.uploads.quotas import DayCount
 
 SAVE_S = 30.0
@@ -43,7 +44,7 @@ class Privileges:
             lambda t: list(t.execute("SELECT peer, bytes FROM sent_today WHERE day=?", (day,)))
         )
         self._count = DayCount(day, {PeerId(peer): size for peer, size in rows})
-        self._saving = asyncio.create_task(self._save_now_and_then())
+        self._saving = keep_running(self._save_now_and_then, "save what was sent")
 
     async def close(self) -> None:
         """Saves the rest."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hdpd import tasks
+from hdpd.backoff import Backoff
 from hdpd.downloads import downloads, reporter, scheduler, volumes
 from hdpd.downloads.largefile import LargeFile
 from hdpd.downloads.records import Download
@@ -198,6 +200,28 @@ async def test_progress_is_told_after_one_was_cancelled_whose_disk_is_slow(
             return any(data["id"] == second and data["done_bytes"] > 0 for data in changes)
 
         await until(told)
+
+
+async def test_progress_is_told_again_after_a_mistake_in_telling_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "RETRY", Backoff(0.01, 0.1))
+    pause, mistakes = reporter.Reporter._pause, [KeyError("a mistake")]
+
+    async def pause_with_a_mistake(self: reporter.Reporter) -> None:
+        if mistakes:
+            raise mistakes.pop()
+        await pause(self)
+
+    monkeypatch.setattr(reporter.Reporter, "_pause", pause_with_a_mistake)
+    peer = FakePeer({"s/f": FakeFile(b"x" * 4 * MIB)})
+    async with service(tmp_path, peer, connected=False) as here:
+        await until(lambda: "'tell of downloads' stopped over a mistake" in caplog.text)
+        changed: list[Download] = []
+        monkeypatch.setattr(here.downloads._scheduler.reporter, "show", changed.append)
+        download = live(here, await here.add("s/f"))
+        here.downloads._scheduler.reporter.show_soon([download])
+        await until(lambda: download in changed)
 
 
 async def test_what_cannot_happen_is_logged_in_service_and_changes_nothing(
