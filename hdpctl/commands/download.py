@@ -23,7 +23,7 @@ POLL_EVERY_S = 1.0
 AWAY_AT_MOST_S = 30.0
 # Of one call, so that it takes hdpd well under a second and fits into any message.
 GROUP_PATHS = 1000
-GROUP_CHARACTERS = 100_000
+GROUP_CHARS = 100_000
 
 Json = dict[str, Any]
 
@@ -118,7 +118,7 @@ def _groups(files: Sequence[RemotePath]) -> Iterator[list[RemotePath]]:
         group: list[RemotePath] = []
         size = 0
         for file in those:
-            if group and (len(group) == GROUP_PATHS or size + len(file.path) > GROUP_CHARACTERS):
+            if group and (len(group) == GROUP_PATHS or size + len(file.path) > GROUP_CHARS):
                 yield group
                 group, size = [], 0
             group.append(file)

@@ -67,7 +67,7 @@ def test_many_go_in_calls_of_a_bounded_size(hdpd: FakeHdpd) -> None:
     long = [f"P/{'d' * 900}/{i:03}" for i in range(300)]
     hdpd.run("download", *long)
     for call in hdpd.params_of("downloads.add")[len(calls) :]:
-        assert sum(map(len, (call["path"], *call["paths"]))) <= command.GROUP_CHARACTERS
+        assert sum(map(len, (call["path"], *call["paths"]))) <= command.GROUP_CHARS
 
 
 def test_what_is_refused_among_many_is_named_and_the_others_are_queued(hdpd: FakeHdpd) -> None:
