@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hdpctl import completion, progress, show
+from hdpctl.client import MAX_BATCH
 from hdpctl.downloads import Following
 from hdpctl.errors import ConnectError, ControlError, RpcError
 from hdpctl.params import RemotePath, Session, examples, json_option, path_text, remote_file
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 POLL_EVERY_S = 1.0
 # A restart of hdpd, which goes on with its downloads by itself, takes less.
 AWAY_AT_MOST_S = 30.0
+# Of one call, so that it takes hdpd well under a second and fits into any message.
+GROUP_PATHS = 1000
+GROUP_CHARS = 100_000
 
 Json = dict[str, Any]
 
@@ -46,8 +50,9 @@ def download(ctx: click.Context, files: tuple[RemotePath, ...], to: str | None, 
     """Queue files or directories for download.
 
     Prints their ids. What a connected peer does not have is not queued; of one that is away nobody
-    can tell. With --wait, the exit status is 0 when all are done, and 1 when one failed or was
-    cancelled; then it says where they are. Ctrl-C ends the waiting, not the download.
+    can tell, and more than 50 at once are queued without a look. With --wait, the exit status is 0
+    when all are done, and 1 when one failed or was cancelled; then it says where they are. Ctrl-C
+    ends the waiting, not the download.
     """
     session = ctx.ensure_object(Session)
     with ExitStack() as stack:
@@ -67,21 +72,65 @@ def _add(
     session: Session, files: Sequence[RemotePath], to: str | None
 ) -> tuple[dict[str, str], bool]:
     """Add each to the queue: titles by id, and whether one was refused (said on standard error)."""
-    where = {} if to is None else {"to": to}
-    calls = [("downloads.add", {"peer": f.peer, "path": f.path, **where}) for f in files]
-    answers = session.client.batch(calls)
-    if len(answers) == 1 and isinstance(answers[0], RpcError):
-        raise answers[0]
+    answers: dict[RemotePath, Json | RpcError] = {}
+    if len(files) > MAX_BATCH:
+        answers = _add_groups(session, files, to)
+    singly = [file for file in files if file not in answers]
+    calls = [("downloads.add", _wanted([file], to)) for file in singly]
+    answers.update(zip(singly, session.client.batch(calls), strict=True))
+    if len(files) == 1 and isinstance(error := answers[files[0]], RpcError):
+        raise error
     titles: dict[str, str] = {}
     refused = False
-    for file, answer in zip(files, answers, strict=True):
-        title = f"{file.peer}/{file.path}"
+    for file in files:
+        title, answer = f"{file.peer}/{file.path}", answers[file]
         if isinstance(answer, RpcError):
             show.note(f"hdpctl: {title}: {answer.format_message()}")
             refused = True
         else:
             titles[str(answer.get("id"))] = title
     return titles, refused
+
+
+def _add_groups(
+    session: Session, files: Sequence[RemotePath], to: str | None
+) -> dict[RemotePath, Json | RpcError]:
+    """Add many in few calls. What is in a call that was refused is not in the answer: hdpd takes
+    all of a call or nothing, and only asked for singly each gets its own reason.
+    """
+    answers: dict[RemotePath, Json | RpcError] = {}
+    for group in _groups(files):
+        try:
+            ids = session.client.call("downloads.add", _wanted(group, to)).get("ids")
+        except RpcError:
+            continue
+        if isinstance(ids, list) and len(ids) == len(group):
+            answers.update((file, {"id": one}) for file, one in zip(group, ids, strict=True))
+    return answers
+
+
+def _groups(files: Sequence[RemotePath]) -> Iterator[list[RemotePath]]:
+    """Split by peer, and into calls of a bounded size."""
+    by_peer: dict[str, list[RemotePath]] = {}
+    for file in files:
+        by_peer.setdefault(file.peer, []).append(file)
+    for those in by_peer.values():
+        group: list[RemotePath] = []
+        size = 0
+        for file in those:
+            if group and (len(group) == GROUP_PATHS or size + len(file.path) > GROUP_CHARS):
+                yield group
+                group, size = [], 0
+            group.append(file)
+            size += len(file.path)
+        yield group
+
+
+def _wanted(files: Sequence[RemotePath], to: str | None) -> Json:
+    wanted: Json = {"peer": files[0].peer, "path": files[0].path}
+    if more := [file.path for file in files[1:]]:
+        wanted["paths"] = more
+    return wanted if to is None else {**wanted, "to": to}
 
 
 @contextmanager

@@ -57,20 +57,29 @@ class Doctor:
         self._calls = calls
 
     async def examine(self) -> list[Finding]:
-        """What was found, in an order for people."""
+        """What was found, in an order for people; within about LOOK_S, whatever does not answer."""
         subject = self._subject
         config = subject.config()
         rows = subject.shares()
+        none_readable: list[str] = []
+        machine = asyncio.gather(
+            self._in_thread(lambda: _open_to_others(config), none_readable),
+            self._in_thread(lambda: list(_places(config)), [_stuck("directories")]),
+            self._in_thread(_clock, _stuck("clock")),
+            self._in_thread(_udp_buffers, _stuck("UDP buffers")),
+        )
+        downloads = asyncio.gather(subject.disks(), subject.leftovers())
+        listed = asyncio.gather(*(self._share(row) for row in rows))
+        looks = await asyncio.gather(machine, downloads, listed)
+        (readable, places, clock, buffers), (disks, leftovers), shares = looks
         return [
-            findings.configuration(
-                subject.configuration(), await self._in_thread(lambda: _open_to_others(config), [])
-            ),
-            *await self._in_thread(lambda: list(_places(config)), [_stuck("directories")]),
-            *findings.download_disks(await subject.disks(), await subject.leftovers()),
-            await self._in_thread(_clock, _stuck("clock")),
-            await self._in_thread(_udp_buffers, _stuck("UDP buffers")),
+            findings.configuration(subject.configuration(), readable),
+            *places,
+            *findings.download_disks(disks, leftovers),
+            clock,
+            buffers,
             findings.inotify(max_watches(), rows),
-            *await asyncio.gather(*(self._share(row) for row in rows)),
+            *shares,
             findings.topics(subject.topics()),
             *network(subject.standing()),
             *findings.discovery(subject.discovery()),

@@ -21,7 +21,7 @@ from hdpd.database import Database, DatabaseError
 from hdpd.downloads.finished import FinishedFiles
 from hdpd.downloads.housekeeper import Housekeeper
 from hdpd.downloads.queue import Place
-from hdpd.downloads.records import Download, SessionOf
+from hdpd.downloads.records import Download, Key, SessionOf
 from hdpd.downloads.scheduler import STOP_S, Scheduler
 from hdpd.downloads.states import State
 from hdpd.downloads.status import DownloadInfo, DownloadsPage, Emit, FilesPage, VerificationInfo
@@ -151,19 +151,22 @@ class Downloads:
             raise PathInvalid("name a share, or a file or directory in it")
         root, into = self._destination(to)
         async with self._changing:
-            keys = [(peer, path, into, root) for peer, path in wanted]
-            new = {key: _new_id() for key in keys if self._scheduler.queue.like(key) is None}
+            ids: dict[Key, str] = {}
+            rows = []
             now = time.time()
-            rows = [New(id_, *key, now, self._partials) for key, id_ in new.items()]
+            for number, (peer, path) in enumerate(wanted):
+                key = (peer, path, into, root)
+                if (known := self._scheduler.queue.like(key)) is not None:
+                    ids[key] = known.id
+                elif key not in ids:
+                    ids[key] = id_ = _new_id()
+                    rows.append(New(id_, *key, now, self._partials))
+                await _breathe(number)
             for number, download in enumerate(await self._store.add(rows) if rows else ()):
                 self._scheduler.take_up(download)
                 self._scheduler.reporter.added(download)
                 await _breathe(number)
-            ids = []
-            for key in keys:
-                known = self._scheduler.queue.like(key)
-                ids.append(known.id if known is not None else new[key])
-        return ids
+        return [ids[peer, path, into, root] for peer, path in wanted]
 
     async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
         """Asks the peer, if it is connected, and does not wait long for an answer.
@@ -307,25 +310,25 @@ class Downloads:
                 log.warning("old downloads could not be cleared: %s", error)
 
     async def _find(self, ids: Sequence[str], *, or_removed: bool = False) -> Sequence[Download]:
-        found = {id_: self._scheduler.queue.get(id_) for id_ in ids}
-        elsewhere = [id_ for id_, download in found.items() if download is None]
+        found: dict[str, Download] = {}
+        elsewhere, gone = [], []
+        for number, id_ in enumerate(dict.fromkeys(ids)):
+            if (download := self._scheduler.queue.get(id_)) is None:
+                elsewhere.append(id_)
+            elif download.state in (State.REMOVING, State.REMOVED):
+                gone.append(id_)
+            else:
+                found[id_] = download
+            await _breathe(number)
         if elsewhere:
-            found |= {download.id: download for download in await self._store.by_ids(elsewhere)}
-        gone = [
-            id_
-            for id_, download in found.items()
-            if download is None or download.state in (State.REMOVING, State.REMOVED)
-        ]
+            found |= {each.id: each for each in await self._store.by_ids(elsewhere)}
+            gone += [id_ for id_ in elsewhere if id_ not in found]
         removed = await self._store.were_removed(gone) if or_removed and gone else set()
-        downloads = []
-        for id_, download in found.items():
-            if id_ in removed:
-                continue
-            if download is None or download.state in (State.REMOVING, State.REMOVED):
+        for id_ in gone:
+            if id_ not in removed:
                 raise DownloadNotFound(f"there is no download {id_!r}")
-            # It may have come to the queue, or left it, meanwhile.
-            downloads.append(self._scheduler.queue.get(id_) or download)
-        return downloads
+        # It may have come to the queue, or left it, meanwhile.
+        return [self._scheduler.queue.get(id_) or download for id_, download in found.items()]
 
     async def _each(
         self, ids: Sequence[str], command: Callable[[Download], bool], *, or_removed: bool = False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from hdpd.downloads import leftovers
 from hdpd.downloads.leftovers import Leftover
@@ -13,6 +14,9 @@ from hdpd.downloads.status import DiskStatus, Leftovers
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volumes
 from hdpd.threads.blocking import BlockingCalls
+
+FIND_S: Final = leftovers.LOOK_S + 2.0  # a disk that does not answer is given up
+REMOVE_S: Final = 16.0
 
 
 class Housekeeper:
@@ -23,6 +27,7 @@ class Housekeeper:
         self._volumes = volumes
         self._tidying = asyncio.Lock()
         self._calls = BlockingCalls("downloads-tidy")
+        self._looks: dict[Path, BlockingCalls] = {}  # as many as there are directories of downloads
 
     async def disks(self) -> Sequence[DiskStatus]:
         """The directories that downloads are, or were, written to."""
@@ -44,18 +49,28 @@ class Housekeeper:
         """Removes partial files that belong to no download; what was removed."""
         async with self._tidying:
             found = await self._find()
-            return _counted(await self._in_thread(functools.partial(leftovers.remove, found)))
+            return _counted(await self._remove(found))
 
     async def _find(self) -> Sequence[Leftover]:
-        found = await self._in_thread(functools.partial(leftovers.find, self._volumes.roots()))
-        ids = list({each.download for each in found})
+        looks = await asyncio.gather(*(self._look(root) for root in set(self._volumes.roots())))
+        # A directory may lie below another one.
+        found = {each.path: each for look in looks for each in look}
+        ids = list({each.download for each in found.values()})
         # Asked after the look: what was begun meanwhile is known by now.
         known = await self._store.existing(ids) if ids else set()
-        return [each for each in found if each.download not in known]
+        return [each for each in found.values() if each.download not in known]
 
-    async def _in_thread(self, look: Callable[[], list[Leftover]]) -> list[Leftover]:
+    async def _look(self, root: Path) -> list[Leftover]:
+        """What is found there; nothing where its disk does not answer, which holds up no other."""
+        calls = self._looks.setdefault(root, BlockingCalls("downloads-tidy", threads=1))
         try:
-            return await self._calls.run(look, 2 * leftovers.LOOK_S)
+            return await calls.run(functools.partial(leftovers.find, root), FIND_S)
+        except TimeoutError:
+            return []
+
+    async def _remove(self, found: Sequence[Leftover]) -> list[Leftover]:
+        try:
+            return await self._calls.run(functools.partial(leftovers.remove, found), REMOVE_S)
         except TimeoutError:
             return []
 

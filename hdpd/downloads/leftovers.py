@@ -13,7 +13,10 @@ from typing import Final
 
 LOOK_S: Final = 8.0  # a collection of millions of files is looked through as far as that goes
 
-_PARTIAL = re.compile(rb"\.hdpd-([a-z2-7]{8})-\d+(?:-[0-9a-f]{16})?\.part(?:-time)?")
+# With `.name` it is the note beside a name that was reserved for it (`filesystem`).
+_PARTIAL = re.compile(
+    rb"\.hdpd-([a-z2-7]{8})-\d+(?:-[0-9a-f]{16})?(?:\.part(?:-time)?|\.name\.part)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +28,11 @@ class Leftover:
     download: str
 
 
-def find(roots: Iterable[Path]) -> list[Leftover]:
-    """All partial files below `roots`, as far as that takes LOOK_S. Blocks; links are not followed,
+def find(root: Path) -> list[Leftover]:
+    """All partial files below `root`, as far as that takes LOOK_S. Blocks; links are not followed,
     and what cannot be read is passed over.
     """
-    until = time.monotonic() + LOOK_S
-    found = {}
-    for root in roots:
-        for leftover in _walk(os.fsencode(root), until):
-            found[leftover.path] = leftover
-    return list(found.values())
+    return list(_walk(os.fsencode(root), time.monotonic() + LOOK_S))
 
 
 def remove(leftovers: Iterable[Leftover]) -> list[Leftover]:
@@ -54,6 +52,6 @@ def _walk(root: bytes, until: float) -> Iterator[Leftover]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
-                elif match := _PARTIAL.fullmatch(entry.name):
+                elif (match := _PARTIAL.fullmatch(entry.name)) and not entry.is_symlink():
                     size = entry.stat(follow_symlinks=False).st_size
                     yield Leftover(entry.path, size, match[1].decode())

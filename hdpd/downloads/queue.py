@@ -184,7 +184,9 @@ class Queue(Generic[I]):
         self._connected.pop(peer, None)
 
     def move(self, item: I, place: Place) -> list[I]:
-        """Moves it among the unfinished ones; those whose position changed."""
+        """Moves it among the unfinished ones, if it is one; those whose position changed."""
+        if self._items.get(item.id) is not item or item.state not in UNFINISHED:
+            return []
         index = bisect.bisect_left(self._order, item.rank)
         last = len(self._order) - 1
         match place:
@@ -318,4 +320,8 @@ class Queue(Generic[I]):
 
 
 def _take_out(order: list[Rank], rank: Rank) -> None:
-    del order[bisect.bisect_left(order, rank)]
+    """Raises LookupError, and takes nothing else out, when it does not stand there."""
+    index = bisect.bisect_left(order, rank)
+    if order[index : index + 1] != [rank]:
+        raise LookupError(f"nothing of rank {rank} stands in this order")
+    del order[index]

@@ -18,6 +18,7 @@ from hdpd.errors import DiskUnavailable
 log = logging.getLogger(__name__)
 
 AT_ONCE = 500  # downloads
+TELL_AT_ONCE = 100  # of them in one turn of the loop, some milliseconds
 PURGE_FILES = 1000  # partial files looked for in one trip to a thread
 AGAIN_S = 30.0  # between tries
 
@@ -76,9 +77,11 @@ class Remover:
         while waiting:
             some = list(itertools.islice(waiting, AT_ONCE))
             await _purge(some, self._store, volume, self._volumes)
-            for download in some:
+            for number, download in enumerate(some):
                 del waiting[download]
                 self._on_removed(download)
+                if number % TELL_AT_ONCE == TELL_AT_ONCE - 1:
+                    await asyncio.sleep(0)
         del self._waiting[volume]
 
 

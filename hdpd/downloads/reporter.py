@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hdpd.downloads.queue import Queue
 from hdpd.downloads.records import Download
@@ -97,11 +98,16 @@ class Reporter:
     async def run(self) -> None:
         """Tells of changes and of progress, until cancelled."""
         looked_at = time.monotonic()
+        telling: Iterator[Download] = iter(())
         while True:
-            if not self._changed:
+            some = list(itertools.islice(telling, AT_ONCE))
+            if not some and self._changed:
+                # Taken whole: its first ones are not looked for again and again.
+                telling, self._changed = iter(self._changed), {}
+                continue
+            if not some:
                 await self._pause()
-            for download in list(self._changed)[:AT_ONCE]:
-                del self._changed[download]
+            for download in some:
                 if download.id in self._queue:
                     self.show(download)
             await asyncio.sleep(0)

@@ -213,7 +213,10 @@ class Scheduler:
 
     async def settled(self, downloads: Iterable[Download], timeout: float) -> None:
         """Waits until no task works for any of them, for so long at most."""
-        tasks = {download.task for download in downloads if download.task is not None}
+        concerned = frozenset(downloads)
+        # Few have a task, and many may be asked about.
+        working = (each for each in self.queue.started() if each in concerned)
+        tasks = {download.task for download in working if download.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
 

@@ -161,10 +161,16 @@ class Volumes:
         return volume
 
     async def disks(self) -> list[DiskStatus]:
-        """How the directories that are, or were, written to are now."""
+        """How the directories that are, or were, written to are now; within about SILENT_S, however
+        many of them do not answer.
+        """
         known = {(self._root, ()): Site(self._root), **self._sites}
         known |= {key: volume.disk.site for key, volume in self.all.items()}
-        return [DiskStatus(site.path, await self._trouble_of(site)) for site in known.values()]
+        sites = list(known.values())
+        troubles = await asyncio.gather(*map(self._trouble_of, sites))
+        return [
+            DiskStatus(site.path, trouble) for site, trouble in zip(sites, troubles, strict=True)
+        ]
 
     async def _trouble_of(self, site: Site) -> str | None:
         looker = Worker("downloads-look")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +128,7 @@ def config(tmp_path: Path) -> Config:
     return replace(config, download_dir=file / "below-a-file")
 
 
-async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
+def subject_of(config: Config) -> Subject:
     async def list_share(_name: str) -> object:
         raise ShareAway("not mounted")
 
@@ -135,7 +138,7 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
     async def no_leftovers() -> Leftovers:
         return Leftovers(0, 0)
 
-    subject = Subject(
+    return Subject(
         config=lambda: config,
         configuration=lambda: replace(QUIET, files=(Path("hdpd.toml"),)),
         shares=lambda: [SHARE],
@@ -147,6 +150,10 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
         disks=no_disks,
         leftovers=no_leftovers,
     )
+
+
+async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
+    subject = subject_of(config)
     found = {each.check: each for each in await Doctor(subject, BlockingCalls("x")).examine()}
     assert found["configuration"].state == "warning"
     assert found["state directory"].state == "ok"
@@ -155,3 +162,40 @@ async def test_an_examination_goes_on_whatever_it_finds(config: Config) -> None:
     assert found["share Music"].state == "failed"
     assert found["clock"].state == "ok"
     assert {"UDP buffers", "inotify", "topics", "space for downloads"} <= set(found)
+
+
+async def test_whatever_does_not_answer_is_waited_for_once(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdpd.doctor.doctor.LOOK_S", 0.5)
+    hang = threading.Event()
+
+    def no_answer(*_: object) -> list[str]:
+        hang.wait(20.0)
+        return []
+
+    for look in ("_open_to_others", "_places"):
+        monkeypatch.setattr(f"hdpd.doctor.doctor.{look}", no_answer)
+
+    async def slow_disks() -> list[DiskStatus]:
+        await asyncio.sleep(0.5)
+        return []
+
+    async def slow_leftovers() -> Leftovers:
+        await asyncio.sleep(0.5)
+        return Leftovers(0, 0)
+
+    async def slow_share(_name: str) -> object:
+        await asyncio.sleep(20.0)
+        return None
+
+    subject = replace(
+        subject_of(config), disks=slow_disks, leftovers=slow_leftovers, list_share=slow_share
+    )
+    began = time.monotonic()
+    try:
+        found = {each.check: each for each in await Doctor(subject, BlockingCalls("x")).examine()}
+    finally:
+        hang.set()
+    assert time.monotonic() - began < 1.2
+    assert found["directories"].state == found["share Music"].state == "failed"

@@ -6,14 +6,18 @@ import asyncio
 import errno
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Never
 
 import pytest
 
 from hdpd.downloads import scheduler, site, statedisk, volumes
 from hdpd.downloads.partial import PartialFile
 from hdpd.downloads.ranges import FileRanges, Range
+from hdpd.downloads.site import Site
 from hdpd.downloads.space import Room
 from hdpd.downloads.status import Leftovers
 from hdpd.downloads.store import Store
@@ -461,12 +465,48 @@ async def test_what_belongs_to_no_download_is_told_and_removed(tmp_path: Path) -
         orphan = here.root / "d/.hdpd-aaaabbbb-3-0123456789abcdef.part"
         orphan.write_bytes(b"1234")
         (here.root / "d/.hdpd-of-mine.part").write_bytes(b"")
+        (here.root / "d/.hdpd-of-mine.name.part").write_bytes(b"")
+        # What a kill leaves where there are no links.
+        note = orphan.with_name(orphan.name.replace(".part", ".name.part"))
+        note.write_bytes(b"f")
+        (partial,) = here.root.glob(".hdpd-*.part")
+        needed = partial.with_name(partial.name.replace(".part", ".name.part"))
+        needed.write_bytes(b"f")
         keeper = here.downloads.housekeeper
-        assert await keeper.leftovers() == Leftovers(1, 4)
-        assert await keeper.tidy() == Leftovers(1, 4)
+        assert await keeper.leftovers() == Leftovers(2, 5)
+        assert await keeper.tidy() == Leftovers(2, 5)
         assert await keeper.leftovers() == Leftovers(0, 0)
         assert not orphan.exists()
-        assert len(list(here.root.rglob("*.part"))) == 2
+        assert not note.exists()
+        assert needed.exists()
+        assert len(list(here.root.rglob("*.part"))) == 4
+
+
+async def test_disks_that_hang_are_looked_at_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destinations = {str(n): tmp_path / str(n) for n in range(4)}
+    hang = threading.Event()
+
+    def no_answer(*_: object) -> Never:
+        hang.wait(20.0)
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with service(tmp_path, destinations=destinations) as here:
+        monkeypatch.setattr("hdpd.downloads.volumes.SILENT_S", 0.5)
+        monkeypatch.setattr("hdpd.downloads.housekeeper.FIND_S", 0.5)
+        monkeypatch.setattr("hdpd.downloads.volumes._examine", no_answer)
+        monkeypatch.setattr("hdpd.downloads.leftovers.find", no_answer)
+        volumes = here.downloads._scheduler.room.volumes
+        volumes._sites |= {(path, ()): Site(path) for path in destinations.values()}
+        began = time.monotonic()
+        try:
+            disks = await here.downloads.housekeeper.disks()
+            assert len([disk for disk in disks if "does not answer" in str(disk.trouble)]) == 5
+            assert await here.downloads.housekeeper.leftovers() == Leftovers(0, 0)
+            assert time.monotonic() - began < 2.0
+        finally:
+            hang.set()
 
 
 @pytest.mark.usefixtures("soon", "other_system")

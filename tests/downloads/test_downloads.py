@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hdpd.downloads import runner, scheduler, volumes
+from hdpd.downloads.downloads import AT_ONCE
 from hdpd.downloads.partial import IOV_MAX, PartialFile
 from hdpd.downloads.ranges import MAX_UNRECORDED
 from hdpd.downloads.space import Room
@@ -917,3 +918,38 @@ async def test_a_paused_download_wants_nothing_of_the_rate(tmp_path: Path) -> No
         here.throttle.set_rates(None, None, lan=False)
         await here.downloads.resume([id_])
         assert (await here.wait(id_))["state"] == "done"
+
+
+async def test_a_command_for_very_many_gives_others_their_turns(tmp_path: Path) -> None:
+    peer = FakePeer({})
+    async with service(tmp_path, peer) as here:
+        here.lose()
+        paths = [(peer.peer_id, RemotePath.from_text(f"s/{number}")) for number in range(2000)]
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with asyncio.timeout(60.0):
+            ids = await here.downloads.add_all(paths)
+            busy = asyncio.create_task(others())
+            try:
+                found = await here.downloads._find(ids)
+            finally:
+                busy.cancel()
+            assert [download.id for download in found] == ids
+            assert turns >= len(ids) // AT_ONCE
+            await here.downloads.cancel(ids)
+            assert (await here.downloads.list()).downloads == []
+
+
+async def test_what_is_asked_for_twice_in_one_go_is_one_download(tmp_path: Path) -> None:
+    peer = FakePeer({})
+    async with service(tmp_path, peer) as here:
+        here.lose()
+        path = RemotePath.from_text("s/f")
+        first, second = await here.downloads.add_all([(peer.peer_id, path)] * 2)
+        assert first == second == await here.add("s/f")

@@ -77,6 +77,24 @@ def test_a_draining_download_lets_the_next_one_begin() -> None:
     assert downloads.commands() == ([f"a{MAX_DRAINING}"], [])
 
 
+def test_nothing_else_is_taken_out_in_place_of_what_is_not_there() -> None:
+    downloads = Downloads(("a1", ANN), ("a2", ANN), ("a3", ANN))
+    for stranger in (
+        Item(id="a2", peer=ANN, position=1),  # a copy
+        Item(id="a0", peer=ANN, position=1),
+    ):
+        for place in Place:
+            assert downloads.queue.move(stranger, place) == []
+    assert list(downloads.queue) == ["a1", "a2", "a3"]
+
+    downloads["a2"].position = 7  # behind the back of the queue
+    with pytest.raises(LookupError):
+        downloads.queue.happened(downloads["a2"], Event.PAUSE)
+    assert list(downloads.queue) == ["a1", "a2", "a3"]
+    downloads.queue.connected(ANN)
+    assert downloads.commands() == (["a1"], [])
+
+
 def test_pause_stops_and_resume_starts_again() -> None:
     downloads = Downloads(("a1", ANN), ("a2", ANN))
     downloads.queue.connected(ANN)

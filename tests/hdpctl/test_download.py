@@ -49,9 +49,43 @@ def test_ids_are_printed(hdpd: FakeHdpd) -> None:
     assert json.loads(hdpd.run("download", "P/a", "--json").stdout) == {"id": "id-a"}
 
 
-def test_more_than_one_batch(hdpd: FakeHdpd) -> None:
-    result = hdpd.run("download", *(f"P/{i}" for i in range(120)))
-    assert result.stdout.split() == [f"id-{i}" for i in range(120)]
+def grouped(params: dict[str, Any]) -> dict[str, Any]:
+    ids = [f"id-{path}" for path in (params["path"], *params.get("paths", []))]
+    return {"id": ids[0], "ids": ids}
+
+
+def test_many_go_in_calls_of_a_bounded_size(hdpd: FakeHdpd) -> None:
+    hdpd.answers["downloads.add"] = grouped
+    names = [f"P/{i}" for i in range(2500)]
+    result = hdpd.run("download", *names, "Q/z", "--to", "sub")
+    assert result.stdout.split() == [*(f"id-{i}" for i in range(2500)), "id-z"]
+    calls = hdpd.params_of("downloads.add")
+    sizes = [1 + len(call.get("paths", [])) for call in calls]
+    assert sizes == [1000, 1000, 500, 1]
+    assert all(call["to"] == "sub" for call in calls)
+
+    long = [f"P/{'d' * 900}/{i:03}" for i in range(300)]
+    hdpd.run("download", *long)
+    for call in hdpd.params_of("downloads.add")[len(calls) :]:
+        assert sum(map(len, (call["path"], *call["paths"]))) <= command.GROUP_CHARS
+
+
+def test_what_is_refused_among_many_is_named_and_the_others_are_queued(hdpd: FakeHdpd) -> None:
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        if "bad" in (params["path"], *params.get("paths", [])):
+            raise Refusal("path_invalid", "not a path")
+        return grouped(params)
+
+    hdpd.answers["downloads.add"] = answer
+    names = [*(f"P/{i}" for i in range(1100)), "Q/bad"]
+    names.insert(30, "P/bad")
+    result = hdpd.run("download", *names)
+    assert result.exit_code == 1
+    assert result.stdout.split() == [f"id-{i}" for i in range(1100)]
+    assert result.stderr.splitlines() == [
+        "hdpctl: P/bad: not a path (path_invalid)",
+        "hdpctl: Q/bad: not a path (path_invalid)",
+    ]
 
 
 def test_one_that_is_refused_does_not_stop_the_others(hdpd: FakeHdpd) -> None:
