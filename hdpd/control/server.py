@@ -43,7 +43,7 @@ PING_S = 20.0  # below the idle limits of proxies and NATs
 # A client with MAX_REQUESTS slow requests is not read from meanwhile, so its pongs may be late.
 PONG_S = 60.0
 GOODBYE_S = 1.0  # for clients to take the last events
-WAIT_S = 2.0  # between looks for an address to listen on that was not there
+FOLLOW_S = 2.0  # between looks at the addresses of interfaces, where any is named or waited for
 STOP_S = 1  # for requests to end by themselves
 
 
@@ -67,6 +67,12 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):  # keeps the Date header right
                     await self._exit.wait()
+
+    def stop_listening(self, listener: socket.socket) -> None:
+        """Takes no more connections there; those that stand go on. Nothing if it is not ours."""
+        for each in self.servers:
+            if any(taken.fileno() == listener.fileno() for taken in each.sockets):
+                each.close()
 
     def exit(self) -> None:
         self.should_exit = True
@@ -110,7 +116,7 @@ class Control:
         self._tokens.on_revoke(self._endpoints.token_revoked)
         self._certificate = certificate
         self._certificate_dir = certificate_dir
-        self._waiting: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._serving: dict[_Server, asyncio.Task[None]] = {}
 
     @property
@@ -129,12 +135,12 @@ class Control:
         files = self._certificate_files()
         try:
             await self._listeners.open(self._addresses, self._optional)
-            await self._serve(self._listeners.sockets, None)
+            await self._serve(list(self._listeners.sockets), None)
             if files is not None:
-                await self._serve(self._listeners.tls_sockets, files)
-            if self._listeners.waiting:
-                self._waiting = keep_running(
-                    partial(self._wait_for_addresses, files), "wait for addresses"
+                await self._serve(list(self._listeners.tls_sockets), files)
+            if self._listeners.may_change:
+                self._following = keep_running(
+                    partial(self._follow_addresses, files), "follow the addresses to listen at"
                 )
         except BaseException:
             self._listeners.close()
@@ -145,14 +151,17 @@ class Control:
         """Where it will listen as soon as this machine has the address."""
         return [str(address) for address in self._listeners.waiting]
 
-    async def _wait_for_addresses(self, files: CertificateFiles | None) -> None:
-        while self._listeners.waiting:
-            await asyncio.sleep(WAIT_S)
-            plain, tls = await self._listeners.retry()
-            if plain:
-                await self._serve(plain, None)
-            if tls:
-                await self._serve(tls, files)
+    async def _follow_addresses(self, files: CertificateFiles | None) -> None:
+        while self._listeners.may_change:
+            await asyncio.sleep(FOLLOW_S)
+            change = await self._listeners.follow()
+            for each in change.gone:
+                for server in self._serving:
+                    server.stop_listening(each)
+            if change.plain:
+                await self._serve(change.plain, None)
+            if change.tls:
+                await self._serve(change.tls, files)
 
     def _certificate_files(self) -> CertificateFiles | None:
         """What TLS needs, None when no address wants it. Raises StartError."""
@@ -204,9 +213,9 @@ class Control:
         """Says goodbye to clients, after what has been emitted, and stops listening; within about
         three seconds.
         """
-        if self._waiting is not None:
-            self._waiting.cancel()
-            await asyncio.gather(self._waiting, return_exceptions=True)
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         if self._serving:
             await self._stop()
         self._listeners.close()

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
 from hdpd.errors import StartError
@@ -25,13 +26,8 @@ SOCKET_MODE = 0o660  # the group decides who may control hdpd
 DIRECTORY_MODE = 0o750
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _NOT_THERE_YET = {errno.EADDRNOTAVAIL, errno.ENODEV}
-_AddressInfo = tuple[
-    socket.AddressFamily,
-    socket.SocketKind,
-    int,
-    str,
-    tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
-]
+_Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+_AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Place]
 _FIRST_INHERITED = 3  # sd_listen_fds(3)
 _LOOK_UP_S = 10.0  # a name server that takes longer is not there yet
 
@@ -59,6 +55,14 @@ def inherited_unix_sockets(environ: MutableMapping[str, str]) -> dict[Path, sock
     return found
 
 
+class Change(NamedTuple):
+    """What `Listeners.follow` has opened, without and with TLS, and what is to be closed."""
+
+    plain: list[socket.socket]
+    tls: list[socket.socket]
+    gone: list[socket.socket]
+
+
 class Listeners:
     """Open listening sockets, and the socket files to remove in the end.
 
@@ -71,7 +75,10 @@ class Listeners:
         self.tls_sockets: list[socket.socket] = []
         self.addresses: list[str] = []
         self.urls: list[str] = []  # of those, what a browser can open
-        self.waiting: list[TcpAddress] = []  # for addresses that this machine does not have yet
+        self.waiting: list[TcpAddress] = []  # for addresses that this machine does not have now
+        # Of each address that names an interface: what is open, and at which of its addresses.
+        self._by_name: dict[TcpAddress, dict[_Place, tuple[socket.socket, str]]] = {}
+        self._refused: dict[TcpAddress, str] = {}  # why one can't be listened on, as was logged
         self._files: list[tuple[Path, int]] = []  # with the inode, not to remove a successor's
         self._look_ups = BlockingCalls("control-address")
 
@@ -99,39 +106,73 @@ class Listeners:
                     log.info("not listening on %s: %s", address, error.strerror)
                     continue
                 if isinstance(address, TcpAddress) and _may_come(address, error):
-                    log.info("waiting for the address of %s, which is not there now", address)
-                    self.waiting.append(address)
+                    self._wait_for(address)
                     continue
                 raise StartError(f"cannot listen on {address}: {_reason(error)}") from None
 
-    async def retry(self) -> tuple[list[socket.socket], list[socket.socket]]:
-        """Listens on those of `waiting` whose address has come; the new sockets, and those for
-        TLS.
+    @property
+    def may_change(self) -> bool:
+        """Whether `follow` has anything to look for."""
+        return bool(self.waiting or self._by_name)
+
+    async def follow(self) -> Change:
+        """Listens on those of `waiting` whose address has come, and where the interfaces that are
+        named have their addresses now; forgets what they have no more.
         """
-        plain, tls = len(self.sockets), len(self.tls_sockets)
-        for address in list(self.waiting):
+        before = {*self.sockets, *self.tls_sockets}
+        gone: list[socket.socket] = []
+        for address in dict.fromkeys((*self.waiting, *self._by_name)):
             try:
-                await self._add_tcp(address)
+                gone += await self._add_tcp(address)
             except OSError as error:
-                if error.errno not in _NOT_THERE_YET:
+                if error.errno in _NOT_THERE_YET:
+                    gone += self._forget(address, set())
+                    self._wait_for(address)
+                elif self._refused.get(address) != _reason(error):
+                    self._refused[address] = _reason(error)
                     log.warning("cannot listen on %s: %s", address, _reason(error))
-                    self.waiting.remove(address)
-            else:
-                log.info("listening on %s", address)
+                continue
+            self._refused.pop(address, None)
+            if address in self.waiting:
                 self.waiting.remove(address)
-        return self.sockets[plain:], self.tls_sockets[tls:]
+        plain = [each for each in self.sockets if each not in before]
+        return Change(plain, [each for each in self.tls_sockets if each not in before], gone)
+
+    def _wait_for(self, address: TcpAddress) -> None:
+        if address not in self.waiting:
+            log.info("waiting for the address of %s, which is not there now", address)
+            self.waiting.append(address)
+
+    def _forget(self, address: TcpAddress, wanted: Collection[_Place]) -> list[socket.socket]:
+        """The sockets of an interface that are at none of the `wanted` places, ours no more."""
+        opened = self._by_name.get(address, {})
+        gone = []
+        for place in [each for each in opened if each not in wanted]:
+            listener, url = opened.pop(place)
+            (self.tls_sockets if address.tls else self.sockets).remove(listener)
+            self.addresses.remove(url)
+            self.urls.remove(url)
+            gone.append(listener)
+            log.info("no longer listening on %s, whose address has gone", url)
+        return gone
 
     def _add_unix(self, path: Path) -> None:
         self.sockets.append(_listen_unix(path))
         self.addresses.append(f"unix:{path}")
         self._files.append((path, path.stat().st_ino))
 
-    async def _add_tcp(self, address: TcpAddress) -> None:
-        """Listens on every address that the host name, or the interface of that name, has."""
+    async def _add_tcp(self, address: TcpAddress) -> list[socket.socket]:
+        """Listens on every address that the host name, or the interface of that name, has, unless
+        it does; returns the sockets of the interface at addresses that it has no more.
+        """
         infos = await self._addresses(address)
+        opened = self._by_name.get(address, {})
         missing: OSError | None = None
         found = 0
         for family, _kind, _protocol, _name, place in dict.fromkeys(infos):
+            if place in opened:
+                found += 1
+                continue
             try:
                 listener = _listen_tcp(family, place)
             except OSError as error:
@@ -145,6 +186,9 @@ class Listeners:
             url = f"{'https' if address.tls else 'http'}://{HostPort(host, port)}"
             self.addresses.append(url)
             self.urls.append(url)
+            if address in self._by_name:
+                self._by_name[address][place] = (listener, url)
+            log.info("listening on %s", url)
             if not address.tls and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
                 log.warning(
                     "the control interface at %s is not encrypted: whoever can watch the network "
@@ -156,6 +200,7 @@ class Listeners:
                 )
         if missing is not None and not found:
             raise missing
+        return self._forget(address, {place for *_, place in infos})
 
     async def _addresses(self, address: TcpAddress) -> list[_AddressInfo]:
         """As getaddrinfo tells them. Raises OSError, with ENODEV where they may come later."""
@@ -163,14 +208,16 @@ class Listeners:
         found: list[_AddressInfo] = []
         own = [each for each in interface_addresses() if each.interface == host]
         usable = [each.host for each in own if not (each.ip.is_link_local or each.tentative)]
+        if own:
+            self._by_name.setdefault(address, {})
         for each in usable or [host]:
             try:
                 found += await self._look_ups.run(partial(_look_up, each, address.port), _LOOK_UP_S)
             except TimeoutError as error:
                 raise OSError(errno.ENODEV, f"the address of {host} is not told") from error
             except socket.gaierror as error:
-                if "." in host and not own:
-                    raise  # a name that nobody knows
+                if "." in host and not own and not host.rpartition(".")[2].isdecimal():
+                    raise  # a name that nobody knows; a last part of digits is a VLAN's: eth0.10
                 raise OSError(errno.ENODEV, f"there is no {host}") from error
         return found
 

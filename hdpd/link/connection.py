@@ -240,13 +240,14 @@ class Connection:
     # Paths.
 
     def _is_worse(self, path: Path, now: float) -> bool:
-        """Whether `path` leads through routers while the present one, on the local network, lives.
-        Packets that the peer sent before it came over to the better path do not move us back.
+        """Whether the present path, on the local network, lives and `path` is no better: it leads
+        through routers, or the server, which follows the client, is only late to do so. Were both
+        to follow what they hear, two that are on different paths would change places for ever.
         """
         return (
             now - self.path_heard < PATH_ALIVE_S
             and self._endpoint.is_on_link(self.path.host)
-            and not self._endpoint.is_on_link(path.host)
+            and (self.role == "client" or not self._endpoint.is_on_link(path.host))
         )
 
     def probe(self, path: Path, now: float) -> None:

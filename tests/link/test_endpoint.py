@@ -418,6 +418,29 @@ async def test_forged_and_replayed_datagrams_never_move_the_path() -> None:
             assert len(answers) <= len(relay.to_server)
 
 
+async def test_two_of_one_link_that_are_on_different_paths_agree_on_one() -> None:
+    """Each hears the other on the path that it is not on itself: both must not follow."""
+    client, server = Node(), Node()
+    for node in (client, server):
+        node.endpoint.close_sockets()
+        node.endpoint.open(["127.0.0.1", "127.0.0.2"], 0)
+    async with nodes(client, server):
+        near = await client.dial(server)
+        await until(lambda: server.sessions, "the server's session")
+        far = server.sessions[0]
+        second = client.endpoint._sockets[1]
+        moves: list[str] = []
+        near.move(Path(second, ("127.0.0.2", server.endpoint.port)))
+        near._connection.on_path = lambda: moves.append("client")
+        far._connection.on_path = lambda: moves.append("server")
+        for _ in range(30):
+            near.ping_now()
+            far.ping_now()
+            await asyncio.sleep(0.05)
+        assert near.address[0] == far.address[0] == "127.0.0.2"
+        assert moves == ["server"]
+
+
 async def test_the_first_of_several_addresses_that_answers_is_the_path() -> None:
     client, server = Node(), Node()
     async with nodes(client, server):

@@ -87,6 +87,16 @@ def test_a_bound_interface_is_waited_for_and_its_addresses_followed(lan: Lan) ->
         within=30,
     )
     assert first.rpc("daemon.info")["addresses"] == ["10.8.0.77:4040"]
+    # The control port that names the interface has followed; the other one names an address.
+    asked = ("curl", "-s", "-o", "/dev/null", "-m", "3", "-w", "%{http_code}")
+    wait_for(
+        "the control port at the new address",
+        lambda: two.run(*asked, "http://10.8.0.77:3031/", check=False) == "200",
+    )
+    assert "http://10.8.0.77:3031" in first.rpc("daemon.info")["controls"]
+    assert "http://10.8.0.1:3031" not in first.rpc("daemon.info")["controls"]
+    one.ip("link del tun0")
+    wait_for("doctor to miss it", lambda: "tun0:3031" in first.finding("control")[1])
 
 
 def test_with_an_interface_bound_nothing_leaves_by_another_one(lan: Lan) -> None:
