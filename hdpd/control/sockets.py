@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
 from hdpd.errors import StartError
-from hdpd.link.interfaces import interface_addresses
+from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 from hdpd.threads.blocking import BlockingCalls
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ _NOT_THERE_YET = {errno.EADDRNOTAVAIL, errno.ENODEV}
 _Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Place]
 _FIRST_INHERITED = 3  # sd_listen_fds(3)
+_INTERFACES_S = 10.0
 _LOOK_UP_S = 10.0  # a name server that takes longer is not there yet
 
 
@@ -206,7 +207,7 @@ class Listeners:
         """As getaddrinfo tells them. Raises OSError, with ENODEV where they may come later."""
         host = address.host
         found: list[_AddressInfo] = []
-        own = [each for each in interface_addresses() if each.interface == host]
+        own = [each for each in await self._interfaces() if each.interface == host]
         usable = [each.host for each in own if not (each.ip.is_link_local or each.tentative)]
         if own:
             self._by_name.setdefault(address, {})
@@ -220,6 +221,13 @@ class Listeners:
                     raise  # a name that nobody knows; a last part of digits is a VLAN's: eth0.10
                 raise OSError(errno.ENODEV, f"there is no {host}") from error
         return found
+
+    async def _interfaces(self) -> tuple[InterfaceAddress, ...]:
+        """In a thread: while networks of containers come and go, the kernel lets one wait."""
+        try:
+            return await self._look_ups.run(interface_addresses, _INTERFACES_S)
+        except TimeoutError:
+            return ()
 
     def close(self) -> None:
         """Closes what is open still and removes the socket files; idempotent."""
