@@ -144,11 +144,11 @@ class Endpoint:
         self._bound[binding] = opened
         self._loop.add_reader(opened.fileno(), self._readable, opened)
 
-    def interfaces_changed(self) -> None:
+    def interfaces_changed(self, interfaces: tuple[InterfaceAddress, ...]) -> None:
         """Follows the addresses of this machine: binds those that came, and leaves those of a bound
         interface that are gone; connections go on from what is there.
         """
-        self._interfaces = interface_addresses()
+        self._interfaces = interfaces
         wanted = self.selection.bindings(self._interfaces)
         for binding in [each for each in self._bound if each.interface and each not in wanted]:
             self._unbind(binding)
@@ -244,8 +244,7 @@ class Endpoint:
         self.close_sockets()
 
     def network_changed(self) -> None:
-        """Looks at the interfaces again and lets every connection prove its path anew."""
-        self.interfaces_changed()
+        """Lets every connection prove its path anew."""
         now = self._loop.time()
         for connection in list(self._connections):
             connection.probe(connection.path, now)

@@ -151,7 +151,7 @@ class Nat:
 
     def _inside_changed(self) -> None:
         """Something came or went, perhaps among containers only."""
-        self._endpoint.interfaces_changed()
+        self._endpoint.interfaces_changed(self._watch.network.addresses)
         self.on_inside_changed()
 
     def _network_changed(self) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 from hdpd.link.selection import Selection
 from hdpd.nat.routes import DefaultRoute, default_routes
+from hdpd.threads.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ class Network:
 class NetworkWatch:
     """Calls `on_change` after each change that others see, and `on_inside` before it and after each
     other one, with `network` brought up to date before.
+
+    It looks in a thread: while networks of containers come and go, the kernel lets one wait.
     """
 
     def __init__(self, on_change: Callable[[], None], on_inside: Callable[[], None]) -> None:
@@ -72,9 +75,11 @@ class NetworkWatch:
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._worker = Worker("network")
+        self._looking: asyncio.Future[Network] | None = None
 
     def look(self) -> None:
-        """Brings `network` up to date, and tells nobody."""
+        """Brings `network` up to date at once, and tells nobody."""
         self.network = Network.now()
 
     def start(self) -> None:
@@ -93,6 +98,9 @@ class NetworkWatch:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+        self._worker.close()
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
@@ -117,7 +125,17 @@ class NetworkWatch:
     def _look(self) -> None:
         pause = LOOK_S if self._socket is not None else LOOK_WITHOUT_NETLINK_S
         self._look_at(self._loop.time() + pause)
-        before, self.network = self.network, Network.now()
+        if self._looking is None:
+            self._looking = self._worker.submit(Network.now)
+            self._looking.add_done_callback(self._looked)
+        else:  # the kernel has not answered the last time
+            self._look_at(self._loop.time() + SETTLE_S)
+
+    def _looked(self, looking: asyncio.Future[Network]) -> None:
+        self._looking = None
+        if looking.cancelled():
+            return
+        before, self.network = self.network, looking.result()
         if self.network != before:
             self._on_inside()
         if self.network.outside != before.outside:
