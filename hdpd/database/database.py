@@ -10,6 +10,7 @@ writes knows whether to try again: another time, or never.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import itertools
 import logging
@@ -26,6 +27,7 @@ import msgspec
 
 from hdpd.database import recovery
 from hdpd.database.migrations import migrate
+from hdpd.database.transactions import atomically
 from hdpd.errors import StartError, StateUnavailable
 from hdpd.log import MessageId, fields
 from hdpd.threads.worker import Worker
@@ -105,14 +107,8 @@ def read_transaction(connection: apsw.Connection) -> AbstractContextManager[Tran
 
 @contextmanager
 def _transaction(connection: apsw.Connection, begin: str) -> Iterator[Transaction]:
-    connection.execute(begin)
-    try:
+    with atomically(connection, begin):
         yield Transaction(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # some errors, such as a full disk, have rolled back already
-            connection.execute("ROLLBACK")
-        raise
 
 
 def open_connection(
@@ -137,11 +133,12 @@ def open_connection(
 
 
 def close_writing(connection: apsw.Connection) -> None:
-    """Closes the last connection of a file.
-
-    What SQLite would write then is written before, in a checkpoint: in `close` apsw keeps the
-    interpreter's lock meanwhile.
+    """Closes the last connection of a file, with nothing left for `close` to do at the disk: there
+    apsw keeps the interpreter's lock. The WAL is emptied before, and its file stays for the next.
     """
+    keep = ctypes.c_int(1)
+    connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(keep))
+    connection.set_busy_timeout(0)
     with suppress(apsw.Error):  # the next to open it does it
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     connection.close()

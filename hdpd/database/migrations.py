@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apsw
 
+from hdpd.database.transactions import atomically
 from hdpd.errors import StartError
 from hdpd.natural import natural
 
@@ -57,7 +58,7 @@ def migrate(connection: apsw.Connection, schema: str, *, backup: bool = False) -
     for number, step in pending:
         if backup and version:  # a new database has nothing to lose
             _back_up(connection, backup_path(path, version_of(connection)))
-        with connection:
+        with atomically(connection):
             connection.execute(step.read_text())
             connection.execute(f"PRAGMA user_version={number}")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import apsw
 
+from hdpd.database.transactions import atomically
+
 # What SQLite raises for a damaged file; a full disk or a lock is something else.
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 _COMPANIONS = ("-wal", "-shm")
@@ -54,7 +56,7 @@ def salvage(damaged: Path, into: apsw.Connection) -> dict[str, int]:
     except apsw.Error:
         return found
     try:
-        with into:
+        with atomically(into):
             for (table,) in list(into.execute(_TABLES)):
                 found[table] = _copy(source, into, table)
             _drop_orphans(into)
