@@ -57,6 +57,7 @@ FOUNDATION = {
     "backoff": set[str](),
     "bucket": set[str](),
     "recent": set[str](),
+    "machine": {"log"},
     "tasks": {"backoff"},
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }

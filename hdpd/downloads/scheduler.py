@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from hdpd import machine
 from hdpd.config.sizes import Reserve
 from hdpd.downloads.ledger import Ledger
 from hdpd.downloads.queue import UNTIL_CONNECTED, Place, Queue
@@ -24,7 +25,7 @@ from hdpd.downloads.room import RoomKeeper
 from hdpd.downloads.runner import Runner
 from hdpd.downloads.sameness import Sameness
 from hdpd.downloads.statedisk import StateDisk
-from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, WrongTransition, allows
+from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, allows
 from hdpd.downloads.status import Emit
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volume, Volumes
@@ -56,9 +57,6 @@ QUOTA_S = 600.0  # between questions whether a new day has begun where the peer 
 STOP_S = 2.0  # a download that a hanging disk holds stops when the disk answers
 CLOSE_S = 2.4  # to record how far everything came
 LAST_S = 0.4  # for what had to be cancelled after that
-
-STRICT = False
-"""Whether a transition that the table does not have raises; in service it is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +231,8 @@ class Scheduler:
     def _happen(self, download: Download, event: Event, not_before: float = 0.0) -> None:
         try:
             self.queue.happened(download, event, not_before)
-        except WrongTransition as error:
-            if STRICT:
-                raise
-            log.error("%s", error, extra={"download": download.id})
+        except machine.WrongTransition as error:
+            machine.refuse(error, download.id, download=download.id)
             return
         if download.state is not State.HELD:
             download.waiting = None

@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from hdpd import machine
 from hdpd.bucket import Bucket
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError
@@ -22,7 +23,7 @@ from hdpd.link.session import Session
 from hdpd.log import fields
 from hdpd.peers.book import Address, Book, KnownPeer
 from hdpd.peers.states import Event as _Event
-from hdpd.peers.states import State, WrongTransition, after
+from hdpd.peers.states import State, after
 from hdpd.peers.tries import MAX_TRIES, Kind, Try
 from hdpd.recent import Recent
 from hdpd.wire.messages import ResetCode
@@ -33,9 +34,6 @@ MAX_TRIED: Final = 512  # peers whose tries are kept, 5 KB each; the longest unt
 # Punch requests that one peer may have us carry: a burst, and then so many a second.
 CARRY_BURST: Final = 20.0
 CARRY_PER_S: Final = 2.0
-
-STRICT = False
-"""Whether a wrong transition raises, as in tests; in service it is logged and changes nothing."""
 
 
 @dataclass(slots=True)
@@ -119,15 +117,12 @@ class Peer:
         """Goes to the next state; False when `event` has no place in this one.
 
         Raises:
-            WrongTransition: it has none, and this is a test.
+            machine.WrongTransition: it has none, and this is a test.
         """
         try:
             self.state = after(self.state, event)
-        except WrongTransition as error:
-            if STRICT:
-                raise
-            about = fields(peer=(self.name, self.peer_id.text))
-            log.error("%s: %s", self.name, error, stack_info=True, extra=about)
+        except machine.WrongTransition as error:
+            machine.refuse(error, self.name, peer=(self.name, self.peer_id.text))
             return False
         return True
 
