@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from hdpd import machine
+from hdpd.backoff import Backoff
 from hdpd.config.sizes import Reserve
 from hdpd.downloads.ledger import Ledger
 from hdpd.downloads.queue import UNTIL_CONNECTED, Place, Queue
@@ -49,8 +50,7 @@ from hdpd.tasks import keep_running
 log = logging.getLogger(__name__)
 
 ROOM_S = 5.0  # between looks at a volume that is written to or waited for
-FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
-MAX_LOST_DELAY = 30.0
+LOST = Backoff(0.5, 30.0)  # until a connected peer is asked again after its stream was lost
 IDLE_RATE = 16 * 1024  # bytes/s; whoever sends less ...
 IDLE_S = 10.0  # ... for so long is in nobody's way
 QUOTA_S = 600.0  # between questions whether a new day has begun where the peer is
@@ -268,7 +268,7 @@ class Scheduler:
     def _start(self, download: Download) -> None:
         session = self._session_of(download.peer)
         if session is None or session.closed:
-            self._happen(download, Event.RETURN, time.monotonic() + FIRST_LOST_DELAY)
+            self._happen(download, Event.RETURN, time.monotonic() + LOST.first)
             return
         volume = self.room.volumes.of(download)
         runner = Runner(
@@ -336,7 +336,7 @@ class Scheduler:
             return End(Event.RETURN, _pair(error), lost=True)
         if isinstance(error, NoCommonTopic):
             same = self._session_of(download.peer) in (session, None)
-            not_before = UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY
+            not_before = UNTIL_CONNECTED if same else now + LOST.first
             return End(Event.RETURN, _pair(error), not_before)
         if isinstance(error, QuotaReached):
             return End(Event.RETURN, _pair(error), now + QUOTA_S)
@@ -356,8 +356,7 @@ class Scheduler:
             download.losses = 0
         not_before = end.not_before
         if end.lost:
-            delay = min(MAX_LOST_DELAY, FIRST_LOST_DELAY * 2 ** min(download.losses, 16))
-            not_before = time.monotonic() + delay
+            not_before = time.monotonic() + LOST.delay(download.losses)
             download.losses += 1
         download.waiting = end.waiting
         self._happen(download, end.event, not_before)
