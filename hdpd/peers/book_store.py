@@ -10,6 +10,7 @@ from hdpd.database import Database, DatabaseError, Transaction
 from hdpd.errors import StateUnavailable
 from hdpd.identity.keys import PeerId
 from hdpd.peers.book import Book, KnownAddress, KnownPeer
+from hdpd.peers.states import State
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def _load(transaction: Transaction) -> list[KnownPeer]:
             topics={bytes.fromhex(topic) for topic in json.loads(topics)},
             found_by=json.loads(found_by),
             last_connected=last_connected or 0.0,
-            blocked=bool(blocked),
+            state=State.BLOCKED if blocked else State.IDLE,
         )
         for peer_id, addresses, topics, found_by, last_connected, last_seen, blocked in rows
     ]
@@ -70,7 +71,7 @@ def _to_row(peer: KnownPeer) -> tuple[bytes, str, str, str, float, float, int]:
         json.dumps(peer.found_by),
         peer.last_connected,
         peer.last_seen,
-        int(peer.blocked),
+        int(peer.is_blocked),
     )
 
 

@@ -82,7 +82,6 @@ class Peer:
         "peer_id",
         "probing",
         "sessions",
-        "state",
         "tasks",
         "tries",
         "way",
@@ -92,7 +91,6 @@ class Peer:
         self.known = known
         self.peer_id = known.peer_id
         self.name = name_of(known.peer_id)
-        self.state = State.BLOCKED if known.blocked else State.IDLE
         self.sessions: list[Session] = []  # in the order in which they began
         self.bulk: list[Session] = []
         self.dial = Dial()
@@ -102,6 +100,10 @@ class Peer:
         self.held: asyncio.TimerHandle | None = None
         self.probing: asyncio.Task[None] | None = None
         self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> State:
+        return self.known.state
 
     @property
     def session(self) -> Session | None:
@@ -120,7 +122,7 @@ class Peer:
             machine.WrongTransition: it has none, and this is a test.
         """
         try:
-            self.state = after(self.state, event)
+            self.known.state = after(self.known.state, event)
         except machine.WrongTransition as error:
             machine.refuse(error, self.name, peer=(self.name, self.peer_id.text))
             return False
@@ -167,6 +169,13 @@ class Roster:
         peer = self._peers.get(peer_id)
         if peer is None and (known := self.book.get(peer_id)) is not None:
             peer = self._peers[peer_id] = Peer(known)
+        return peer
+
+    def enter(self, peer_id: PeerId, now: float) -> Peer:
+        """The peer, who is known from now on, and what happens to it now is saved the next time."""
+        self.book.enter(peer_id, now)
+        peer = self.get(peer_id)
+        assert peer is not None
         return peer
 
     def forget(self, peer_id: PeerId) -> Peer | None:
