@@ -23,7 +23,7 @@ async def load_book(database: Database, book: Book) -> None:
 async def save_book(database: Database, book: Book) -> None:
     """Saves what has changed since the last time; cheap when nothing has.
 
-    What cannot be saved now, on a full disk, is saved the next time.
+    What cannot be saved now, on a full disk or because we are cancelled, is saved the next time.
     """
     saved, removed = book.take_changed()
     if not saved and not removed:
@@ -31,8 +31,10 @@ async def save_book(database: Database, book: Book) -> None:
     rows = [_to_row(peer) for peer in saved]
     try:
         await database.write(lambda transaction: _save(transaction, rows, removed))
-    except (DatabaseError, StateUnavailable) as error:
+    except BaseException as error:  # a cancelled write may not have begun
         book.keep(saved, removed)
+        if not isinstance(error, DatabaseError | StateUnavailable):
+            raise
         log.warning("the book of known peers could not be saved: %s", error)
 
 

@@ -222,6 +222,30 @@ async def test_a_book_that_cannot_be_saved_now_is_saved_later(
         assert [peer.peer_id for peer in again] == [A]
 
 
+async def test_a_block_whose_call_ends_while_it_is_saved_is_saved_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book()
+    block(book, A, True, 1.0)
+    async with opened(tmp_path) as database:
+        with monkeypatch.context() as patched:
+            waits = asyncio.Event()
+
+            async def never_begins(_change: Callable[[Transaction], object]) -> None:
+                waits.set()
+                await asyncio.Event().wait()
+
+            patched.setattr(database, "write", never_begins)
+            saving = asyncio.create_task(save_book(database, book))
+            await waits.wait()
+            saving.cancel()
+            await asyncio.wait({saving})
+        await save_book(database, book)
+        again = Book()
+        await load_book(database, again)
+        assert again.is_blocked(A)
+
+
 class opened:  # noqa: N801 (used as a function)
     """A state.db for the time of a block."""
 
