@@ -13,22 +13,18 @@ import gc
 import logging
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 
-from hdpd import __version__
-from hdpd.config import Config, HostPort, TcpAddress
+from hdpd.config import Config, TcpAddress
 from hdpd.config.peer_rules import PeerRules
+from hdpd.control.daemon import Daemon
 from hdpd.control.events import Events
 from hdpd.control.eventtypes import Stopping
 from hdpd.control.server import Control
-from hdpd.control.services import DaemonStatus, Services
+from hdpd.control.services import Services
 from hdpd.control.tls import CertificateFiles
 from hdpd.database import Database
 from hdpd.discovery.discovery import Discovery
-from hdpd.doctor.doctor import Doctor, Subject
-from hdpd.doctor.findings import Finding
-from hdpd.doctor.network import Standing
 from hdpd.downloads.connections import ConnectionsOfPeers
 from hdpd.downloads.downloads import Downloads
 from hdpd.errors import NotFound, StartError
@@ -50,7 +46,6 @@ from hdpd.remote.listings import ListingChanged, Listings
 from hdpd.shares.shares import Shares
 from hdpd.state_directory import StateDirectory
 from hdpd.tasks import keep_running
-from hdpd.threads.blocking import BlockingCalls
 from hdpd.uploads.digests import Digests
 from hdpd.uploads.privileges import Privileges
 from hdpd.uploads.uploads import Uploads
@@ -69,7 +64,6 @@ from hdpd.wire.paths import RemotePath
 
 log = logging.getLogger(__name__)
 
-API_VERSION = 1
 STOP_TIMEOUT_S = 4.0  # systemd and people expect a stop within 5 s
 STATUS_INTERVAL_S = 10.0
 GC_OBJECTS = 20_000  # made before the youngest are looked through; about 2 MB
@@ -114,12 +108,9 @@ class App:
         self, config: Config, directory: StateDirectory, read_config: Callable[[], Config]
     ) -> None:
         self.stopped = asyncio.Event()
-        self._reloader = Reloader(config, read_config, self._appliers())
         self._config = config
         self._directory = directory
-        self._started = time.time()
         self._notifier = Notifier()
-        self._doctor_calls = BlockingCalls("doctor")
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -176,13 +167,25 @@ class App:
             {each.name: each.path for each in config.destinations},
             config.incomplete_dir,
         )
+        self._reloader = Reloader(config, read_config, self._appliers())
         self._control = self._make_control()
         self._wire()
 
     def _make_control(self) -> Control:
         config = self._config
+        daemon = Daemon(
+            self._identity.peer_id,
+            self._reloader,
+            self._endpoint,
+            self.nat,
+            self._discovery,
+            self.topics,
+            self.shares,
+            self.downloads,
+            self.stopped.set,
+        )
         services = Services(
-            app=self,
+            daemon=daemon,
             peers=self.peers,
             topics=self.topics,
             shares=self.shares,
@@ -341,7 +344,7 @@ class App:
         """On a terminal only: a log is read by more people than the owner."""
         if sys.stderr.isatty():
             with contextlib.suppress(NotFound):
-                link = self._control.login_link().url
+                link = self._control.access.login_link().url
                 print(f"The control page, logged in: {link}", file=sys.stderr)  # noqa: T201
 
     async def close(self) -> None:
@@ -422,57 +425,3 @@ class App:
         shares = len(self.shares.list())
         peers = "1 peer" if connected == 1 else f"{connected} peers"
         return f"{peers} connected, {shares} shared, UDP port {self._endpoint.port}"
-
-    def _standing(self) -> Standing:
-        wrong, heard = self._discovery.wrong_clocks()
-        return Standing(
-            clocks=[(name_of(each.peer_id), each.seconds) for each in wrong],
-            peers_heard=heard,
-            twin=self._discovery.twin(),
-            missing=self._endpoint.missing,
-            controls_missing=self._control.waiting,
-            lan_only=self._config.lan_only,
-        )
-
-    async def examine(self) -> list[Finding]:
-        """What keeps this hdpd from its work, and what does not."""
-
-        async def list_share(name: str) -> object:
-            path = RemotePath.from_text(name)
-            return await self.shares.list_files(
-                path, recursive=False, sort="name", limit=100, cursor=None
-            )
-
-        subject = Subject(
-            config=lambda: self._reloader.config,
-            configuration=self._reloader.status,
-            shares=self.shares.list,
-            list_share=list_share,
-            topics=lambda: len(self.topics.current()),
-            discovery=self._discovery.status,
-            nat=self.nat.report,
-            standing=self._standing,
-            disks=self.downloads.housekeeper.disks,
-            leftovers=self.downloads.housekeeper.leftovers,
-        )
-        await self.nat.fresh_report()
-        return await Doctor(subject, self._doctor_calls).examine()
-
-    def info(self) -> DaemonStatus:
-        """Who and what this hdpd is."""
-        return DaemonStatus(
-            name=name_of(self._identity.peer_id),
-            peer_id=self._identity.peer_id,
-            version=__version__,
-            api_version=API_VERSION,
-            started=self._started,
-            udp_ports=self._endpoint.ports,
-            controls=self._control.addresses,
-            tls_fingerprint=self._control.tls_fingerprint,
-            addresses=[HostPort(c.host, c.port) for c in self.nat.candidates()],
-            quic_engine=self._config.quic_engine,
-            download_dir=self._config.download_dir,
-            configuration=self._reloader.status(),
-            discovery=self._discovery.status(),
-            nat=self.nat.report().sentence,
-        )

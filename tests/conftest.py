@@ -78,8 +78,8 @@ def hdpd(fake_hdpd: FakeHdpd) -> FakeHdpd:
 
 @pytest.fixture(autouse=True)
 def strict_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot happen to a peer in its state fails the test, where service only logs it."""
-    monkeypatch.setattr("hdpd.peers.peer.STRICT", True)
+    """What cannot happen in a state fails the test, where service only logs it."""
+    monkeypatch.setattr("hdpd.machine.STRICT", True)
 
 
 @pytest.hookimpl(tryfirst=True)

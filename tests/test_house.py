@@ -57,6 +57,7 @@ FOUNDATION = {
     "backoff": set[str](),
     "bucket": set[str](),
     "recent": set[str](),
+    "machine": {"log"},
     "tasks": {"backoff"},
     "config": {"__init__", "errors", "identity", "ignore", "wire"},
 }
@@ -423,7 +424,8 @@ def face_violations(modules: Iterable[Module]) -> Iterator[str]:
 
 def wiring_violations(modules: Iterable[Module]) -> Iterator[str]:
     """Lambdas that only wait for what they call; in app.py, where parts are made, lambdas that
-    reach for one, and what is told to a part elsewhere than in `_wire`.
+    reach for one and `self` that is handed over, and what is told to a part elsewhere than in
+    `_wire`.
     """
     for module in modules:
         lines = module.source.splitlines()
@@ -442,6 +444,10 @@ def _late_wiring(function: ast.FunctionDef) -> Iterator[int]:
     for node in ast.walk(function):
         if isinstance(node, ast.Lambda) and makes and "self" in ast.unparse(node):
             yield node.lineno
+        if isinstance(node, ast.Call) and makes:
+            given = (*node.args, *(each.value for each in node.keywords))
+            if any(isinstance(each, ast.Name) and each.id == "self" for each in given):
+                yield node.lineno
         if isinstance(node, ast.Assign) and function.name != "_wire":
             targets = [each for each in node.targets if isinstance(each, ast.Attribute)]
             if any(each.attr.startswith("on_") for each in targets):
@@ -566,6 +572,7 @@ def test_the_house_keeps_its_rules(rule: Rule) -> None:
         (docstring_violations, "tests/test_a.py", "import os"),
         (docstring_violations, "hdpd/wire/__init__.py", '"""What peers say."""'),
         (wiring_violations, "hdpd/app.py", "def __init__(self):\n    g(lambda: self.peers.get(1))"),
+        (wiring_violations, "hdpd/app.py", "def _make_control(self):\n    g(app=self)"),
         (wiring_violations, "hdpd/app.py", "def f(self):\n    self.peers.on_connected = g"),
         (wiring_violations, "hdpd/link/a.py", "f(lambda x: g(x))  # noqa: PLW0108 (later)"),
         (unit_violations, "hdpd/link/a.py", "STOP_SECONDS: Final = 1.0"),

@@ -5,9 +5,10 @@ are promised is in `results.py`; docs/rpc.md and the OpenRPC document are made f
 """
 
 FACE = (
+    "daemon.Daemon",
     "events.Events",
     "eventtypes.Stopping",
     "server.Control",
-    "services",
+    "services.Services",
     "tls.CertificateFiles",
 )

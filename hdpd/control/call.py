@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hdpd.control.access import Access
 from hdpd.control.auth import Caller
 from hdpd.control.encoding import Result
 from hdpd.control.events import Events, Subscription
 from hdpd.control.logring import LogRing
 from hdpd.control.parameters import Params
-from hdpd.control.results import LoginLink
 from hdpd.control.rules import Role
 from hdpd.control.searches import Searches
 from hdpd.control.services import Services
@@ -28,7 +28,7 @@ class Context:
     tokens: Tokens
     searches: Searches
     log: LogRing
-    login_link: Callable[[], LoginLink]
+    access: Access
 
 
 class Client(Protocol):

@@ -23,11 +23,11 @@ from hdpd.wire.paths import RemotePath
 
 
 async def daemon_info(call: Call, _: p.NoParams) -> r.DaemonInfo:
-    return show(r.DaemonInfo, call.services.app.info())
+    return show(r.DaemonInfo, call.services.daemon.status(call.context.access))
 
 
 async def daemon_shutdown(call: Call, _: p.NoParams) -> r.Nothing:
-    call.after_answer.append(call.services.app.shutdown)
+    call.after_answer.append(call.services.daemon.shutdown)
     return r.Nothing()
 
 
@@ -40,7 +40,8 @@ async def nat_report(call: Call, _: p.NoParams) -> r.NatReport:
 
 
 async def daemon_doctor(call: Call, _: p.NoParams) -> r.Findings:
-    return r.Findings(findings=show(list[r.FindingInfo], await call.services.app.examine()))
+    found = await call.services.daemon.examine(call.context.access)
+    return r.Findings(findings=show(list[r.FindingInfo], found))
 
 
 async def peers_list(call: Call, params: p.PeersList) -> r.PeerList:
@@ -249,7 +250,7 @@ async def tokens_current(call: Call, _: p.NoParams) -> r.CurrentToken:
 
 
 async def tokens_login_link(call: Call, _: p.NoParams) -> r.LoginLink:
-    return call.context.login_link()
+    return call.context.access.login_link()
 
 
 async def events_subscribe(call: Call, params: p.EventsSubscribe) -> r.Subscribed:

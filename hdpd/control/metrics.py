@@ -29,11 +29,11 @@ async def metrics(services: Services) -> bytes:
     """All metrics as they are at this moment, in Prometheus' text format."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    info = services.app.info()
-    labels = {"name": info.name, "version": info.version}
+    daemon = services.daemon
+    labels = {"name": daemon.name, "version": daemon.version}
     gauge = Gauge("hdpd_info", "Which hdpd this is.", list(labels), registry=registry)
     gauge.labels(**labels).set(1)
-    _set(registry, "hdpd_start_time_seconds", "When hdpd was started.", info.started)
+    _set(registry, "hdpd_start_time_seconds", "When hdpd was started.", daemon.started)
 
     peers = services.peers.list(all=True)
     _count(registry, "hdpd_peers", "Known peers by state.", PEER_STATES, peers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
@@ -12,11 +11,11 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import uvicorn
 
-from hdpd.config import ControlAddress, HostPort, TcpAddress
+from hdpd.config import ControlAddress, TcpAddress
+from hdpd.control.access import Access
 from hdpd.control.auth import Authenticator
 from hdpd.control.call import Context
 from hdpd.control.endpoints import Endpoints
@@ -25,7 +24,6 @@ from hdpd.control.jsonrpc import MAX_MESSAGE_BYTES
 from hdpd.control.logring import LogRing
 from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
 from hdpd.control.proxy import BehindProxy
-from hdpd.control.results import LoginLink
 from hdpd.control.rules import local_names
 from hdpd.control.searches import Searches
 from hdpd.control.services import Services
@@ -33,7 +31,6 @@ from hdpd.control.sockets import BACKLOG, Listeners, inherited_unix_sockets
 from hdpd.control.tls import CertificateFiles, self_signed
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
-from hdpd.errors import NotFound
 from hdpd.tasks import keep_running
 
 log = logging.getLogger(__name__)
@@ -101,14 +98,14 @@ class Control:
         and `base_path` are those of `BehindProxy`.
         """
         self.events = events
-        self.tls_fingerprint: str | None = None
         self._addresses = addresses
         self._optional = optional
         self._tokens = Tokens(state)
         self._listeners = Listeners(inherited_unix_sockets(os.environ))
+        self.access = Access(self._listeners, self._tokens)
         self._log = LogRing()
         context = Context(
-            services, events, self._tokens, Searches(services), self._log, self.login_link
+            services, events, self._tokens, Searches(services), self._log, self.access
         )
         self._names = local_names(socket.gethostname(), hostnames)
         self._endpoints = Endpoints(context, Authenticator(self._tokens, self._names))
@@ -118,11 +115,6 @@ class Control:
         self._certificate_dir = certificate_dir
         self._following: asyncio.Task[None] | None = None
         self._serving: dict[_Server, asyncio.Task[None]] = {}
-
-    @property
-    def addresses(self) -> list[str]:
-        """Where it listens: `http://127.0.0.1:3030`, `unix:/run/hdpd/hdpd.sock`, …"""
-        return list(self._listeners.addresses)
 
     async def start(self) -> None:
         """Listens.
@@ -146,11 +138,6 @@ class Control:
             self._listeners.close()
             raise
 
-    @property
-    def waiting(self) -> list[str]:
-        """Where it will listen as soon as this machine has the address."""
-        return [str(address) for address in self._listeners.waiting]
-
     async def _follow_addresses(self, files: CertificateFiles | None) -> None:
         while self._listeners.may_change:
             await asyncio.sleep(FOLLOW_S)
@@ -171,8 +158,8 @@ class Control:
         if files is None:
             assert self._certificate_dir is not None
             files = self_signed(self._certificate_dir, self._names)
-        self.tls_fingerprint = files.check()
-        log.info("SHA-256 fingerprint of the control certificate: %s", self.tls_fingerprint)
+        fingerprint = self.access.tls_fingerprint = files.check()
+        log.info("SHA-256 fingerprint of the control certificate: %s", fingerprint)
         return files
 
     async def _serve(self, sockets: list[socket.socket], files: CertificateFiles | None) -> None:
@@ -233,25 +220,3 @@ class Control:
         await asyncio.gather(*self._serving.values())
         tasks = [task for server in self._serving for task in server.server_state.tasks]
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def login_link(self) -> LoginLink:
-        """A link that logs one browser in.
-
-        Raises:
-            NotFound: there is no TCP address, so no page.
-        """
-        if not self._listeners.urls:
-            raise NotFound("hdpd listens on no TCP address, so there is no page to log in to")
-        code, expires = self._tokens.new_code()
-        # A fragment is never sent to a server, so it is in no log.
-        return LoginLink(url=f"{_reachable(self._listeners.urls[0])}/#code={code}", expires=expires)
-
-
-def _reachable(url: str) -> str:
-    """The URL as another machine can use it: not with the address that means all of ours."""
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    if ipaddress.ip_address(parts.hostname.partition("%")[0]).is_unspecified:
-        return f"{parts.scheme}://{HostPort(socket.gethostname(), parts.port)}"
-    return url

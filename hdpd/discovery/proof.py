@@ -6,8 +6,9 @@ let us publish; but a broker sends each message to all subscribers of the topic,
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final, Literal
+
+from hdpd.recent import Recent
 
 # What is wrong with a broker, for the advice.
 Trouble = Literal["away", "refused", "certificate", "subscription", "silent"]
@@ -21,21 +22,19 @@ class Proof:
     """Of one connection. Times are monotonic seconds; a message is known by its first bytes."""
 
     def __init__(self) -> None:
-        self._pending: OrderedDict[bytes, float] = OrderedDict()
+        self._pending: Recent[bytes, float] = Recent(MAX_PENDING)
         self._asked_again = float("-inf")
         self.works: bool | None = None  # None: nothing was published yet
 
     def published(self, message: bytes, now: float) -> None:
-        self._pending[message] = now
-        if len(self._pending) > MAX_PENDING:
-            self._pending.popitem(last=False)
+        self._pending.put(message, now)
 
     def received(self, message: bytes) -> bool:
         """Whether it is one of ours; then all is well."""
         if message not in self._pending:
             return False
         # What was published before it and has not come is lost, as a message may be.
-        while self._pending.popitem(last=False)[0] != message:
+        while self._pending.pop_oldest()[0] != message:
             pass
         self.works = True
         return True
@@ -47,7 +46,7 @@ class Proof:
     def look(self, now: float) -> bool:
         """Brings `works` up to date; whether something should be published to try again."""
         while self._pending and now - next(iter(self._pending.values())) > ECHO_S:
-            self._pending.popitem(last=False)
+            self._pending.pop_oldest()
             if not self._pending:
                 self.works = False
         if self.works is not False or now - self._asked_again < AGAIN_S:

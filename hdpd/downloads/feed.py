@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from hdpd.backoff import Backoff
 from hdpd.downloads.disk import Disk
 from hdpd.downloads.finishing import Finished, missing_directories
 from hdpd.downloads.listing import list_next_page
@@ -24,7 +25,7 @@ from hdpd.wire.messages import MAX_BATCH_BYTES, MAX_BATCH_FILES, MAX_BATCH_PATH_
 LOAD_FILES = 512  # rows taken from the database at once ...
 LOW_FILES = 256  # ... as soon as there are fewer left
 MAX_ATTEMPTS = 5  # of one page of the listing, over 1 + 2 + ... + 16 s
-FIRST_DELAY = 1.0  # seconds, doubled each time
+RETRY = Backoff(1.0, 30.0)  # as many attempts as that do not get to the longest
 
 
 class Feed:
@@ -114,7 +115,7 @@ class Feed:
                 attempts += 1
                 if attempts > MAX_ATTEMPTS:
                     raise  # the whole download waits then, and lets others go first
-                await asyncio.sleep(FIRST_DELAY * 2 ** (attempts - 1))
+                await asyncio.sleep(RETRY.delay(attempts - 1))
             else:
                 attempts = 0
                 self._more = True

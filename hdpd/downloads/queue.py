@@ -139,7 +139,7 @@ class Queue(Generic[I]):
         PURGED it is no longer here.
 
         Raises:
-            WrongTransition: the event is not one of that state; nothing has changed.
+            machine.WrongTransition: the event is not one of that state; nothing has changed.
         """
         state = after(item.state, event)
         self._leave(item)

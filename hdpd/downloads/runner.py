@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 
+from hdpd.backoff import Backoff
 from hdpd.downloads.asking import Asker
 from hdpd.downloads.feed import Feed
 from hdpd.downloads.finisher import Ending, Step
@@ -32,8 +33,8 @@ MAX_ENDINGS = 2048  # files that wait to be settled, about 1 kB each, before mor
 
 MAX_RESTARTS = 3  # of a file that changes while it is fetched
 MAX_ATTEMPTS = 5  # in a row that end in a passing trouble, before all else goes first
-FIRST_DELAY = 1.0  # seconds, doubled each time
-MAX_DELAY = 30.0
+RETRY = Backoff(1.0, 30.0)  # of a file that had a passing trouble
+RESTART_S = 1.0  # more for each time that a file has changed; the first time it is fetched at once
 MAX_COMPARING = 2  # files whose digests are computed side by side
 
 
@@ -313,12 +314,12 @@ class Runner:
             return 0.0
         if isinstance(error, FileChanged):
             file.restarts += 1
-            return FIRST_DELAY * (file.restarts - 1) if file.restarts <= MAX_RESTARTS else None
+            return RESTART_S * (file.restarts - 1) if file.restarts <= MAX_RESTARTS else None
         if isinstance(error, Busy | TimedOut):
             file.attempts += 1
             if file.attempts > MAX_ATTEMPTS:
                 self._passing = error
-            return min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(file.attempts - 1, 16))
+            return RETRY.delay(file.attempts - 1)
         return None
 
     # Large files

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from hdpd import machine
+from hdpd.backoff import Backoff
 from hdpd.config.sizes import Reserve
 from hdpd.downloads.ledger import Ledger
 from hdpd.downloads.queue import UNTIL_CONNECTED, Place, Queue
@@ -24,7 +26,7 @@ from hdpd.downloads.room import RoomKeeper
 from hdpd.downloads.runner import Runner
 from hdpd.downloads.sameness import Sameness
 from hdpd.downloads.statedisk import StateDisk
-from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, WrongTransition, allows
+from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, allows
 from hdpd.downloads.status import Emit
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volume, Volumes
@@ -48,17 +50,13 @@ from hdpd.tasks import keep_running
 log = logging.getLogger(__name__)
 
 ROOM_S = 5.0  # between looks at a volume that is written to or waited for
-FIRST_LOST_DELAY = 0.5  # seconds until a connected peer is asked again after its stream was lost
-MAX_LOST_DELAY = 30.0
+LOST = Backoff(0.5, 30.0)  # until a connected peer is asked again after its stream was lost
 IDLE_RATE = 16 * 1024  # bytes/s; whoever sends less ...
 IDLE_S = 10.0  # ... for so long is in nobody's way
 QUOTA_S = 600.0  # between questions whether a new day has begun where the peer is
 STOP_S = 2.0  # a download that a hanging disk holds stops when the disk answers
 CLOSE_S = 2.4  # to record how far everything came
 LAST_S = 0.4  # for what had to be cancelled after that
-
-STRICT = False
-"""Whether a transition that the table does not have raises; in service it is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +231,8 @@ class Scheduler:
     def _happen(self, download: Download, event: Event, not_before: float = 0.0) -> None:
         try:
             self.queue.happened(download, event, not_before)
-        except WrongTransition as error:
-            if STRICT:
-                raise
-            log.error("%s", error, extra={"download": download.id})
+        except machine.WrongTransition as error:
+            machine.refuse(error, download.id, download=download.id)
             return
         if download.state is not State.HELD:
             download.waiting = None
@@ -272,7 +268,7 @@ class Scheduler:
     def _start(self, download: Download) -> None:
         session = self._session_of(download.peer)
         if session is None or session.closed:
-            self._happen(download, Event.RETURN, time.monotonic() + FIRST_LOST_DELAY)
+            self._happen(download, Event.RETURN, time.monotonic() + LOST.first)
             return
         volume = self.room.volumes.of(download)
         runner = Runner(
@@ -340,7 +336,7 @@ class Scheduler:
             return End(Event.RETURN, _pair(error), lost=True)
         if isinstance(error, NoCommonTopic):
             same = self._session_of(download.peer) in (session, None)
-            not_before = UNTIL_CONNECTED if same else now + FIRST_LOST_DELAY
+            not_before = UNTIL_CONNECTED if same else now + LOST.first
             return End(Event.RETURN, _pair(error), not_before)
         if isinstance(error, QuotaReached):
             return End(Event.RETURN, _pair(error), now + QUOTA_S)
@@ -360,8 +356,7 @@ class Scheduler:
             download.losses = 0
         not_before = end.not_before
         if end.lost:
-            delay = min(MAX_LOST_DELAY, FIRST_LOST_DELAY * 2 ** min(download.losses, 16))
-            not_before = time.monotonic() + delay
+            not_before = time.monotonic() + LOST.delay(download.losses)
             download.losses += 1
         download.waiting = end.waiting
         self._happen(download, end.event, not_before)

@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from hdpd import machine
+
 
 class State(Enum):
     """Each with what ends it; none waits for nothing."""
@@ -146,10 +148,6 @@ TAKEN_UP = {
 """The state in which a stored one is taken up."""
 
 
-class WrongTransition(Exception):
-    """Something happened to a download that cannot happen in its state."""
-
-
 def allows(state: State, event: Event) -> bool:
     """Whether `event` may happen in `state`."""
     return (state, event) in TRANSITIONS
@@ -159,9 +157,6 @@ def after(state: State, event: Event) -> State | None:
     """The state after `event`; None: it is to be forgotten.
 
     Raises:
-        WrongTransition: that is not in the table.
+        machine.WrongTransition: that is not in the table.
     """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise WrongTransition(f"{event.name} happened to a download that is {state.name}") from None
+    return machine.after(TRANSITIONS, "a download", state, event)

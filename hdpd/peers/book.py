@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hdpd.identity.keys import PeerId
+from hdpd.peers.states import State
 
 Address = tuple[str, int]
 
@@ -35,8 +36,12 @@ class KnownPeer:
     topics: set[bytes] = field(default_factory=set)
     found_by: list[str] = field(default_factory=list)
     last_connected: float = 0.0
-    blocked: bool = False
+    state: State = State.IDLE  # changed by `Peer.happens` only; BLOCKED is all that is saved
     in_use: bool = False  # a session stands, so that nobody else may take its place
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.state is State.BLOCKED
 
     def addresses_to_dial(self) -> list[Address]:
         """Those that worked last come first, then those that were told last."""
@@ -108,14 +113,14 @@ class Book:
         peer.topics.update(topics)
         peer.last_connected = now
 
-    def block(self, peer_id: PeerId, blocked: bool, now: float) -> None:
-        peer = self._peers.get(peer_id) or self._add(peer_id, now)
-        peer.blocked = blocked
+    def enter(self, peer_id: PeerId, now: float) -> KnownPeer:
+        """The entry, which is made where there is none, and is saved the next time."""
         self._changed.add(peer_id)
+        return self._peers.get(peer_id) or self._add(peer_id, now)
 
     def is_blocked(self, peer_id: PeerId) -> bool:
         peer = self._peers.get(peer_id)
-        return peer is not None and peer.blocked
+        return peer is not None and peer.is_blocked
 
     def take_changed(self) -> tuple[list[KnownPeer], list[PeerId]]:
         """The peers to save and those to delete since the last call."""
@@ -141,7 +146,7 @@ class Book:
             return
         victim = min(
             self._peers.values(),
-            key=lambda peer: (peer.in_use, peer.blocked, peer.last_connected, peer.last_seen),
+            key=lambda peer: (peer.in_use, peer.is_blocked, peer.last_connected, peer.last_seen),
         ).peer_id
         del self._peers[victim]
         self._changed.discard(victim)

@@ -10,6 +10,7 @@ from hdpd.database import Database, DatabaseError, Transaction
 from hdpd.errors import StateUnavailable
 from hdpd.identity.keys import PeerId
 from hdpd.peers.book import Book, KnownAddress, KnownPeer
+from hdpd.peers.states import State
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ async def load_book(database: Database, book: Book) -> None:
 async def save_book(database: Database, book: Book) -> None:
     """Saves what has changed since the last time; cheap when nothing has.
 
-    What cannot be saved now, on a full disk, is saved the next time.
+    What cannot be saved now, on a full disk or because we are cancelled, is saved the next time.
     """
     saved, removed = book.take_changed()
     if not saved and not removed:
@@ -30,8 +31,10 @@ async def save_book(database: Database, book: Book) -> None:
     rows = [_to_row(peer) for peer in saved]
     try:
         await database.write(lambda transaction: _save(transaction, rows, removed))
-    except (DatabaseError, StateUnavailable) as error:
+    except BaseException as error:  # a cancelled write may not have begun
         book.keep(saved, removed)
+        if not isinstance(error, DatabaseError | StateUnavailable):
+            raise
         log.warning("the book of known peers could not be saved: %s", error)
 
 
@@ -50,7 +53,7 @@ def _load(transaction: Transaction) -> list[KnownPeer]:
             topics={bytes.fromhex(topic) for topic in json.loads(topics)},
             found_by=json.loads(found_by),
             last_connected=last_connected or 0.0,
-            blocked=bool(blocked),
+            state=State.BLOCKED if blocked else State.IDLE,
         )
         for peer_id, addresses, topics, found_by, last_connected, last_seen, blocked in rows
     ]
@@ -70,7 +73,7 @@ def _to_row(peer: KnownPeer) -> tuple[bytes, str, str, str, float, float, int]:
         json.dumps(peer.found_by),
         peer.last_connected,
         peer.last_seen,
-        int(peer.blocked),
+        int(peer.is_blocked),
     )
 
 

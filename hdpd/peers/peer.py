@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from hdpd import machine
 from hdpd.bucket import Bucket
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError
@@ -22,7 +23,7 @@ from hdpd.link.session import Session
 from hdpd.log import fields
 from hdpd.peers.book import Address, Book, KnownPeer
 from hdpd.peers.states import Event as _Event
-from hdpd.peers.states import State, WrongTransition, after
+from hdpd.peers.states import State, after
 from hdpd.peers.tries import MAX_TRIES, Kind, Try
 from hdpd.recent import Recent
 from hdpd.wire.messages import ResetCode
@@ -33,9 +34,6 @@ MAX_TRIED: Final = 512  # peers whose tries are kept, 5 KB each; the longest unt
 # Punch requests that one peer may have us carry: a burst, and then so many a second.
 CARRY_BURST: Final = 20.0
 CARRY_PER_S: Final = 2.0
-
-STRICT = False
-"""Whether a wrong transition raises, as in tests; in service it is logged and changes nothing."""
 
 
 @dataclass(slots=True)
@@ -84,7 +82,6 @@ class Peer:
         "peer_id",
         "probing",
         "sessions",
-        "state",
         "tasks",
         "tries",
         "way",
@@ -94,7 +91,6 @@ class Peer:
         self.known = known
         self.peer_id = known.peer_id
         self.name = name_of(known.peer_id)
-        self.state = State.BLOCKED if known.blocked else State.IDLE
         self.sessions: list[Session] = []  # in the order in which they began
         self.bulk: list[Session] = []
         self.dial = Dial()
@@ -104,6 +100,10 @@ class Peer:
         self.held: asyncio.TimerHandle | None = None
         self.probing: asyncio.Task[None] | None = None
         self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> State:
+        return self.known.state
 
     @property
     def session(self) -> Session | None:
@@ -119,15 +119,12 @@ class Peer:
         """Goes to the next state; False when `event` has no place in this one.
 
         Raises:
-            WrongTransition: it has none, and this is a test.
+            machine.WrongTransition: it has none, and this is a test.
         """
         try:
-            self.state = after(self.state, event)
-        except WrongTransition as error:
-            if STRICT:
-                raise
-            about = fields(peer=(self.name, self.peer_id.text))
-            log.error("%s: %s", self.name, error, stack_info=True, extra=about)
+            self.known.state = after(self.known.state, event)
+        except machine.WrongTransition as error:
+            machine.refuse(error, self.name, peer=(self.name, self.peer_id.text))
             return False
         return True
 
@@ -172,6 +169,13 @@ class Roster:
         peer = self._peers.get(peer_id)
         if peer is None and (known := self.book.get(peer_id)) is not None:
             peer = self._peers[peer_id] = Peer(known)
+        return peer
+
+    def enter(self, peer_id: PeerId, now: float) -> Peer:
+        """The peer, who is known from now on, and what happens to it now is saved the next time."""
+        self.book.enter(peer_id, now)
+        peer = self.get(peer_id)
+        assert peer is not None
         return peer
 
     def forget(self, peer_id: PeerId) -> Peer | None:

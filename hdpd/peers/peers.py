@@ -217,17 +217,12 @@ class Peers:
 
     async def block(self, peer_id: PeerId) -> None:
         """Ends the session; the peer is not let in again until it is unblocked."""
-        self._book.block(peer_id, True, time.time())
-        peer = self._roster.get(peer_id)
-        assert peer is not None
+        peer = self._roster.enter(peer_id, time.time())
         peer.happens(Event.BLOCK)
         self.meeting.stop(peer, ResetCode.REFUSED)
         await save_book(self._database, self._book)
 
     async def unblock(self, peer_id: PeerId) -> None:
         """The opposite of `block`; the peer is dialled."""
-        self._book.block(peer_id, False, time.time())
-        peer = self._roster.get(peer_id)
-        assert peer is not None
-        self.meeting.let_in(peer)
+        self.meeting.let_in(self._roster.enter(peer_id, time.time()))
         await save_book(self._database, self._book)

@@ -24,6 +24,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Literal
 
+from hdpd import machine
+
 Word = Literal["known", "connecting", "connected", "blocked"]
 
 
@@ -112,17 +114,10 @@ WORDS: dict[State, Word] = {
 }
 
 
-class WrongTransition(Exception):
-    """Something happened to a peer that cannot happen in its state."""
-
-
 def after(state: State, event: Event) -> State:
     """The state after `event`.
 
     Raises:
-        WrongTransition: that is not in the table.
+        machine.WrongTransition: that is not in the table.
     """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise WrongTransition(f"{event.name} happened to a peer that is {state.name}") from None
+    return machine.after(TRANSITIONS, "a peer", state, event)

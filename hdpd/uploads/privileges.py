@@ -90,5 +90,7 @@ class Privileges:
 
         try:
             await self._database.write(write)
-        except StateUnavailable:  # the next time
+        except BaseException as error:  # the next time; a cancelled write may not have begun
             self._count.keep_unsaved(day, unsaved)
+            if not isinstance(error, StateUnavailable):
+                raise

@@ -28,7 +28,7 @@ class Receiver:
         """Goes to the next state.
 
         Raises:
-            WrongTransition: `event` cannot happen in this one; nothing has changed.
+            machine.WrongTransition: `event` cannot happen in this one; nothing has changed.
         """
         self.state = after(self.state, event)
         if self.state not in HOLDING:

@@ -14,17 +14,18 @@ Whole because every event can change leases, fast lane and line at once, and wha
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 
+from hdpd import machine
 from hdpd.errors import Busy
 from hdpd.identity.keys import PeerId
+from hdpd.identity.names import name_of
 from hdpd.uploads.decisions import Decision, Granted, Queued, Revoked
 from hdpd.uploads.fastlane import FastLane
 from hdpd.uploads.lease import TURN_BYTES, Lease
 from hdpd.uploads.line import Line
 from hdpd.uploads.receiver import Receiver
-from hdpd.uploads.states import HOLDING, QUEUED, Event, State, WrongTransition
+from hdpd.uploads.states import HOLDING, QUEUED, Event, State
 from hdpd.wire.messages import ResetCode
 
 TURN_S = 10.0
@@ -56,11 +57,6 @@ MAX_TURN_S = 60.0
 """Of those that the guess is made from: a reader that is stuck says nothing about the next one."""
 
 TURN_GAIN = 0.3
-
-STRICT = False
-"""Whether a transition that the table does not have raises; in service it is logged."""
-
-log = logging.getLogger(__name__)
 
 
 class Slots:
@@ -219,10 +215,9 @@ class Slots:
         """Each receiver is in the maps that its state says, and in no other."""
         try:
             receiver.happens(event, now)
-        except WrongTransition as error:
-            if STRICT:
-                raise
-            log.error("%s", error, stack_info=True)
+        except machine.WrongTransition as error:
+            name = name_of(receiver.peer)
+            machine.refuse(error, name, peer=(name, receiver.peer.text))
             return
         self._receivers[receiver.peer] = receiver
         if event is Event.GRANT or receiver.state not in HOLDING:

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from hdpd import machine
+
 
 class State(Enum):
     """Each with what ends it; none waits for nothing."""
@@ -76,17 +78,10 @@ QUEUED = frozenset({_S.WAITING, _S.RETURNING})
 """It has a place in the line."""
 
 
-class WrongTransition(Exception):
-    """Something happened to a peer that cannot happen in its state."""
-
-
 def after(state: State, event: Event) -> State:
     """The state after `event`.
 
     Raises:
-        WrongTransition: that is not in the table.
+        machine.WrongTransition: that is not in the table.
     """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise WrongTransition(f"{event.name} happened to a peer that is {state.name}") from None
+    return machine.after(TRANSITIONS, "a peer", state, event)

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from hdpd.config import ControlAddress, LimitsConfig, TcpAddress, UnixAddress
+from hdpd.control.access import Access
+from hdpd.control.daemon import Daemon as RealDaemon
+from hdpd.control.daemon import DaemonStatus
 from hdpd.control.events import Events
 from hdpd.control.server import Control
-from hdpd.control.services import DaemonStatus, Services
+from hdpd.control.services import Services
 from hdpd.control.tokens import Tokens
 from hdpd.database import Database
 from hdpd.discovery.status import DiscoveryStatus
@@ -337,20 +340,22 @@ class FakeNat:
         return self.report()
 
 
-class FakeApp:
+class FakeDaemon:
+    name, version, started = "MellowChinchilla", "0", 1.0
+
     def __init__(self) -> None:
         self.stopped = asyncio.Event()
 
-    def info(self) -> DaemonStatus:
+    def status(self, access: Access) -> DaemonStatus:
         return DaemonStatus(
-            name="MellowChinchilla",
+            name=self.name,
             peer_id=peer_id(0),
-            version="0",
+            version=self.version,
             api_version=1,
-            started=1.0,
+            started=self.started,
             udp_ports=[3031],
-            controls=[],
-            tls_fingerprint=None,
+            controls=access.addresses,
+            tls_fingerprint=access.tls_fingerprint,
             addresses=[],
             quic_engine="qh3",
             download_dir=Path("/"),
@@ -359,7 +364,7 @@ class FakeApp:
             nat="",
         )
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self, _access: Access) -> list[Finding]:
         return [Finding("clock", "ok", "set")]
 
     def shutdown(self) -> None:
@@ -378,7 +383,7 @@ class Daemon:
     shares: FakeShares
     downloads: FakeDownloads
     uploads: FakeUploads
-    app: FakeApp
+    itself: FakeDaemon
     addresses: list[str] = field(default_factory=list)
 
     @property
@@ -463,12 +468,12 @@ async def running(
     await events.start(state)
     parts = (FakePeers(), FakeTopics(), FakeShares(tmp_path), FakeDownloads(), FakeUploads())
     peers, topics, shares, downloads, uploads = parts
-    app = FakeApp()
+    itself = FakeDaemon()
     limits = TransferLimits(state, LimitsConfig(), events.emit)
     await limits.start()
     listings = Listings(events.emit)
     services = Services(
-        app,
+        cast("RealDaemon", itself),
         cast("Peers", peers),
         cast("Topics", topics),
         cast("Shares", shares),
@@ -479,10 +484,10 @@ async def running(
         cast("Nat", FakeNat()),
     )
     control = Control(services, events, state, addresses, hostnames, **options)
-    daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, app)
+    daemon = Daemon(control, state, events, peers, topics, shares, downloads, uploads, itself)
     try:
         await control.start()
-        daemon.addresses = control.addresses
+        daemon.addresses = control.access.addresses
         yield daemon
     finally:
         await control.close()

@@ -77,9 +77,9 @@ async def test_calls_reach_the_parts(tmp_path: Path) -> None:
         assert limits["set"] == {"upload": 2_000_000, "download": None, "lan": True}
         assert (await daemon.call("limits.set", reset=True))["set"] == {}
         assert (await daemon.call("rpc.discover"))["openrpc"]
-        assert not daemon.app.stopped.is_set()
+        assert not daemon.itself.stopped.is_set()
         assert await daemon.call("daemon.shutdown") == {}
-        await daemon.app.stopped.wait()
+        await daemon.itself.stopped.wait()
 
 
 WRONG_CALLS: list[tuple[str, dict[str, Any], int, str]] = [

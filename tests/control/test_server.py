@@ -87,7 +87,7 @@ async def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
         await started(tmp_path, TcpAddress("no-such-host.invalid", 0))
     later, now = TcpAddress("192.0.2.1", 0), TcpAddress("127.0.0.1", 0)
     async with running(tmp_path, addresses=(later, now)) as daemon:
-        assert daemon.control.waiting == ["192.0.2.1:0"]
+        assert daemon.control.access.waiting == ["192.0.2.1:0"]
         assert len(daemon.addresses) == 1
 
 

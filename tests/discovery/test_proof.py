@@ -51,3 +51,14 @@ def test_what_waits_is_bounded_and_forgotten_with_the_topic() -> None:
     proof.forget()
     assert not proof.look(100.0)
     assert proof.works is None
+
+
+def test_what_is_published_again_waits_anew_and_behind_the_others() -> None:
+    proof = Proof()
+    proof.published(b"one", 0.0)
+    proof.published(b"two", 1.0)
+    proof.published(b"one", 4.0)
+    assert proof.received(b"two")
+    assert not proof.look(4.0 + ECHO_S)
+    assert proof.received(b"one")
+    assert proof.works is True

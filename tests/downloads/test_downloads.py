@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hdpd.backoff import Backoff
 from hdpd.downloads import runner, scheduler, volumes
 from hdpd.downloads.downloads import AT_ONCE
 from hdpd.downloads.partial import IOV_MAX, PartialFile
@@ -267,7 +268,7 @@ async def test_a_lost_connection_costs_nothing_that_has_come(tmp_path: Path) -> 
 async def test_a_connection_that_keeps_breaking_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "FIRST_LOST_DELAY", 0.01)
+    monkeypatch.setattr(scheduler, "LOST", Backoff(0.01, 30.0))
     peer = FakePeer({"s/f": FakeFile(b"x")})
     losses = 3
 
@@ -523,7 +524,7 @@ async def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 async def test_a_file_that_changes_is_started_anew(
     tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(runner, "RESTART_S", 0.01)
     peer = FakePeer({"s/d/f": FakeFile(noise(size))}, latency=0.001)
     changes = 2
 
@@ -544,7 +545,7 @@ async def test_a_file_that_changes_is_started_anew(
 async def test_a_file_that_never_stops_changing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(runner, "RESTART_S", 0.01)
     peer = FakePeer({"s/d/log": FakeFile(noise(3 * MIB)), "s/d/other": FakeFile(b"fine")})
     changes = 0
 
@@ -772,7 +773,7 @@ async def test_closing_does_not_wait_for_a_peer(tmp_path: Path) -> None:
 async def test_errors_that_pass_are_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "FIRST_DELAY", 0.005)
+    monkeypatch.setattr(runner, "RETRY", Backoff(0.005, 30.0))
     peer = FakePeer({"s/d/f": FakeFile(noise(5 * MIB)), "s/d/g": FakeFile(b"small")})
     troubles: list[HdpdError] = [Busy(), SlotLost(), Busy(), SlotLost()]
 
@@ -785,8 +786,7 @@ async def test_errors_that_pass_are_tried_again(
     async with service(tmp_path, peer) as here:
         assert (await here.get("s/d"))["state"] == "done"
 
-        monkeypatch.setattr(scheduler, "FIRST_LOST_DELAY", 0.01)
-        monkeypatch.setattr(scheduler, "MAX_LOST_DELAY", 0.05)
+        monkeypatch.setattr(scheduler, "LOST", Backoff(0.01, 0.05))
         troubles.extend(Busy("later") for _ in range(30))
         peer.files["s/h"] = FakeFile(b"h")
         id_ = await here.add("s/h")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hdpd import tasks
+from hdpd import machine, tasks
 from hdpd.backoff import Backoff
 from hdpd.downloads import downloads, reporter, scheduler, volumes
 from hdpd.downloads.largefile import LargeFile
@@ -227,7 +227,7 @@ async def test_progress_is_told_again_after_a_mistake_in_telling_it(
 async def test_what_cannot_happen_is_logged_in_service_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scheduler, "STRICT", False)
+    monkeypatch.setattr(machine, "STRICT", False)
     async with service(tmp_path, FakePeer(), connected=False) as here:
         download = live(here, await here.add("s/f"))
         here.downloads._scheduler._happen(download, Event.FINISH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hdpd import machine
 from hdpd.downloads.states import (
     STARTED,
     STORED,
@@ -12,7 +13,6 @@ from hdpd.downloads.states import (
     UNFINISHED,
     Event,
     State,
-    WrongTransition,
     after,
     allows,
 )
@@ -65,5 +65,5 @@ def test_what_is_stored_is_taken_up_as_what_it_comes_to(state: State) -> None:
 
 
 def test_what_is_not_in_the_table_is_refused() -> None:
-    with pytest.raises(WrongTransition, match="START happened to a download that is DONE"):
+    with pytest.raises(machine.WrongTransition, match="START happened to a download that is DONE"):
         after(State.DONE, Event.START)

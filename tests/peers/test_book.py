@@ -17,6 +17,8 @@ from hdpd.identity.keys import PeerId
 from hdpd.peers import book as book_module
 from hdpd.peers.book import FORGET_ADDRESS_S, MAX_ADDRESSES, Book, KnownPeer
 from hdpd.peers.book_store import load_book, save_book
+from hdpd.peers.peer import Peer, Roster
+from hdpd.peers.states import Event, State
 from tests.link.helpers import identity
 
 A, B, C = (PeerId(bytes([number]) * 32) for number in range(3))
@@ -91,7 +93,7 @@ def test_strangers_go_before_friends_and_friends_before_the_blocked(
 ) -> None:
     monkeypatch.setattr(book_module, "MAX_PEERS", 3)
     book = Book()
-    book.block(A, True, 1.0)
+    block(book, A, True, 1.0)
     book.connected(B, HOME, [TOPIC], 2.0)
     for number in range(50):
         book.found(identity(number).peer_id, TOPIC, "gossip", [AWAY], 3.0 + number)
@@ -102,13 +104,34 @@ def test_strangers_go_before_friends_and_friends_before_the_blocked(
 
 def test_blocking() -> None:
     book = Book()
-    book.block(A, True, 1.0)
+    block(book, A, True, 1.0)
     assert book.is_blocked(A)
     assert not book.is_blocked(B)
     book.found(A, TOPIC, "mqtt", [HOME], 2.0)
     assert book.is_blocked(A), "being found does not unblock"
-    book.block(A, False, 3.0)
+    block(book, A, False, 3.0)
     assert not book.is_blocked(A)
+
+
+def test_what_happened_to_a_peer_is_what_is_saved_of_it() -> None:
+    book = Book()
+    roster = Roster(book)
+    peer = roster.enter(A, 1.0)
+    assert book.take_changed() == ([peer.known], [])
+    assert not peer.known.is_blocked
+    roster.enter(A, 2.0).happens(Event.BLOCK)
+    assert book.take_changed() == ([peer.known], [])
+    assert peer.known.is_blocked
+    assert Peer(peer.known).state is State.BLOCKED
+
+
+def block(book: Book, peer_id: PeerId, blocked: bool, now: float) -> None:
+    """As the owner does it."""
+    peer = Peer(book.enter(peer_id, now))
+    if blocked:
+        peer.happens(Event.BLOCK)
+    elif peer.state is State.BLOCKED:
+        peer.happens(Event.UNBLOCK)
 
 
 ids = st.integers(0, 9).map(lambda number: PeerId(bytes([number]) * 32))
@@ -140,7 +163,7 @@ def test_the_disk_ends_up_with_what_the_book_holds(script: list[Any]) -> None:
             elif what == "connected":
                 book.connected(peer_id, detail[0] if detail else HOME, [TOPIC], now)
             elif what == "block":
-                book.block(peer_id, detail, now)
+                block(book, peer_id, detail, now)
             elif what in ("save", "fail"):
                 saved, removed = book.take_changed()
                 if what == "fail":
@@ -165,7 +188,7 @@ async def test_the_book_survives_a_restart(tmp_path: Path) -> None:
     book = Book()
     book.found(A, TOPIC, "mqtt", [HOME, ("2001:db8::1", 5), ("fe80::1%2", 6)], 1.5)
     book.connected(A, HOME, [TOPIC, b"u" * 32], 2.5)
-    book.block(B, True, 3.5)
+    block(book, B, True, 3.5)
     book.found(C, None, "invite", [], 4.5)
     async with opened(tmp_path) as database:
         await save_book(database, book)
@@ -197,6 +220,30 @@ async def test_a_book_that_cannot_be_saved_now_is_saved_later(
         again = Book()
         await load_book(database, again)
         assert [peer.peer_id for peer in again] == [A]
+
+
+async def test_a_block_whose_call_ends_while_it_is_saved_is_saved_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book()
+    block(book, A, True, 1.0)
+    async with opened(tmp_path) as database:
+        with monkeypatch.context() as patched:
+            waits = asyncio.Event()
+
+            async def never_begins(_change: Callable[[Transaction], object]) -> None:
+                waits.set()
+                await asyncio.Event().wait()
+
+            patched.setattr(database, "write", never_begins)
+            saving = asyncio.create_task(save_book(database, book))
+            await waits.wait()
+            saving.cancel()
+            await asyncio.wait({saving})
+        await save_book(database, book)
+        again = Book()
+        await load_book(database, again)
+        assert again.is_blocked(A)
 
 
 class opened:  # noqa: N801 (used as a function)

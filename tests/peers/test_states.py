@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hdpd import machine
 from hdpd.identity.keys import PeerId
 from hdpd.link.connection import Connection
 from hdpd.link.session import Session, Surroundings, dial_hello
@@ -19,7 +20,7 @@ from hdpd.peers import dialler as dialler_module
 from hdpd.peers import peer as peer_module
 from hdpd.peers.book import Book, KnownPeer
 from hdpd.peers.peer import Peer, Roster
-from hdpd.peers.states import TRANSITIONS, WORDS, Event, State, WrongTransition, after
+from hdpd.peers.states import TRANSITIONS, WORDS, Event, State, after
 from hdpd.peers.status import PeerDisconnected
 from hdpd.peers.tries import Try
 from hdpd.wire.messages import ResetCode
@@ -59,7 +60,7 @@ def test_a_peer_is_where_the_table_says(events: list[Event]) -> None:
             assert peer.happens(event)
             assert peer.state is after(before, event)
         else:
-            with pytest.raises(WrongTransition):
+            with pytest.raises(machine.WrongTransition):
                 peer.happens(event)
             assert peer.state is before
 
@@ -67,7 +68,7 @@ def test_a_peer_is_where_the_table_says(events: list[Event]) -> None:
 def test_in_service_a_wrong_transition_is_logged_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(peer_module, "STRICT", False)
+    monkeypatch.setattr(machine, "STRICT", False)
     peer = a_peer()
     assert not peer.happens(Event.LOST)
     assert peer.state is State.IDLE

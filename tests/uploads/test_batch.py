@@ -204,7 +204,7 @@ async def test_in_a_batch_a_bad_file_does_not_spoil_the_rest(tmp_path: Path) -> 
 async def test_a_file_of_another_size_than_listed_is_asked_for_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(runner, "RESTART_S", 0.01)
     peer = FakePeer({f"s/d/{n}": FakeFile(b"%d" % n * 50) for n in range(5)})
     peer.files["s/d/3"].listed_size = 20
     async with service(tmp_path, peer) as here:

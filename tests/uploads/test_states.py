@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hdpd import machine
 from hdpd.identity.keys import PeerId
 from hdpd.uploads.receiver import Receiver
-from hdpd.uploads.states import HOLDING, QUEUED, TRANSITIONS, Event, State, WrongTransition, after
+from hdpd.uploads.states import HOLDING, QUEUED, TRANSITIONS, Event, State, after
 
 
 def reachable(state: State) -> set[State]:
@@ -43,7 +44,7 @@ def test_what_cannot_happen_changes_nothing() -> None:
     receiver = Receiver(PeerId(bytes(32)))
     receiver.happens(Event.QUEUE, 1.0)
     receiver.waiting[1] = 5
-    with pytest.raises(WrongTransition, match="OVER happened to a peer that is WAITING"):
+    with pytest.raises(machine.WrongTransition, match="OVER happened to a peer that is WAITING"):
         receiver.happens(Event.OVER, 2.0)
     assert receiver.state is State.WAITING
     assert list(receiver.reads()) == [1]
