@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,34 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
     return process.returncode, out, err
 
 
+def processor_seconds(run: Callable[[], object]) -> float:
+    """What the processes that `run` waits for cost, at best of three."""
+    costs = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(costs)
+
+
 def test_status_is_quick(hdpd: FakeHdpd, tmp_path: Path) -> None:
     hdpd.answers = {"daemon.info": {"name": "Me"}}
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    finish(start(hdpd, "status", env=compiled))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code, out, _ = finish(start(hdpd, "status", env=compiled))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert code == 0
-    assert out.startswith(b"Me")
-    # The promise is 0.3 s on an idle machine; processor time hardly depends on what else it does.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+
+    def status() -> None:
+        code, out, _ = finish(start(hdpd, "status", env=compiled))
+        assert code == 0
+        assert out.startswith(b"Me")
+
+    def libraries() -> None:
+        command = [sys.executable, "-c", "import click, http.client, json, ssl"]
+        subprocess.run(command, check=True, env={**os.environ, **compiled})
+
+    status()
+    libraries()
+    # The promise is 0.3 s on an idle machine: twice what the libraries take it there, and anywhere.
+    assert processor_seconds(status) < 2 * processor_seconds(libraries)
 
 
 def test_a_call_loads_nothing_that_it_does_not_need(hdpd: FakeHdpd) -> None:
