@@ -26,6 +26,7 @@ from hdpd.downloads.scheduler import STOP_S, Scheduler
 from hdpd.downloads.states import State
 from hdpd.downloads.status import DownloadInfo, DownloadsPage, Emit, FilesPage, VerificationInfo
 from hdpd.downloads.store import New, Store
+from hdpd.downloads.turns import breathe
 from hdpd.downloads.verify import Verifier
 from hdpd.errors import (
     DownloadNotFound,
@@ -49,7 +50,6 @@ STATES = frozenset(
 )
 NO_RESERVE = Reserve()
 MAX_PAGE = 1000  # objects of one list; about 500 bytes each
-AT_ONCE = 100  # commands given in one turn of the loop, some milliseconds
 LOOK_S = 5.0  # for an answer before something is queued
 CLEAR_S = 60.0  # between looks for what is to leave the list by itself
 CLEAR_AT_ONCE = 1000
@@ -161,11 +161,11 @@ class Downloads:
                 elif key not in ids:
                     ids[key] = id_ = _new_id()
                     rows.append(New(id_, *key, now, self._partials))
-                await _breathe(number)
+                await breathe(number)
             for number, download in enumerate(await self._store.add(rows) if rows else ()):
                 self._scheduler.take_up(download)
                 self._scheduler.reporter.added(download)
-                await _breathe(number)
+                await breathe(number)
         return [ids[peer, path, into, root] for peer, path in wanted]
 
     async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
@@ -319,7 +319,7 @@ class Downloads:
                 gone.append(id_)
             else:
                 found[id_] = download
-            await _breathe(number)
+            await breathe(number)
         if elsewhere:
             found |= {each.id: each for each in await self._store.by_ids(elsewhere)}
             gone += [id_ for id_ in elsewhere if id_ not in found]
@@ -339,7 +339,7 @@ class Downloads:
             for number, download in enumerate(await self._find(ids, or_removed=or_removed)):
                 if command(download):
                     changed.append(download)
-                await _breathe(number)
+                await breathe(number)
             await self._scheduler.ledger.written(WRITE_S)
         return changed
 
@@ -350,12 +350,6 @@ class Downloads:
         removed = await self._each(ids, remove, or_removed=True)
         await self._scheduler.settled(removed, STOP_S)
         await self._scheduler.remover.removed(REMOVE_S)
-
-
-async def _breathe(number: int) -> None:
-    """Lets others have the loop now and then, in a long row of short works."""
-    if number % AT_ONCE == AT_ONCE - 1:
-        await asyncio.sleep(0)
 
 
 def _new_id() -> str:

@@ -12,13 +12,13 @@ from hdpd.downloads.partial import remove_partials
 from hdpd.downloads.records import Download
 from hdpd.downloads.site import check
 from hdpd.downloads.store import Store
+from hdpd.downloads.turns import breathe
 from hdpd.downloads.volumes import Volume, Volumes
 from hdpd.errors import DiskUnavailable
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 500  # downloads
-TELL_AT_ONCE = 100  # of them in one turn of the loop, some milliseconds
+PURGE_AT_ONCE = 500  # downloads
 PURGE_FILES = 1000  # partial files looked for in one trip to a thread
 AGAIN_S = 30.0  # between tries
 
@@ -75,13 +75,12 @@ class Remover:
     async def _remove_all(self, volume: Volume) -> None:
         waiting = self._waiting[volume]
         while waiting:
-            some = list(itertools.islice(waiting, AT_ONCE))
+            some = list(itertools.islice(waiting, PURGE_AT_ONCE))
             await _purge(some, self._store, volume, self._volumes)
             for number, download in enumerate(some):
                 del waiting[download]
                 self._on_removed(download)
-                if number % TELL_AT_ONCE == TELL_AT_ONCE - 1:
-                    await asyncio.sleep(0)
+                await breathe(number)
         del self._waiting[volume]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 
 from hdpd.downloads.queue import Queue
 from hdpd.downloads.records import Download
@@ -18,13 +18,13 @@ from hdpd.downloads.status import (
     DownloadRemoved,
     Emit,
 )
+from hdpd.downloads.turns import AT_ONCE
 from hdpd.identity.names import name_of
 from hdpd.log import MessageId, fields
 
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.5  # between events of one download
-AT_ONCE = 100  # downloads told of in one turn of the loop, some milliseconds
 
 
 class Reporter:
@@ -33,7 +33,8 @@ class Reporter:
     def __init__(self, queue: Queue[Download], emit: Emit) -> None:
         self._queue = queue
         self._emit = emit
-        self._changed: dict[Download, None] = {}
+        # Not a dict: to take the first of one that many were taken out of looks at all of those.
+        self._changed: OrderedDict[Download, None] = OrderedDict()
         self._wake = asyncio.Event()
 
     def word(self, download: Download) -> str:
@@ -77,7 +78,7 @@ class Reporter:
 
     def show_soon(self, downloads: Iterable[Download]) -> None:
         """Like `show`, of many: not all in the same turn of the loop."""
-        self._changed |= dict.fromkeys(downloads)
+        self._changed.update(dict.fromkeys(downloads))
         self._wake.set()
 
     def tell(self, download: Download) -> None:
@@ -98,16 +99,11 @@ class Reporter:
     async def run(self) -> None:
         """Tells of changes and of progress, until cancelled."""
         looked_at = time.monotonic()
-        telling: Iterator[Download] = iter(())
         while True:
-            some = list(itertools.islice(telling, AT_ONCE))
-            if not some and self._changed:
-                # Taken whole: its first ones are not looked for again and again.
-                telling, self._changed = iter(self._changed), {}
-                continue
-            if not some:
+            if not self._changed:
                 await self._pause()
-            for download in some:
+            for _ in range(min(AT_ONCE, len(self._changed))):
+                download, _ = self._changed.popitem(last=False)
                 if download.id in self._queue:
                     self.show(download)
             await asyncio.sleep(0)

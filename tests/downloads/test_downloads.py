@@ -15,10 +15,10 @@ import pytest
 
 from hdpd.backoff import Backoff
 from hdpd.downloads import runner, scheduler, volumes
-from hdpd.downloads.downloads import AT_ONCE
 from hdpd.downloads.partial import IOV_MAX, PartialFile
 from hdpd.downloads.ranges import MAX_UNRECORDED
 from hdpd.downloads.space import Room
+from hdpd.downloads.turns import AT_ONCE
 from hdpd.errors import (
     Busy,
     DiskFull,

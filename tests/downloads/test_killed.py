@@ -202,26 +202,23 @@ async def test_progress_is_told_after_one_was_cancelled_whose_disk_is_slow(
         await until(told)
 
 
-async def test_progress_is_told_again_after_a_mistake_in_telling_it(
+async def test_the_others_are_told_of_after_a_mistake_in_telling_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tasks, "RETRY", Backoff(0.01, 0.1))
-    pause, mistakes = reporter.Reporter._pause, [KeyError("a mistake")]
+    async with service(tmp_path, FakePeer(), connected=False) as here:
+        first, *others = [live(here, await here.add(f"s/{name}")) for name in "fgh"]
+        told: list[Download] = []
 
-    async def pause_with_a_mistake(self: reporter.Reporter) -> None:
-        if mistakes:
-            raise mistakes.pop()
-        await pause(self)
+        def show(download: Download) -> None:
+            if download is first:
+                raise KeyError("a mistake")
+            told.append(download)
 
-    monkeypatch.setattr(reporter.Reporter, "_pause", pause_with_a_mistake)
-    peer = FakePeer({"s/f": FakeFile(b"x" * 4 * MIB)})
-    async with service(tmp_path, peer, connected=False) as here:
-        await until(lambda: "'tell of downloads' stopped over a mistake" in caplog.text)
-        changed: list[Download] = []
-        monkeypatch.setattr(here.downloads._scheduler.reporter, "show", changed.append)
-        download = live(here, await here.add("s/f"))
-        here.downloads._scheduler.reporter.show_soon([download])
-        await until(lambda: download in changed)
+        monkeypatch.setattr(here.downloads._scheduler.reporter, "show", show)
+        here.downloads._scheduler.reporter.show_soon([first, *others])
+        await until(lambda: told == others)
+        assert "'tell of downloads' stopped over a mistake" in caplog.text
 
 
 async def test_what_cannot_happen_is_logged_in_service_and_changes_nothing(
