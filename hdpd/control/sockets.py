@@ -17,6 +17,7 @@ from typing import NamedTuple
 from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
 from hdpd.errors import StartError
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
+from hdpd.link.selection import is_address
 from hdpd.threads.blocking import BlockingCalls
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,7 @@ _NOT_THERE_YET = {errno.EADDRNOTAVAIL, errno.ENODEV}
 _Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Place]
 _FIRST_INHERITED = 3  # sd_listen_fds(3)
-_INTERFACES_S = 10.0
-_LOOK_UP_S = 10.0  # a name server that takes longer is not there yet
+_LOOK_UP_S = 10.0  # a name server, or a kernel, that takes longer is not there yet
 
 
 def inherited_unix_sockets(environ: MutableMapping[str, str]) -> dict[Path, socket.socket]:
@@ -126,6 +126,8 @@ class Listeners:
             try:
                 gone += await self._add_tcp(address)
             except OSError as error:
+                if isinstance(error, TimeoutError):
+                    continue  # what was told before holds
                 if error.errno in _NOT_THERE_YET:
                     gone += self._forget(address, set())
                     self._wait_for(address)
@@ -166,7 +168,10 @@ class Listeners:
         """Listens on every address that the host name, or the interface of that name, has, unless
         it does; returns the sockets of the interface at addresses that it has no more.
         """
-        infos = await self._addresses(address)
+        own = await self._interface(address.host)
+        infos = await self._look_up(address, own)
+        if own:
+            self._by_name.setdefault(address, {})
         opened = self._by_name.get(address, {})
         missing: OSError | None = None
         found = 0
@@ -203,31 +208,30 @@ class Listeners:
             raise missing
         return self._forget(address, {place for *_, place in infos})
 
-    async def _addresses(self, address: TcpAddress) -> list[_AddressInfo]:
+    async def _interface(self, name: str) -> list[InterfaceAddress]:
+        """The addresses of the interface of that name; asked for in a thread, as the kernel may
+        let one wait while networks of containers come and go. Raises TimeoutError.
+        """
+        if is_address(name):
+            return []
+        found = await self._look_ups.run(interface_addresses, _LOOK_UP_S)
+        return [each for each in found if each.interface == name]
+
+    async def _look_up(
+        self, address: TcpAddress, own: Collection[InterfaceAddress]
+    ) -> list[_AddressInfo]:
         """As getaddrinfo tells them. Raises OSError, with ENODEV where they may come later."""
         host = address.host
-        found: list[_AddressInfo] = []
-        own = [each for each in await self._interfaces() if each.interface == host]
         usable = [each.host for each in own if not (each.ip.is_link_local or each.tentative)]
-        if own:
-            self._by_name.setdefault(address, {})
+        found: list[_AddressInfo] = []
         for each in usable or [host]:
             try:
                 found += await self._look_ups.run(partial(_look_up, each, address.port), _LOOK_UP_S)
-            except TimeoutError as error:
-                raise OSError(errno.ENODEV, f"the address of {host} is not told") from error
             except socket.gaierror as error:
                 if "." in host and not own and not host.rpartition(".")[2].isdecimal():
                     raise  # a name that nobody knows; a last part of digits is a VLAN's: eth0.10
                 raise OSError(errno.ENODEV, f"there is no {host}") from error
         return found
-
-    async def _interfaces(self) -> tuple[InterfaceAddress, ...]:
-        """In a thread: while networks of containers come and go, the kernel lets one wait."""
-        try:
-            return await self._look_ups.run(interface_addresses, _INTERFACES_S)
-        except TimeoutError:
-            return ()
 
     def close(self) -> None:
         """Closes what is open still and removes the socket files; idempotent."""
@@ -248,6 +252,8 @@ def _look_up(host: str, port: int) -> Sequence[_AddressInfo]:
 
 def _may_come(address: TcpAddress, error: OSError) -> bool:
     """Whether it is worth to wait: a loopback address is there from the start or never."""
+    if isinstance(error, TimeoutError):
+        return True
     try:
         is_loopback = ipaddress.ip_address(address.host).is_loopback
     except ValueError:

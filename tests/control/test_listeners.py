@@ -69,6 +69,37 @@ async def test_a_named_interface_is_followed_to_its_addresses_of_now(
         listeners.close()
 
 
+async def test_what_listens_goes_on_while_the_kernel_does_not_tell_of_interfaces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = [InterfaceAddress("vpn0", "127.0.0.2", 24, 1500)]
+    go_on = threading.Event()
+    go_on.set()
+
+    def interface_addresses() -> tuple[InterfaceAddress, ...]:
+        go_on.wait(10.0)
+        return tuple(told)
+
+    monkeypatch.setattr(sockets, "interface_addresses", interface_addresses)
+    monkeypatch.setattr(sockets, "_LOOK_UP_S", 0.05)
+    address, later = TcpAddress("vpn0", 0), TcpAddress("vpn1", 0)
+    listeners = Listeners()
+    try:
+        await listeners.open([address], [])
+        go_on.clear()
+        assert await listeners.follow() == ([], [], [])
+        await listeners.open([later], [])
+        assert listeners.waiting == [later]
+        told.append(InterfaceAddress("vpn1", "127.0.0.3", 24, 1500))
+        go_on.set()
+        change = await listeners.follow()
+        assert [each.getsockname()[0] for each in change.plain] == ["127.0.0.3"]
+        assert (change.gone, listeners.waiting) == ([], [])
+    finally:
+        go_on.set()
+        listeners.close()
+
+
 async def test_the_interface_of_a_vlan_is_waited_for() -> None:
     address = TcpAddress("eth9.4000", 3030)
     listeners = Listeners()
