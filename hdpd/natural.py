@@ -1,6 +1,7 @@
 """The order in which people expect names: `Episode 2` before `Episode 10`. Pure.
 
-The index stores what this says (hdpd/database/schema/index), so a change here needs a step there.
+An index of the database is made of what this says (hdpd/database/schema/index), so a change here
+needs a step there.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import re
 _NUMBER = re.compile("[0-9]+")
 
 
-def natural(text: str) -> str | None:
-    """What to sort `text` by, as text; None where it is sorted by itself.
+def natural(text: str) -> str:
+    """What to sort `text` by, as text.
 
     Each number begins with how many digits it has, so that longer ones come later. Leading zeros
     do not count; names that differ in them only have the same key.
     """
-    key = _NUMBER.sub(_with_length, text)
-    return None if key == text else key
+    return _NUMBER.sub(_with_length, text)
 
 
 def _with_length(number: re.Match[str]) -> str:

@@ -30,6 +30,7 @@ from hdpd.database.migrations import migrate
 from hdpd.database.transactions import atomically
 from hdpd.errors import StartError, StateUnavailable
 from hdpd.log import MessageId, fields
+from hdpd.natural import natural
 from hdpd.threads.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -124,12 +125,18 @@ def open_connection(
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.create_scalar_function("natural", _natural, 1, deterministic=True)
     if not readonly:
         # Read to its end: else the disk's part is done when the cursor is dropped, where apsw keeps
         # the interpreter's lock, and the event loop waits for the disk.
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
     return connection
+
+
+def _natural(*values: object) -> str:
+    (name,) = values
+    return natural(str(name))
 
 
 def close_writing(connection: apsw.Connection) -> None:

@@ -13,7 +13,6 @@ import apsw
 
 from hdpd.database.transactions import atomically
 from hdpd.errors import StartError
-from hdpd.natural import natural
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +53,12 @@ def migrate(connection: apsw.Connection, schema: str, *, backup: bool = False) -
     pending = [(number, step) for number, step in steps if number > version]
     if pending and version:
         log.info("bringing %s up to date: %d to %d", path, version, pending[-1][0])
-    connection.create_scalar_function("natural", _natural, 1, deterministic=True)
     for number, step in pending:
         if backup and version:  # a new database has nothing to lose
             _back_up(connection, backup_path(path, version_of(connection)))
         with atomically(connection):
             connection.execute(step.read_text())
             connection.execute(f"PRAGMA user_version={number}")
-
-
-def _natural(*values: object) -> str | None:
-    (name,) = values
-    return natural(str(name))
 
 
 def _back_up(connection: apsw.Connection, copy: Path) -> None:

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 from hdpd.database import Connection, Row, Transaction, open_connection, write_transaction
-from hdpd.natural import natural
 from hdpd.shares.fold import fold
 from hdpd.threads.worker import Worker
 
@@ -306,11 +305,11 @@ def _store_directories(transaction: Transaction, batch: _Batch) -> None:
         directory.id = next_id
         next_id += 1
     transaction.execute_all(
-        f"INSERT INTO directory ({COLUMNS}, parent, natural) "  # noqa: S608
+        f"INSERT INTO directory ({COLUMNS}, parent) "  # noqa: S608
         "SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, "
-        "value->>7, value->>8, value->>9 FROM json_each(?)",
+        "value->>7, value->>8 FROM json_each(?)",
         (
-            (directory.id, *values, _id_of(directory.parent), natural(directory.name))
+            (directory.id, *values, _id_of(directory.parent))
             for directory, values in zip(batch.new, batch.new_values, strict=True)
         ),
     )
@@ -336,13 +335,9 @@ def _store_files(transaction: Transaction, batch: _Batch) -> None:
     first = take_ids(transaction, "last_file", sum(len(rows) for _, rows in batch.new_files))
     ids = itertools.count(first)
     transaction.execute_all(
-        "INSERT INTO file (id, directory, name, size, mtime, natural) "
-        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?)",
-        (
-            (next(ids), directory.id, *row, natural(row[0]))
-            for directory, rows in batch.new_files
-            for row in rows
-        ),
+        "INSERT INTO file (id, directory, name, size, mtime) "
+        "SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)",
+        ((next(ids), directory.id, *row) for directory, rows in batch.new_files for row in rows),
     )
 
 
@@ -372,10 +367,7 @@ def rename_directory(transaction: Transaction, id_: int, parent: int, name: str)
         transaction.execute(
             "INSERT INTO directory_search (rowid, name) VALUES (?, ?)", (id_, fold(name))
         )
-    transaction.execute(
-        "UPDATE directory SET parent=?, name=?, natural=? WHERE id=?",
-        (parent, name, natural(name), id_),
-    )
+    transaction.execute("UPDATE directory SET parent=?, name=? WHERE id=?", (parent, name, id_))
 
 
 def delete_files(transaction: Transaction, files: list[tuple[int, str]]) -> None:

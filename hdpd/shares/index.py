@@ -30,7 +30,7 @@ _SOURCES = {
 }
 
 # What names are sorted by, in the words of the index that has it.
-_NATURAL = "coalesce(natural, name) COLLATE NOCASE"
+_NATURAL = "natural(name) COLLATE NOCASE"
 _FORMER = "name COLLATE NOCASE"
 
 
@@ -55,7 +55,7 @@ _SORTS = {False: _sorts(_NATURAL), True: _sorts(_FORMER)}  # by whether it is th
 
 def _position(name: str, *, is_former: bool) -> dict[str, str]:
     """What the conditions call the place of a name."""
-    return {"key": name if is_former else natural(name) or name, "name": name}
+    return {"key": name if is_former else natural(name), "name": name}
 
 
 def find_directory(

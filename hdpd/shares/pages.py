@@ -25,7 +25,7 @@ def name_key(text: str) -> NameKey:
     """What sorts names as people expect it: what SQLite's NOCASE collation makes of their natural
     key, then by bytes.
     """
-    return (natural(text) or text).encode().lower(), text.encode()
+    return natural(text).encode().lower(), text.encode()
 
 
 def former_name_key(text: str) -> NameKey:

@@ -1,11 +1,6 @@
--- Listings are in natural order: `natural` is what hdpd/natural.py says of a name, null where the
--- name is sorted by itself. The case of ASCII letters is ignored, as before.
-ALTER TABLE directory ADD COLUMN natural TEXT;
-UPDATE directory SET natural=natural(name) WHERE name GLOB '*[0-9]*';
+-- Listings are in natural order, of which the key is what hdpd/natural.py says of a name: the index
+-- has it, and the tables do not. The case of ASCII letters is ignored, as before.
 DROP INDEX directory_name;
-CREATE INDEX directory_natural ON directory (parent, coalesce(natural, name) COLLATE NOCASE);
-
-ALTER TABLE file ADD COLUMN natural TEXT;
-UPDATE file SET natural=natural(name) WHERE name GLOB '*[0-9]*';
+CREATE INDEX directory_natural ON directory (parent, natural(name) COLLATE NOCASE);
 DROP INDEX file_name;
-CREATE INDEX file_natural ON file (directory, coalesce(natural, name) COLLATE NOCASE);
+CREATE INDEX file_natural ON file (directory, natural(name) COLLATE NOCASE);
