@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -36,9 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return EXIT_OK
             case "run":
                 log.configure(config.log_level, _log_handler())
+                # What is loaded stays: to look through it all the time would take a tenth of it.
+                gc.disable()
                 # Only now, so that the answers above come at once.
                 from hdpd import app  # noqa: PLC0415
 
+                gc.enable()
                 return asyncio.run(app.run(config, lambda: resolve(arguments, os.environ)))
     except StartError as error:
         message = " ".join(error.message.split())

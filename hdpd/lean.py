@@ -26,6 +26,23 @@ def without(*names: str) -> Iterator[None]:
             del sys.modules[name]
 
 
+@contextmanager
+def standing_in(name: str, *attributes: str) -> Iterator[None]:
+    """Whoever imports the module of that name meanwhile gets one whose `attributes` are None,
+    unless it is loaded.
+    """
+    if name in sys.modules:
+        yield
+        return
+    module = sys.modules[name] = ModuleType(name)
+    for attribute in attributes:
+        setattr(module, attribute, None)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
 def submodule(package: str, name: str) -> ModuleType:
     """A module of a package, without running what the package itself is made of; whoever imports
     the package later gets it whole.

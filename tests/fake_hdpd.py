@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from click.testing import CliRunner, Result
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from hdpctl.cli import cli
 
@@ -171,11 +172,9 @@ def serving(tmp_path: Path) -> Iterator[FakeHdpd]:
     unix.bind(str(path))
     tcp = socket.create_server(("127.0.0.1", 0))
     fake.unix, fake.tcp = f"unix:{path}", f"http://127.0.0.1:{tcp.getsockname()[1]}"
-    config = uvicorn.Config(
-        Application(fake).app, ws="websockets-sansio", lifespan="off", log_config=None
-    )
+    config = Config(Application(fake).app, ws="websockets-sansio", lifespan="off", log_config=None)
     config.timeout_graceful_shutdown = 1
-    server = uvicorn.Server(config)
+    server = Server(config)
     thread = threading.Thread(target=server.run, args=([unix, tcp],))
     # A connection made before the server runs waits in the backlog.
     unix.listen()

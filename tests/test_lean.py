@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hdpd.lean import without
+from hdpd.lean import standing_in, without
 
-HEAVY = ("dns", "aioquic", "OpenSSL", "zeroconf", "segno", "prometheus_client", "rich")
+HEAVY = ("dns", "aioquic", "OpenSSL", "zeroconf", "segno", "prometheus_client", "rich", "click")
 
 
 def run(code: str) -> str:
@@ -40,3 +40,14 @@ def test_what_is_left_out_is_so_for_a_moment(
         with pytest.raises(ImportError):
             importlib.import_module("seldom_wanted")
     assert importlib.import_module("seldom_wanted").__name__ == "seldom_wanted"
+
+
+def test_what_stands_in_for_a_module_does_so_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "heavy.py").write_text("use = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    with standing_in("heavy", "use"), standing_in("sys"):
+        assert importlib.import_module("sys") is sys, "it is loaded, and stays"
+        assert importlib.import_module("heavy").use is None
+    assert importlib.import_module("heavy").use == 1

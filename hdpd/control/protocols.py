@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from hdpd.control.asgi import H11Protocol, WebSocketsSansIOProtocol
 
 MAX_TCP_CONNECTIONS = 256  # about 20 KiB each while idle; a Unix socket is not limited by others
 IDLE_S = 30.0  # for a request to come in

@@ -12,10 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-import uvicorn
-
 from hdpd.config import ControlAddress, TcpAddress
 from hdpd.control.access import Access
+from hdpd.control.asgi import Config, Server
 from hdpd.control.auth import Authenticator
 from hdpd.control.call import Context
 from hdpd.control.endpoints import Endpoints
@@ -44,10 +43,10 @@ FOLLOW_S = 2.0  # between looks at the addresses of interfaces, where any is nam
 STOP_S = 1  # for requests to end by themselves
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn without its signal handlers, and without its ten wake-ups a second."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         self._exit = asyncio.Event()
@@ -165,7 +164,7 @@ class Control:
     async def _serve(self, sockets: list[socket.socket], files: CertificateFiles | None) -> None:
         """Serves these sockets from now on; uvicorn has TLS for all of its sockets or for none."""
         server = _Server(
-            uvicorn.Config(
+            Config(
                 self._application,
                 http=HttpProtocol,
                 ws=WebSocketProtocol,

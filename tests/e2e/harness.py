@@ -202,7 +202,8 @@ class Daemon:
             within=within,
         )
 
-    def wait_scanned(self, within: float = 30.0) -> None:
+    def wait_scanned(self, within: float = 120.0) -> None:
+        """A scanner has the processor when nobody else wants it."""
         wait_for(
             f"{self.label} to have scanned its shares",
             lambda: all(
