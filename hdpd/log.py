@@ -100,10 +100,12 @@ def priority(record: logging.LogRecord) -> int:
 
 
 def record_lines(record: logging.LogRecord) -> list[str]:
-    """The message, its own line breaks made visible, and the lines of a traceback."""
+    """The message, its own line breaks made visible, and the lines of a traceback or a stack."""
     lines = [visible(record.getMessage())]
     if record.exc_info:
         lines += map(visible, _TRACEBACKS.formatException(record.exc_info).splitlines())
+    if record.stack_info:
+        lines += map(visible, record.stack_info.splitlines())
     return lines
 
 

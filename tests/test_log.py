@@ -155,6 +155,13 @@ def test_a_traceback_is_one_record(journal: socket.socket) -> None:
     assert got["PRIORITY"] == ["3"]
 
 
+def test_a_stack_is_in_the_record(journal: socket.socket) -> None:
+    logging.getLogger("hdpd.test").error("cannot happen", stack_info=True)
+    [message] = record(journal)["MESSAGE"]
+    assert message.startswith("cannot happen\nStack")
+    assert "test_a_stack_is_in_the_record" in message
+
+
 @given(st.lists(st.tuples(st.sampled_from(["A", "B"]), st.text(max_size=50))))
 def test_no_value_can_forge_a_field(fields: list[tuple[str, str]]) -> None:
     ours, journals = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -12,6 +12,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
+from hdpd.backoff import Backoff
 from hdpd.config import HostPort
 from hdpd.errors import HdpdError, TimedOut
 from hdpd.nat.gateway import Granted, PcpWay, PmpWay, Way
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 # A router that restarted, came late or was set up to it has to be noticed within two minutes. An
 # owner who is told of an open port relies on it; the questions cost a few datagrams on the LAN.
 CHECK_S = 50.0  # of what is mapped
-FIRST_RETRY_S, LAST_RETRY_S = 10.0, 80.0  # where nothing is
+RETRY = Backoff(10.0, 80.0)  # where nothing is
 VERIFY_S = 2.0  # for a look on request
 FRESH_S = 2.0  # a look so long ago is as good as one now
 SHORTEST_S = 20.0  # a router that grants a second only is not asked twice a second
@@ -157,17 +158,17 @@ class _Door:
         await self._looked.wait()
 
     async def _run(self) -> None:
-        retry = FIRST_RETRY_S
+        failures = 0
         while True:
             self._again.clear()
             granted = await self._map()
             self._note_look()
             if granted is not None:
-                retry = FIRST_RETRY_S
+                failures = 0
                 await self._keep(granted)
             elif not self._again.is_set():
-                await self._pause(retry)
-                retry = min(2 * retry, LAST_RETRY_S)
+                await self._pause(RETRY.delay(failures))
+                failures += 1
 
     async def _keep(self, granted: Granted) -> None:
         """Returns when the mapping is lost."""

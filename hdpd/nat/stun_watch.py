@@ -11,6 +11,7 @@ import contextlib
 import random
 from collections.abc import Callable, Sequence
 
+from hdpd.backoff import Backoff
 from hdpd.config import HostPort
 from hdpd.errors import HdpdError
 from hdpd.link.connection import Path
@@ -30,7 +31,7 @@ LOOK_S = 60.0
 SURVEY_S = 20 * 60.0
 # For the socket of a punch, which is in a hurry.
 OTHER_SOCKET_S, OTHER_SOCKET_SERVERS = 1.0, 2
-FIRST_RETRY_S, LAST_RETRY_S = 4.0, 60.0
+RETRY = Backoff(4.0, 60.0)
 
 
 class StunWatch:
@@ -111,17 +112,17 @@ class StunWatch:
     # The loop.
 
     async def _run(self) -> None:
-        retry = FIRST_RETRY_S
+        failures = 0
         while True:
             thorough = not self.findings.answers or self._look_again.is_set()
             self._look_again.clear()
             found = await self._survey(thorough=thorough)
             if found:
-                retry = FIRST_RETRY_S
+                failures = 0
                 await self._keep_alive()
             else:
-                await self._pause(retry * random.uniform(0.8, 1.2))  # noqa: S311 (spreads load)
-                retry = min(2 * retry, LAST_RETRY_S)
+                await self._pause(RETRY.delay(failures, random.random()))  # noqa: S311 (spreads load)
+                failures += 1
 
     async def _survey(self, *, thorough: bool) -> bool:
         """Whether any server answered; `thorough` tries what comes in, too."""

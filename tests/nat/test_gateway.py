@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from hdpd.backoff import Backoff
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError, TimedOut
 from hdpd.nat import gateway, natpmp, pcp, port_mapper
@@ -200,10 +201,10 @@ async def test_a_changed_network_is_looked_at_anew() -> None:
 async def test_what_the_router_has_lost_is_mapped_again_within_two_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert port_mapper.CHECK_S + port_mapper.LAST_RETRY_S + 10 < 150
-    assert port_mapper.LAST_RETRY_S < 120
+    assert port_mapper.CHECK_S + port_mapper.RETRY.longest + 10 < 150
+    assert port_mapper.RETRY.longest < 120
     monkeypatch.setattr(port_mapper, "CHECK_S", 0.05)
-    monkeypatch.setattr(port_mapper, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(port_mapper, "RETRY", Backoff(0.05, 80.0))
     way = FakeWay("upnp", spoken=True)
     door = _Door("192.168.1.10", ROUTE, 3031, [way], lambda: None)
     await until(lambda: way.mapped == 1)
