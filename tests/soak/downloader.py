@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import struct
 import time
 from collections import Counter
@@ -164,7 +165,9 @@ class Downloader:
                 self.wrong.append(f"not any version of {file['path']}: {path}")
 
     def look_through(self) -> None:
-        """Whatever has its own name has to be whole, at any moment."""
+        """Whatever has its own name has to be whole, at any moment; but a name without a file yet
+        may be reserved.
+        """
         everything = set().union(*self._source.versions.values())
         with contextlib.suppress(OSError):
             for path in self.daemon.downloads.rglob("*"):
@@ -173,6 +176,8 @@ class Downloader:
                 status = path.stat()
                 stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
                 if self._checked.get(path) == stamp:
+                    continue
+                if not status.st_size and _is_reserved(path):
                     continue
                 if hashlib.sha256(path.read_bytes()).digest() not in everything:
                     size = f"{status.st_size:,} bytes"
@@ -187,3 +192,11 @@ class Downloader:
                 elif not path.name.startswith("."):
                     path.unlink()
         self._checked.clear()
+
+
+def _is_reserved(path: Path) -> bool:
+    """Whether a note beside an empty file says that hdpd made it, as it has to where a file system
+    has neither links nor renames that spare what is there.
+    """
+    name = os.fsencode(path.name)
+    return any(note.read_bytes() == name for note in path.parent.glob(".hdpd-*.name.part"))
