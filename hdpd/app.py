@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
 
 from hdpd.config import Config, TcpAddress
 from hdpd.config.peer_rules import PeerRules
@@ -384,12 +385,12 @@ class App:
 
         async def peers(config: Config) -> None:
             rules = self.privileges.rules
-            self.privileges.rules = dataclasses.replace(rules, rules=config.peers)
+            self.privileges.rules = replace(rules, rules=config.peers)
             self._fixed.set(config.peers)
 
         async def daily_quota(config: Config) -> None:
             rules = self.privileges.rules
-            self.privileges.rules = dataclasses.replace(rules, quota=config.daily_quota)
+            self.privileges.rules = replace(rules, quota=config.daily_quota)
 
         async def min_free(config: Config) -> None:
             self.downloads.set_reserve(config.min_free)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 """The list, made up by the kernel in memory (proc_pid_mountinfo(5)); no disk is asked for it."""
@@ -16,8 +17,7 @@ MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """A mounted file system: its directory, its device number as the kernel writes it, its kind,
     and the line as a whole, which is another one when it was mounted anew.
     """

@@ -13,7 +13,8 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.mountinfo import Mount
 
@@ -31,8 +32,7 @@ _LOOK_ALIKES = {
 _LAST_LOOK_ALIKES = {".": "\uff0e", " ": "\u2420"}
 
 
-@dataclass(frozen=True, slots=True)
-class NameRules:
+class NameRules(Struct, frozen=True):
     """What names a kind of file system holds. Besides, none holds a slash, NUL, `.` or `..`."""
 
     system: str = "this file system"

@@ -11,9 +11,10 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from hdpd.config import Config
 from hdpd.config.config import changed
@@ -29,8 +30,7 @@ log = logging.getLogger(__name__)
 Apply = Callable[[Config], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigurationStatus:
+class ConfigurationStatus(Struct, frozen=True):
     """The files in force, the weakest first, and when they were read; what is wrong with newer ones
     that are not used; the changed keys that wait for a restart.
     """

@@ -145,7 +145,7 @@ REASONS = {
     "unit": "constants say their unit in one way: _S, _MS, _NS, _BYTES, _CHARS, _PER_S at the end",
     "untyped": (
         "what parts hand each other has a type that says what is in it, so that mypy finds who "
-        "uses it wrongly; return a frozen dataclass, which only the edge makes JSON or CBOR"
+        "uses it wrongly; return a frozen Struct, which only the edge makes JSON or CBOR"
     ),
     "size": (
         f"more than {FILE_LINES} lines of a file, or {CLASS_LINES} of a class, are mostly more "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
+
+from msgspec import Struct
 
 from hdpd import __version__
 from hdpd.config.config import SETTINGS
@@ -16,8 +17,7 @@ from hdpd.errors import ConfigError
 Action = Literal["run", "check-config", "print-config"]
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(Struct, frozen=True):
     """What the command line said; what is not in `told` it left to the files and the defaults."""
 
     action: Action

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -14,8 +13,7 @@ from hdpd.errors import ConfigError, PathInvalid
 from hdpd.wire.paths import EntryName
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(msgspec.Struct, frozen=True):
     """A directory that downloads can go to, as `NAME:` or `NAME:below`. It need not be there: its
     disk may come later.
     """

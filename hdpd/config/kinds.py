@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 
@@ -23,8 +22,7 @@ Value = TypeVar("Value")
 Toml = str | int | bool | Sequence["Toml"]
 
 
-@dataclass(frozen=True, slots=True)
-class Given(Generic[Raw]):
+class Given(msgspec.Struct, Generic[Raw], frozen=True):
     """A value that was not left to the default; what is wrong with it is told beginning with
     `where`, the flag or the file and its key.
     """

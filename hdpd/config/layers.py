@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from hdpd.config import directories, file
 from hdpd.config.directories import Environment
 from hdpd.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One file, and what it says by the keys of the settings."""
 
     path: Path
     values: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
+class Layers(Struct, frozen=True):
     """All files, the weakest first."""
 
     files: tuple[Layer, ...]

@@ -6,8 +6,9 @@ Every parser raises ValueError with what is wrong and what would be right, for a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MIN_RATE: Final = 10_000
 """Bytes per second. Below it, answers that share the line would come too late for who waits."""
@@ -29,8 +30,7 @@ Value = int | bool | None
 """Of one key: a rate in bytes per second, None for no limit; a bool for `lan`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Rates in bytes per second, None for no limit. `lan`: they hold for peers on the local
     network, too.
     """
@@ -42,12 +42,11 @@ class Limits:
     lan: bool = False
 
 
-KEYS: Final = tuple(Limits.__dataclass_fields__)
+KEYS: Final = Limits.__struct_fields__
 RATE_KEYS: Final = tuple(key for key in KEYS if key != "lan")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A time of the week, by the local clock, in which some limits are others.
 
     It begins on `days` (0 is Monday) at `start` and ends at `end`, both in minutes after midnight;
@@ -63,8 +62,7 @@ class Span:
         return f"{format_days(self.days)} {format_time(self.start)}-{format_time(self.end)}"
 
 
-@dataclass(frozen=True, slots=True)
-class LimitsConfig:
+class LimitsConfig(Struct, frozen=True):
     """What the configuration says: the limits, and when others hold. The first span counts."""
 
     base: Limits = Limits()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -22,8 +21,7 @@ DEFAULT_PORT: Final = 3031
 _ID = re.compile(rf"[a-z2-7]{{{MIN_ID_CHARS},{PEER_ID_CHARS}}}")
 
 
-@dataclass(frozen=True, slots=True)
-class PeerRule:
+class PeerRule(msgspec.Struct, frozen=True):
     """What one `[peers."ID"]` table says; `id` is a peer's id or its beginning. `address` is where
     it can always be reached, and the id is complete then.
     """
@@ -34,8 +32,7 @@ class PeerRule:
     address: HostPort | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PeerRules:
+class PeerRules(msgspec.Struct, frozen=True):
     """All of them, and the daily quota of bytes of everybody else; None is no quota."""
 
     rules: tuple[PeerRule, ...] = ()

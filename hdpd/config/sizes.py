@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 UNITS: Final = {
     unit: factor
@@ -18,8 +19,7 @@ _PERCENT = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)\s*%")
 _BY_LETTERS: Final = {unit.lower(): factor for unit, factor in UNITS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(Struct, frozen=True):
     """What is kept free of a volume: so many bytes, or a part of it."""
 
     bytes: int = 0

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from msgspec import Struct
+
 from hdpd.errors import TopicInvalid
 from hdpd.identity.topics import normalise
 from hdpd.ignore import patterns_of
@@ -38,8 +40,7 @@ _INTERFACE = re.compile(r"[^\s/:\[\]]{1,15}")  # IFNAMSIZ less one
 _MEANT_AS_IP = re.compile(r"[0-9.]+")
 
 
-@dataclass(frozen=True, slots=True)
-class HostPort:
+class HostPort(Struct, frozen=True):
     """A host (a name or an IP literal without brackets) and a port."""
 
     host: str
@@ -49,8 +50,7 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress(HostPort):
+class TcpAddress(HostPort, frozen=True):
     """Where the control interface listens by TCP; port 0 means any free one."""
 
     tls: bool = False
@@ -60,8 +60,7 @@ class TcpAddress(HostPort):
         return f"https://{address}" if self.tls else str(address)
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(Struct, frozen=True):
     """Where the control interface listens on a Unix socket."""
 
     path: Path
@@ -93,8 +92,7 @@ class MqttServer:
         return f"{self.scheme}://{HostPort(self.host, self.port)}{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class ShareConfig:
+class ShareConfig(Struct, frozen=True):
     """A directory that is offered under a name; with `hidden`, dot files in it are too."""
 
     name: str

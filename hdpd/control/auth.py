@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 
+from msgspec import Struct
 from starlette.requests import HTTPConnection
 
 from hdpd.control.proxy import FORWARDED
@@ -21,8 +21,7 @@ log = logging.getLogger(__name__)
 MAX_DELAYED = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who calls; `token` is the id of the token, None on the Unix socket."""
 
     role: Role

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from hdpd.control.access import Access
 from hdpd.control.auth import Caller
@@ -19,8 +20,7 @@ from hdpd.control.tokens import Tokens
 from hdpd.errors import InvalidParams
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What all methods share."""
 
     services: Services
@@ -44,8 +44,7 @@ class Client(Protocol):
         """Sends the subscription's events from now on, in place of an earlier one's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call of a method. What is in `after_answer` runs when its answer is on its way, so that
     a client knows the id that notifications carry.
     """
@@ -66,8 +65,7 @@ class Call:
         return self.client
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """A row of the table of methods: `role` is the least one that may call it, `result` one type
     or the alternatives, `example` some parameters.
     """

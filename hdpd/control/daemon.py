@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hdpd import __version__
 from hdpd.config import HostPort
@@ -29,8 +30,7 @@ from hdpd.wire.paths import RemotePath
 API_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonStatus:
+class DaemonStatus(Struct, frozen=True, kw_only=True):
     """Who and what this hdpd is; as `daemon.info`."""
 
     name: str

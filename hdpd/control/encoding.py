@@ -1,6 +1,6 @@
 """The one place where what the parts return becomes JSON.
 
-A part returns a frozen dataclass (or rows of them) with the types of hdpd: PeerId, RemotePath,
+A part returns a frozen struct (or rows of them) with the types of hdpd: PeerId, RemotePath,
 HostPort, HdpdError. `show` takes the attributes that a result of `results.py` names out of it, and
 fails when one is missing or has another type; what the result does not name stays inside.
 """

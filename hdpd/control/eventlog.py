@@ -8,8 +8,9 @@ yet.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
+
+from msgspec import Struct
 
 from hdpd.control.encoding import encode
 
@@ -24,8 +25,7 @@ Key = tuple[str, str]
 """A type of event, and what one is about: of equal keys only the last one matters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One event as the notification that clients get; `key` names what a later one replaces."""
 
     seq: int

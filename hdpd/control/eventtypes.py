@@ -1,13 +1,13 @@
 """The one table of events. What clients get, and docs/rpc.md, are made from it.
 
-A part defines its events as frozen dataclasses, one for each type, and takes a function that takes
+A part defines its events as frozen structs, one for each type, and takes a function that takes
 them; what it tells with one is either the event's own fields or, for a thing with a description of
 its own, one field of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hdpd.control import results as r
 from hdpd.control.encoding import Result, show
@@ -22,8 +22,7 @@ from hdpd.shares.status import ShareChanged
 from hdpd.uploads.status import UploadsChanged
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True):
     """Soon nothing of this hdpd runs any more."""
 
 
@@ -42,8 +41,7 @@ News = (
 """Everything that may be emitted."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventType:
+class EventType(Struct, frozen=True):
     """A row of the table: `about` tells what `data` is, for docs/rpc.md. `field` of the event is
     shown, or all of it. `identity`: the field that names the thing of which only the last event
     matters, as its data is the thing's whole state; empty where there is one such thing.

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -126,8 +126,7 @@ class Files:
         self._running -= 1
 
 
-@dataclass(slots=True)
-class _Plan:
+class _Plan(Struct):
     """The head of an answer, and the bytes of the file that follow it."""
 
     status: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hdpd.control.daemon import Daemon
 from hdpd.downloads.downloads import Downloads
@@ -15,8 +15,7 @@ from hdpd.shares.shares import Shares
 from hdpd.uploads.uploads import Uploads
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """Everything that methods act upon."""
 
     daemon: Daemon

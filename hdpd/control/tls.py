@@ -8,13 +8,13 @@ import logging
 import os
 import socket
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec import Struct
 
 from hdpd.errors import StartError
 
@@ -26,8 +26,7 @@ KEY_FILE = "control-key.pem"
 LIFETIME = datetime.timedelta(days=3650)
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFiles:
+class CertificateFiles(Struct, frozen=True):
     """PEM files: the certificate, with those between it and its root if any, and its key."""
 
     certificate: Path

@@ -13,7 +13,8 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.control.results import TokenInfo
 from hdpd.control.rules import Role
@@ -33,8 +34,7 @@ SESSION_S = 90 * 86400.0  # an unused browser session ends; tokens never do by t
 _SESSION_PREFIX = "session-"
 
 
-@dataclass(slots=True)
-class Token:
+class Token(Struct):
     """A stored token; the secret itself is not known any more."""
 
     id: str

@@ -5,8 +5,9 @@ A record more than a day old or ahead is dropped, and nobody would meet and nobo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hdpd.identity.keys import PeerId
 from hdpd.recent import Recent
@@ -17,8 +18,7 @@ JUMP_S: Final = 30.0  # of our own clock; records are on their way for less
 MAX_PEERS: Final = 256  # 100 bytes each; the one heard longest ago is forgotten
 
 
-@dataclass(frozen=True, slots=True)
-class ClockDifference:
+class ClockDifference(Struct, frozen=True):
     """`seconds` that the clock of a peer is ahead of ours; negative: behind."""
 
     peer_id: PeerId

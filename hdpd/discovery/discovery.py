@@ -12,8 +12,9 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct
 
 from hdpd.bucket import Bucket
 from hdpd.config import MqttServer
@@ -55,8 +56,7 @@ MAX_MESSAGES_PER_S: Final = 50.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A peer at a topic, and where it may be reached.
 
     `exchange_public` and `record` (sealed, to be passed on at that topic) are there when a record

@@ -16,9 +16,9 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from zeroconf import (
     IPVersion,
     NonUniqueNameException,
@@ -58,8 +58,7 @@ _LABEL_BYTES: Final = 8
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class MdnsSighting:
+class MdnsSighting(Struct, frozen=True):
     """A peer on this network, the public ids of our topics for which it is there, and where."""
 
     peer_id: PeerId

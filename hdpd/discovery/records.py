@@ -14,11 +14,11 @@ look the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from msgspec import Struct
 
 from hdpd.errors import ClockWrong, ProtocolError
 from hdpd.identity.addresses import check_port, parse_ip
@@ -50,8 +50,7 @@ _KINDS: Final[tuple[CandidateKind, ...]] = get_args(CandidateKind)
 _NAT_KINDS: Final[tuple[NatKind, ...]] = get_args(NatKind)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A UDP address where a peer may be reached, and how that was found out.
 
     `host` is an IPv4 or IPv6 literal in shortest form. A zone (`fe80::1%2`) goes with link-local
@@ -94,8 +93,7 @@ class Candidate:
         return cls(str(parse_ip(data[3:])), int.from_bytes(data[1:3]), _KINDS[data[0]])
 
 
-@dataclass(frozen=True, slots=True)
-class PunchPart:
+class PunchPart(Struct, frozen=True):
     """What a punch request says beside who asks and where that is.
 
     It is for `target` only. `nonce` is new for each punch; `answers` is the target's own nonce, as
@@ -130,8 +128,7 @@ class PunchPart:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What a peer says of itself at one topic.
 
     `seq` rises with each record of a peer, over restarts too. `time` is its clock, in seconds since

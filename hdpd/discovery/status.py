@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hdpd.discovery.proof import Trouble
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerStatus:
+class BrokerStatus(Struct, frozen=True):
     """A broker; `error` is the last one, `trouble` its kind. `works`: what we publish comes back;
     None while that is not known.
     """
@@ -20,8 +19,7 @@ class BrokerStatus:
     trouble: Trouble | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MdnsStatus:
+class MdnsStatus(Struct, frozen=True):
     """`advertised`: others can see this peer. `adverts`: how many others are seen. `error`: why it
     does not work.
     """
@@ -31,8 +29,7 @@ class MdnsStatus:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveryStatus:
+class DiscoveryStatus(Struct, frozen=True):
     """`mdns` is None when it is switched off."""
 
     mqtt: tuple[BrokerStatus, ...]

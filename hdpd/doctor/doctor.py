@@ -10,9 +10,10 @@ import stat
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from hdpd.config import Config
 from hdpd.discovery.status import DiscoveryStatus
@@ -32,8 +33,7 @@ BUFFER_BYTES: Final = 8 << 20  # what the endpoint asks for
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """What is looked at: what the other parts tell of themselves."""
 
     config: Callable[[], Config]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hdpd.discovery.status import DiscoveryStatus
 from hdpd.downloads.status import DiskStatus, Leftovers
@@ -41,8 +42,7 @@ BROKER_ADVICE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What was looked at, how it is, and what to do unless it is well."""
 
     check: str

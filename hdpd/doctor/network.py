@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.doctor.findings import Finding
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What is known of it. `missing` are what of `network.bind` this machine does not have,
     `controls_missing` the same of `control.listen`. `clocks` are the names of peers and by how many
     seconds their clocks are ahead of ours, of `peers_heard` in all. `twin` is where another machine

@@ -7,14 +7,13 @@ trouble is the last: nothing beyond the watermark counts any more, and the file 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hdpd.downloads.ranges import FileRanges
 from hdpd.errors import HdpdError
 
 
-@dataclass(slots=True)
-class Certainty:
+class Certainty(Struct):
     """The durable watermark of one file, as it is recorded, and what may move it on."""
 
     watermark: int = 0
@@ -57,8 +56,7 @@ class Certainty:
         return ranges if self.trouble is None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What tells a partial file from all others: `id` is random, and in the file's name too. A file
     system without attributes has None in place of it, and its inodes mean nothing.
     """

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import dataclasses
 import logging
 import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from hdpd.config.sizes import Reserve
 from hdpd.database import Database, DatabaseError
@@ -226,9 +227,9 @@ class Downloads:
         active = download.runner.active_files() if download.runner is not None else set()
         for place, file in enumerate(files):
             if file.number in active and file.state == "waiting":
-                files[place] = dataclasses.replace(file, state="downloading")
+                files[place] = replace(file, state="downloading")
             if file.saved_as is None and file.state != "done":
-                files[place] = dataclasses.replace(files[place], saved_as=download.other_name(file))
+                files[place] = replace(files[place], saved_as=download.other_name(file))
         return FilesPage(files, None if last is None else str(last))
 
     async def verify(self, id_: str) -> VerificationInfo:

@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from hdpd.downloads.disk import Disk
 from hdpd.downloads.finishing import Complete, Finished, finish_batch, make_directories
@@ -29,8 +30,7 @@ Step = Complete | Components | Finished | HdpdError
 Result = Finished | HdpdError | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A file about to be settled, and the step that is left.
 
     The step is to finish it, to make the directory, to note that it was there already, or to note
@@ -120,8 +120,7 @@ class Finisher:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
+class _Count(Struct, frozen=True):
     """What a settled file adds to the counters of its download."""
 
     files: int = 0

@@ -14,6 +14,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from hdpd.downloads.apart import bring_here, remove_apart
 from hdpd.downloads.directories import Directories
 from hdpd.downloads.filesystem import (
@@ -37,8 +39,7 @@ _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = _OPEN | os.O_CREAT | os.O_TRUNC
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Struct, frozen=True):
     """A file all of whose bytes have come. `data` is None when they are in the partial file, which
     is in the directory, or `apart`.
     """

@@ -7,9 +7,10 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 LOOK_S: Final = 8.0  # a collection of millions of files is looked through as far as that goes
 
@@ -19,8 +20,7 @@ _PARTIAL = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(Struct, frozen=True):
     """A partial file that was found, and the id of the download that it was for."""
 
     path: bytes

@@ -14,9 +14,10 @@ import bisect
 import heapq
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from hdpd.downloads.states import STARTED, UNFINISHED, Event, State, after
 from hdpd.identity.keys import PeerId
@@ -39,8 +40,7 @@ class Place(Enum):
     BOTTOM = "bottom"
 
 
-@dataclass(eq=False, kw_only=True, slots=True)
-class Item:
+class Item(Struct, eq=False, kw_only=True):
     """What the queue knows of a download."""
 
     id: str
@@ -66,8 +66,7 @@ class Item:
 I = TypeVar("I", bound=Item)  # noqa: E741
 
 
-@dataclass(slots=True)
-class Decision(Generic[I]):
+class Decision(Struct, Generic[I]):
     """Commands for the shell; `wake` is when to decide again even if nothing happens."""
 
     start: list[I] = field(default_factory=list)

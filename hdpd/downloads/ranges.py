@@ -8,7 +8,8 @@ much to ask it for; `Window` is what the whole process may have under way.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -38,8 +39,7 @@ SAMPLE_S = 0.1  # shorter samples of the rate would measure bursts
 IDLE_S = 2.0  # a longer silence says nothing about the line: there was nothing to send
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Range:
+class Range(Struct, frozen=True, order=True):
     """Bytes `start` to `end` (exclusive). `fresh`: nothing was ever written there."""
 
     start: int

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Struct
+
 from hdpd.downloads.finishing import Complete, Finished
 from hdpd.downloads.partial import partial_name
 from hdpd.downloads.queue import Item
@@ -52,8 +54,7 @@ class Kept(NamedTuple):
     inode: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """What a HELD download waits for: that its volume has room, or answers; without one it is the
     disk of the state directory.
     """
@@ -307,8 +308,7 @@ class FileRecord:
         return Complete(directory, name, partial, self.size or 0, self.mtime_ns or 0, data, apart)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How a file ended: with an error, or under a name, with a size and the mtime kept."""
 
     number: int
@@ -321,8 +321,7 @@ class Outcome:
     error: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedFile:
+class FinishedFile(Struct, frozen=True):
     """A file of a download that is where it belongs; the mtime is what its file system kept."""
 
     number: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.downloads.digest import digest_there
 from hdpd.downloads.disk import Disk
@@ -28,8 +29,7 @@ COMPARE_BYTES = 1024 * 1024
 """Less is fetched in the time that two disks need to read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alike:
+class Alike(Struct, frozen=True):
     """A file that is there; `proven`: it was downloaded from where this one is to come from."""
 
     finished: Finished

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from hdpd import machine
 from hdpd.backoff import Backoff
@@ -59,8 +60,7 @@ CLOSE_S = 2.4  # to record how far everything came
 LAST_S = 0.4  # for what had to be cancelled after that
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """How a runner ended. `not_before`: when it may begin again."""
 
     event: Event

@@ -14,8 +14,10 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hdpd.downloads.filesystem import (
     Unsupported,
@@ -39,8 +41,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """A directory that is written to: `root` is what paths are below, `anchor` the part of them
     that leads to the directory, where another disk is mounted. `marker` is what its file says, once
     it is known.

@@ -7,8 +7,9 @@ same free bytes; the reserve of the configuration is nobody's.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from hdpd.config.sizes import Reserve, shown_size
 from hdpd.errors import DiskFull
@@ -16,8 +17,7 @@ from hdpd.errors import DiskFull
 KEPT_FILES: Final = 1000  # so many files others can still make
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """Bytes of a volume: those that an ordinary user may still write, and all; files that may still
     be made, where that is limited.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
+
+from msgspec import Struct
 
 from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
@@ -16,8 +17,7 @@ WaitKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Why something failed or waits: a stable word, and a text for people."""
 
     code: str
@@ -28,16 +28,14 @@ class Problem:
         return None if error is None else cls(*error)
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingFor:
+class WaitingFor(Struct, frozen=True):
     """What a download that does not run waits for: a word, and a text for people."""
 
     kind: WaitKind
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadInfo:
+class DownloadInfo(Struct, frozen=True, kw_only=True):
     """One download, as it is at this moment; see docs/rpc.md."""
 
     id: str
@@ -66,16 +64,14 @@ class DownloadInfo:
         return name_of(self.peer)
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadsPage:
+class DownloadsPage(Struct, frozen=True):
     """Some downloads in the order of the queue, and the cursor of those behind them."""
 
     downloads: list[DownloadInfo]
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileInfo:
+class FileInfo(Struct, frozen=True, kw_only=True):
     """A file or directory of a download."""
 
     number: int
@@ -89,16 +85,14 @@ class FileInfo:
     error: Problem | None
 
 
-@dataclass(frozen=True, slots=True)
-class FilesPage:
+class FilesPage(Struct, frozen=True):
     """Some files of a download in the order of its listing."""
 
     files: list[FileInfo]
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class FileProblem:
+class FileProblem(Struct, frozen=True):
     """What is the matter with a file that was compared with the peer's."""
 
     path: str
@@ -106,8 +100,7 @@ class FileProblem:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationInfo:
+class VerificationInfo(Struct, frozen=True, kw_only=True):
     """How far a check of a download is, or how it ended."""
 
     id: str
@@ -122,45 +115,39 @@ class VerificationInfo:
     error: Problem | None
 
 
-@dataclass(frozen=True, slots=True)
-class DiskStatus:
+class DiskStatus(Struct, frozen=True):
     """A directory that downloads are written to, and why they cannot be at the moment."""
 
     path: Path
     trouble: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leftovers:
+class Leftovers(Struct, frozen=True):
     """Partial files that belong to no download in the list."""
 
     files: int
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadAdded:
+class DownloadAdded(Struct, frozen=True):
     """It was put into the list."""
 
     download: DownloadInfo
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadChanged:
+class DownloadChanged(Struct, frozen=True):
     """Its state, or how far it is."""
 
     download: DownloadInfo
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadRemoved:
+class DownloadRemoved(Struct, frozen=True):
     """It is no longer in the list."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationChanged:
+class VerificationChanged(Struct, frozen=True):
     """How far a check is; problems come with its end."""
 
     verification: VerificationInfo

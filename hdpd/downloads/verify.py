@@ -9,7 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hdpd.downloads.digest import digest_there
 from hdpd.downloads.finished import FinishedFiles
@@ -54,8 +56,7 @@ ENDS_ALL = (PeerNotConnected, NoCommonTopic, UnknownRequest)
 """Errors that are not about one file."""
 
 
-@dataclass(slots=True)
-class Check:
+class Check(Struct):
     """One check of a download, from its beginning; `info` is what clients see."""
 
     download: Download

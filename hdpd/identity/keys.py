@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from msgspec import Struct
 
 from hdpd.errors import ProtocolError
 from hdpd.identity import contexts
@@ -34,8 +35,7 @@ _NOT_BEFORE: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _NOT_AFTER: Final = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PeerId:
+class PeerId(Struct, frozen=True, order=True):
     """A peer's Ed25519 public key (RFC 8032), 32 bytes; the order is that of the bytes."""
 
     raw: bytes

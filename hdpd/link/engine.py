@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal, Protocol
+
+from msgspec import Struct
 
 from hdpd.identity.keys import Certificate
 from hdpd.link.demux import CID_BYTES
@@ -61,8 +62,7 @@ class Events(Protocol):
     def cid_retired(self, cid: bytes) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Library:
+class _Library(Struct, frozen=True):
     connection: Any
     configuration: Any
     events: Any

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.errors import AuthenticationFailed, NoCommonTopic
 from hdpd.identity import contexts
@@ -31,8 +32,7 @@ RandomBytes = Callable[[int], bytes]
 MAX_TOPICS = PROOFS  # more than that could not be proved in one hello
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(Struct, frozen=True):
     """What both sides agree that they are talking about."""
 
     label: str

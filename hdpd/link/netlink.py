@@ -7,8 +7,9 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 # linux/netlink.h, rtnetlink.h, if_link.h and if_addr.h.
 _GETLINK, _NEWLINK, _GETADDR, _NEWADDR = 18, 16, 22, 20
@@ -25,8 +26,7 @@ _TIMEOUT_S: Final = 1.0  # the kernel answers within the call
 _RECEIVE_BYTES: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """An interface. `kind` is that of a virtual one (bridge, veth, tun, …), empty for hardware;
     `master` the index of the bridge or bond that it belongs to, or 0.
     """
@@ -38,8 +38,7 @@ class Link:
     master: int
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """An address of the interface `index`; `flags` as in linux/if_addr.h."""
 
     index: int

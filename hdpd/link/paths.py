@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from hdpd.identity import contexts
 from hdpd.identity.keys import derive_key
@@ -40,8 +41,7 @@ def probe_tag(datagram: bytes) -> bytes | None:
     return datagram[1 : 1 + TAG_BYTES]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What to do about a probe: datagrams to send back, and whether the path moves there; and of
     which size a ping of ours was that came through.
     """

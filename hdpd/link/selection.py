@@ -10,8 +10,9 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from hdpd.link.interfaces import InterfaceAddress, is_own, link_to
 
@@ -46,8 +47,7 @@ def is_address(text: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """What the owner chose, as in hdpd.toml."""
 
     bind: tuple[str, ...] = ()

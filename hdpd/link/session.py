@@ -13,8 +13,9 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar, cast
+
+from msgspec import Struct
 
 from hdpd.errors import (
     AuthenticationFailed,
@@ -69,8 +70,7 @@ class Handlers(dict[str, Handler]):
         self[kind.name] = cast("Handler", handler)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What every session needs to know: who we are, what we have joined, who answers what."""
 
     identity: Identity

@@ -7,15 +7,15 @@ socket, filtering by asking one server to answer from elsewhere.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.config import HostPort
 from hdpd.nat.report import Filtering, Mapping
 from hdpd.nat.scopes import network_of
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """Somebody at `by` saw our main socket as `mapped`."""
 
     by: HostPort

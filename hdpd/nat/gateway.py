@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+from msgspec import Struct
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError, TimedOut
@@ -23,8 +24,7 @@ LIFETIME_S = 3600  # asked for; renewed at half of what is granted
 WAITING_ANSWERS = 8  # from the router alone, since the socket is connected
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """The router forwards `external` to us for `lifetime` seconds."""
 
     external: HostPort

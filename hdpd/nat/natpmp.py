@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hdpd.errors import ProtocolError
 from hdpd.identity.addresses import check_port, parse_ip
@@ -29,8 +30,7 @@ _REFUSALS: Final = {
 EXTERNAL_ADDRESS_REQUEST: Final = bytes([_VERSION, _EXTERNAL_ADDRESS])
 
 
-@dataclass(frozen=True, slots=True)
-class PmpMapping:
+class PmpMapping(Struct, frozen=True):
     """What the router agreed to, for `lifetime` seconds."""
 
     external_port: int

@@ -7,8 +7,9 @@ peer of another network says the same (see `is_confirmed`).
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError
@@ -21,8 +22,7 @@ MAX_PEERS: Final = 64  # one entry each, about 300 bytes; the one heard longest 
 LIFETIME_S: Final = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(Struct, frozen=True):
     peer_host: str
     address: HostPort
     time: float

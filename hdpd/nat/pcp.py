@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError
@@ -41,8 +42,7 @@ _REFUSALS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PcpMapping:
+class PcpMapping(Struct, frozen=True):
     """What the router agreed to, for `lifetime` seconds."""
 
     external: HostPort

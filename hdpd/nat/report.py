@@ -7,8 +7,9 @@ every destination (endpoint-independent), *hard* when each destination gets anot
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from hdpd.config import HostPort
 from hdpd.nat.scopes import is_public
@@ -21,8 +22,7 @@ MappingProtocol = Literal["pcp", "nat-pmp", "upnp"]
 MappingState = Literal["asking", "absent", "answers", "mapped", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class PortMapping:
+class PortMapping(Struct, frozen=True):
     """What one protocol for port mapping came to, for IPv4, or for a hole in the IPv6 firewall.
 
     `external` is there when it is `mapped`.
@@ -38,8 +38,7 @@ class PortMapping:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StunAnswer:
+class StunAnswer(Struct, frozen=True):
     """What one STUN server said, or why it said nothing. `rtt` is in seconds."""
 
     server: str
@@ -49,8 +48,7 @@ class StunAnswer:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NatReport:
+class NatReport(Struct, frozen=True):
     """Everything known about the way to the internet; None and `unknown` where it is not known.
 
     `online`: there is a route to somewhere. `stun_asked`: the STUN servers had their time to
@@ -85,8 +83,7 @@ class NatReport:
         return " ".join(_sentences(self))
 
 
-@dataclass(frozen=True, slots=True)
-class NatChanged:
+class NatChanged(Struct, frozen=True):
     """Something else is known about the way to the internet."""
 
     report: NatReport

@@ -6,14 +6,14 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _RTF_UP, _RTF_GATEWAY = 0x1, 0x2  # linux/route.h
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultRoute:
+class DefaultRoute(Struct, frozen=True):
     """A way to the internet. `gateway` is None where the link itself leads there."""
 
     interface: str

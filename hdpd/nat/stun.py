@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError, TimedOut
@@ -26,8 +27,7 @@ RETRANSMIT_S = (0.25, 0.5, 1.0, 1.25)
 Send = Callable[[bytes, HostPort], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """An answer, where it came from, and how long it took in seconds."""
 
     answer: BindingAnswer
@@ -35,8 +35,7 @@ class Answered:
     rtt: float
 
 
-@dataclass(slots=True)
-class _Transaction:
+class _Transaction(Struct):
     server: HostPort
     answer_from: int
     future: asyncio.Future[Answered]

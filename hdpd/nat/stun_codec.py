@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError
@@ -26,8 +27,7 @@ OTHER_PORT: Final = 2
 OTHER_ADDRESS_AND_PORT: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class BindingAnswer:
+class BindingAnswer(Struct, frozen=True):
     """`mapped`: the address that the server saw. `other`: its second address and port, where it
     has one and so can answer from there.
     """

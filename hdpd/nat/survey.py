@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hdpd.config import HostPort
 from hdpd.errors import HdpdError
@@ -31,8 +32,7 @@ HAIRPIN_TRIES = 3
 HAIRPIN_PAUSE_S = 0.3
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(Struct):
     """What a survey has found so far. `others`: which server has which second address."""
 
     answers: list[StunAnswer] = field(default_factory=list)

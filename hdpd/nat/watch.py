@@ -12,7 +12,8 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 from hdpd.link.selection import Selection
@@ -28,8 +29,7 @@ LOOK_S = 30.0
 LOOK_WITHOUT_NETLINK_S = 2.0  # one look costs 0.3 ms
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """The addresses of this machine and its ways to the internet."""
 
     addresses: tuple[InterfaceAddress, ...]

@@ -6,7 +6,8 @@ It is what lets old friends meet without any broker: at start its peers are dial
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hdpd.identity.keys import PeerId
 from hdpd.peers.states import State
@@ -18,16 +19,14 @@ MAX_ADDRESSES = 16  # for each peer: a full record of 12, and a few that worked 
 FORGET_ADDRESS_S = 30 * 24 * 3600.0  # an address that has neither worked nor been told so long
 
 
-@dataclass(slots=True)
-class KnownAddress:
+class KnownAddress(Struct):
     """When an address was last told to us, and when it last worked; wall-clock seconds."""
 
     seen: float
     worked: float = 0.0
 
 
-@dataclass(slots=True)
-class KnownPeer:
+class KnownPeer(Struct):
     """What is remembered of one peer. `topics` holds public ids of topics it was met at."""
 
     peer_id: PeerId

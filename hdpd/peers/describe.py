@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError, NoCommonTopic
@@ -98,7 +97,7 @@ class Descriptions:
         is_settled = peer.session is not None or peer.state is State.BLOCKED
         status = self.describe(peer)
         return PeerExplained(
-            **{each.name: getattr(status, each.name) for each in fields(PeerStatus)},
+            **{name: getattr(status, name) for name in PeerStatus.__struct_fields__},
             own_nat=own_nat,
             peer_nat=peer_nat,
             reason=self._reason(peer, own_nat),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from hdpd.errors import HdpdError
 from hdpd.identity.keys import PeerId
@@ -27,8 +28,7 @@ SETTLE_S: Final = 0.1  # several records of one moment go out together
 _Key = tuple[bytes, PeerId]
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Heard(Struct):
     """The latest record of a peer at a topic, and which connected peers told us of that peer."""
 
     record: bytes

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from hdpd import machine
 from hdpd.bucket import Bucket
@@ -36,8 +37,7 @@ CARRY_BURST: Final = 20.0
 CARRY_PER_S: Final = 2.0
 
 
-@dataclass(slots=True)
-class Dial:
+class Dial(Struct):
     """The attempts to connect. `connections` are those that the present one has begun."""
 
     failures: int = 0
@@ -47,8 +47,7 @@ class Dial:
     connections: set[Connection] = field(default_factory=set)
 
 
-@dataclass(slots=True)
-class Way:
+class Way(Struct):
     """What is known of the way there. `mapped` are addresses that its router forwards."""
 
     failures: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from hdpd.discovery.records import NatKind
 from hdpd.errors import HdpdError
@@ -14,8 +15,7 @@ from hdpd.peers.tries import Try
 PathKind = Literal["lan", "direct", "punched", "mapped", "ipv6"]
 
 
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
+class PeerStatus(Struct, frozen=True):
     """Times are in seconds since the epoch, `rtt` in seconds; `topics` are those in common, `error`
     is why it is not connected.
     """
@@ -33,8 +33,7 @@ class PeerStatus:
     error: HdpdError | None
 
 
-@dataclass(frozen=True, slots=True)
-class PeerExplained(PeerStatus):
+class PeerExplained(PeerStatus, frozen=True):
     """With all that was tried, the oldest first, the reason in words, and what could be changed,
     the best first. `peer_nat` is known once the peer has answered a request to punch.
     """
@@ -46,29 +45,25 @@ class PeerExplained(PeerStatus):
     tries: tuple[Try, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFound:
+class PeerFound(Struct, frozen=True):
     """Somebody new, or known at another topic or address."""
 
     peer: PeerStatus
 
 
-@dataclass(frozen=True, slots=True)
-class PeerConnected:
+class PeerConnected(Struct, frozen=True):
     """A session stands."""
 
     peer: PeerStatus
 
 
-@dataclass(frozen=True, slots=True)
-class PeerChanged:
+class PeerChanged(Struct, frozen=True):
     """The session goes on at another address, or with other topics in common."""
 
     peer: PeerStatus
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDisconnected:
+class PeerDisconnected(Struct, frozen=True):
     """The session has ended."""
 
     peer: PeerStatus

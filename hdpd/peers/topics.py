@@ -12,8 +12,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from hdpd.database import Database, Transaction
 from hdpd.errors import LimitReached, TopicNotFound
@@ -32,8 +33,7 @@ from hdpd.threads.worker import Worker
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TopicStatus:
+class TopicStatus(Struct, frozen=True):
     """A joined topic: how many connected peers share it, whether it is in the configuration, and
     whether strangers may find it by trying names.
     """
@@ -44,15 +44,13 @@ class TopicStatus:
     guessable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TopicJoined:
+class TopicJoined(Struct, frozen=True):
     """A topic was joined."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class TopicLeft:
+class TopicLeft(Struct, frozen=True):
     """A topic was left."""
 
     name: str

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 Kind = Literal["dial", "request", "punch", "birthday"]
 
 MAX_TRIES: Final = 32  # of one peer; a full record, a punch at each of its addresses, and the rest
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Struct, frozen=True):
     """The latest try of one way. `time` is in seconds since the epoch; `address` is for people."""
 
     kind: Kind

@@ -13,8 +13,9 @@ clocks say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hdpd.discovery.records import PUNCH_NONCE_BYTES, Record
 from hdpd.identity.keys import PeerId
@@ -29,8 +30,7 @@ REST_S: Final = 3.0  # after a punch began, a new one with the same peer is not 
 MAX_PEERS: Final = 256  # about 500 bytes each; the one not heard of for longest is forgotten
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """Send a punch request to `target` with these nonces."""
 
     target: PeerId
@@ -39,8 +39,7 @@ class Ask:
     answers: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(Struct, frozen=True):
     """Punch now with the sender of `record`; `nonces` are ours and the peer's."""
 
     record: Record
@@ -50,8 +49,7 @@ class Begin:
 Command = Ask | Begin
 
 
-@dataclass(slots=True)
-class _Offer:
+class _Offer(Struct):
     """Our nonce for one peer and what became of it."""
 
     topic_id: bytes

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from msgspec import Struct
 
 from hdpd.errors import ProtocolError
 from hdpd.identity import contexts
@@ -39,8 +40,7 @@ def punch_tag(datagram: bytes) -> bytes | None:
     return bytes(datagram[1 : 1 + TAG_BYTES])
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """What an authentic packet says. A pong's `nonce` is that of the ping it answers."""
 
     is_ping: bool

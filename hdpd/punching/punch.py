@@ -14,8 +14,9 @@ then no hole ever fits. For the same reason each punch has a socket of its own, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.nat.scopes import is_public
@@ -41,16 +42,14 @@ _KEEP_WARM_S: Final = 1.0
 _TRIGGERED_PING_S: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """A socket of ours and an address of the peer."""
 
     slot: int
     address: Address
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """A datagram to send, from the socket of `way.slot`, which is opened when it is not yet.
 
     A `short` one must not get farther than our own NAT.
@@ -62,8 +61,7 @@ class Send:
     short: bool = False
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """What happened on one way; `rtt` in seconds proves it."""
 
     last_ping: float = float("-inf")

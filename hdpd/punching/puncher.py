@@ -11,8 +11,9 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from hdpd.discovery.records import Candidate, NatKind, Record
 from hdpd.errors import HdpdError, NotReachable, ProtocolError
@@ -50,8 +51,7 @@ class Surveyor(Protocol):
         """Where a new socket of ours can be reached; takes 2.5 s at most."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Offer:
+class Offer(Struct, frozen=True, eq=False):
     """The socket of a punch that is not agreed on yet, and where it can be reached."""
 
     opened: UdpSocket
@@ -59,8 +59,7 @@ class Offer:
     made: float
 
 
-@dataclass(slots=True, eq=False)
-class Running:
+class Running(Struct, eq=False):
     """A punch that is under way with `peer_id`."""
 
     peer_id: PeerId

@@ -9,10 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import asdict
 
 from hdpd.config.limits import (
     KEYS,

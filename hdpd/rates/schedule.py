@@ -7,9 +7,11 @@ clock skips in spring is skipped here, and one that it repeats in autumn is repe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from hdpd.config.limits import DAY_MINUTES, KEYS, Limits, LimitsConfig, Span, Value
 
@@ -18,8 +20,7 @@ Reason = Literal["base", "schedule", "set"]
 WEEK_DAYS = 7
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
+class InForce(Struct, frozen=True):
     """The limits that hold, with the reason for each key, and the span that the clock is in."""
 
     limits: Limits

@@ -9,7 +9,8 @@ requests), and its streams take turns.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hdpd.bucket import Bucket
 from hdpd.identity.keys import PeerId
@@ -32,16 +33,14 @@ def _empty_bucket(rate: int | None, now: float) -> Bucket:
     return bucket
 
 
-@dataclass(slots=True)
-class _Peer:
+class _Peer(Struct):
     bucket: Bucket
     served: float  # bytes so far, on the scale of `Shaper._served`
     seen_at: float
     wants: dict[int, int] = field(default_factory=dict)  # stream -> bytes, the next one first
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """So many bytes of the stream may go now."""
 
     stream: int

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.config.limits import Limits, Value
 from hdpd.rates.schedule import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class SpanStatus:
+class SpanStatus(Struct, frozen=True):
     """A time of the week, in words, the limits that are others then, and whether it is now."""
 
     days: str
@@ -20,8 +20,7 @@ class SpanStatus:
     holds: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LimitsStatus:
+class LimitsStatus(Struct, frozen=True):
     """The limits that hold, each with its reason, and where they come from. `next_change`: when the
     schedule changes something next, in seconds since the epoch.
     """
@@ -34,8 +33,7 @@ class LimitsStatus:
     next_change: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class LimitsChanged:
+class LimitsChanged(Struct, frozen=True):
     """Other limits hold, or were set."""
 
     limits: LimitsStatus

@@ -9,9 +9,11 @@ changed; clients hear that as `listing.changed`.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hdpd.errors import TimedOut
 from hdpd.identity.keys import PeerId
@@ -28,8 +30,7 @@ LIST_S = 30.0  # for a whole page; a slow link gets along with smaller pages
 MAX_SHOWN = 256
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ListingChanged:
+class ListingChanged(Struct, frozen=True):
     """What was listed of a directory, at a peer or here (`self`), may be another thing now; without
     a path it may be any of them.
     """
@@ -76,7 +77,7 @@ class Listings:
         peer = session.peer_id
         self._show(peer, request.path)  # before the answer, which a change may overtake
         known = self._pages.get(peer, request)
-        asked = dataclasses.replace(request, if_none_match=known.validator if known else b"")
+        asked = replace(request, if_none_match=known.validator if known else b"")
         page = await ask_for_page(session, asked, LIST_S)
         if page.not_modified:
             assert known is not None, "this is no answer to who has nothing"

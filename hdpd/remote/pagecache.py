@@ -6,8 +6,9 @@ A page is only of use together with its peer, who says by its validator whether 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from hdpd.identity.keys import PeerId
 from hdpd.recent import Recent
@@ -20,8 +21,7 @@ PAGE_BYTES = 1000  # what a page costs besides its entries and paths
 ENTRY_BYTES = 220  # what an entry costs besides its path
 
 
-@dataclass(frozen=True, slots=True)
-class CachedPage:
+class CachedPage(Struct, frozen=True):
     """A page as it was received."""
 
     entries: list[Entry]

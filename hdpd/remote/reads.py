@@ -7,9 +7,10 @@ the same before and after the bytes. Nothing is written here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
+
+from msgspec import Struct, field
 
 from hdpd.errors import (
     Busy,
@@ -108,8 +109,7 @@ PASSING = (*FATAL, AskAgain, Busy, TimedOut)
 """What says nothing about the files that were asked for."""
 
 
-@dataclass(slots=True)
-class RemoteRead:
+class RemoteRead(Struct):
     """An answered read: `started` says what the file is, `chunks` gives its bytes."""
 
     stream: Stream
@@ -150,8 +150,7 @@ class RemoteRead:
             raise FileChanged("the file changed while it was sent")
 
 
-@dataclass(slots=True)
-class RemoteBatch:
+class RemoteBatch(Struct):
     """An answered batch; `next` gives its files in the order in which they were asked for."""
 
     stream: Stream

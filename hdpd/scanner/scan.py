@@ -15,8 +15,9 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from operator import itemgetter
+
+from msgspec import Struct, field
 
 from hdpd.ignore import Ignoring
 from hdpd.scanner.moves import Moves
@@ -48,8 +49,7 @@ def no_watch(_fd: int, _status: os.stat_result, _directory: Directory) -> bool:
     return False
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """What a scan has seen so far; `bytes` and `files` follow when it leaves directories."""
 
     directories: int = 0
@@ -59,8 +59,7 @@ class Tally:
     reasons: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(Struct):
     """A directory that the walk is in."""
 
     directory: Directory

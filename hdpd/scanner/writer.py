@@ -12,9 +12,10 @@ from __future__ import annotations
 import itertools
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from hdpd.database import Connection, Row, Transaction, open_connection, write_transaction
 from hdpd.shares.fold import fold
@@ -79,8 +80,7 @@ FileRow = tuple[str, int, int]  # name, size, mtime in ns
 _BEING_STORED = -1  # the id of a directory whose row is taken, but not in the index yet
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(Struct):
     """What one transaction writes. The values of directories are those of the moment when it was
     closed: what a directory says later goes with files of the next batch.
     """

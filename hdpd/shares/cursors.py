@@ -8,8 +8,9 @@ what comes elsewhere now. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 from hdpd.errors import InvalidParams, PathInvalid, ProtocolError
 from hdpd.wire.codec import decode, encode
@@ -21,8 +22,7 @@ _NATURAL = 1  # the order, at the end of a cursor; none is the former one
 _ORDERS: tuple[list[int], ...] = ([], [_NATURAL])
 
 
-@dataclass(frozen=True, slots=True)
-class PageCursor:
+class PageCursor(Struct, frozen=True):
     """The last entry of a page of one directory: its kind, what it was sorted by, and its name."""
 
     sort: str
@@ -45,8 +45,7 @@ class Step(IntEnum):
     LEFT = 2  # left a directory after its content
 
 
-@dataclass(frozen=True, slots=True)
-class TreeCursor:
+class TreeCursor(Struct, frozen=True):
     """The last step of a page of a recursive listing."""
 
     step: Step

@@ -11,8 +11,9 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
+
+from msgspec import Struct
 
 from hdpd.errors import Cancelled, FileChanged, FileUnreadable
 from hdpd.shares.opening import OpenedFile
@@ -24,8 +25,7 @@ SLICE_S = 60.0  # a disk that takes longer for a slice does not answer
 NICENESS = 15  # of the threads; the event loop and the transfers go first
 
 
-@dataclass(frozen=True, slots=True)
-class Hashed:
+class Hashed(Struct, frozen=True):
     """The digest of a file, and what the file was."""
 
     digest: bytes

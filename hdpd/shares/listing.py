@@ -5,12 +5,13 @@ So everything can be browsed as soon as hdpd runs, and from then on without touc
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from hdpd.database import Database, Transaction
 from hdpd.errors import (
@@ -311,7 +312,7 @@ def _prefixed(above: RemotePath, entry: Entry) -> Entry:
 
 
 def _moved(cursor: TreeCursor, above: RemotePath) -> TreeCursor:
-    return dataclasses.replace(cursor, path=_joined(above, cursor.path))
+    return replace(cursor, path=_joined(above, cursor.path))
 
 
 def _relative(cursor: TreeCursor, above: RemotePath) -> TreeCursor | None:
@@ -319,4 +320,4 @@ def _relative(cursor: TreeCursor, above: RemotePath) -> TreeCursor | None:
     if above.is_root:
         return cursor
     below = cursor.path.raw[len(above.raw) + 1 :]
-    return dataclasses.replace(cursor, path=RemotePath(below)) if below else None
+    return replace(cursor, path=RemotePath(below)) if below else None

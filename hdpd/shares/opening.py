@@ -15,9 +15,10 @@ import os
 import stat
 import struct
 import time
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from hdpd.errors import FileUnreadable, HdpdError, NotADirectory, NotAFile, PathNotFound, ShareAway
 from hdpd.ignore import NOTHING, Ignoring, patterns_of
@@ -175,8 +176,7 @@ class Outside(OSError):
         super().__init__(errno.EXDEV, "a link that leads to where nothing is shared")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a share is, whether names with a leading dot are part of it, and what is left out."""
 
     path: bytes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.errors import ShareAway
 from hdpd.shares.opening import Place, open_root
@@ -11,8 +12,7 @@ from hdpd.wire.fields import MAX_INTEGER
 from hdpd.wire.paths import text_from_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(Struct, frozen=True):
     """What was seen of a share's directory."""
 
     device: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hdpd.errors import InvalidParams
 from hdpd.shares.fold import fold
@@ -15,8 +16,7 @@ _NOT_ASCII = "length(name)<>octet_length(name)"
 MAX_TRIGRAMS = 24  # of one word; what more would exclude, the verification does
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """The distinct folded words, all of which must match."""
 
     words: tuple[str, ...]

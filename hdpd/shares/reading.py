@@ -15,7 +15,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hdpd.ignore import NOTHING, Ignoring
 from hdpd.shares.ignorefile import IGNORE_FILE, BadIgnoreFile, read_ignore_file
@@ -28,8 +29,7 @@ _PLAIN_MASK = 0o170000 | _READABLE_BY_ALL
 _PLAIN = stat.S_IFREG | _READABLE_BY_ALL
 
 
-@dataclass(frozen=True, slots=True)
-class Subdirectory:
+class Subdirectory(Struct, frozen=True):
     """A directory in a directory; `entry` is its name for system calls. The inode is that of a
     directory that is there itself, and 0 for one that a link leads to.
     """
@@ -40,8 +40,7 @@ class Subdirectory:
     inode: int
 
 
-@dataclass(slots=True)
-class Content:
+class Content(Struct):
     """What is shared of one directory, in no order, and what is not with the reason."""
 
     files: list[tuple[str, int, int]] = field(default_factory=list)  # name, size, mtime in ns

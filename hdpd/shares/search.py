@@ -14,7 +14,8 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hdpd.database import Rows, Transaction
 from hdpd.errors import PathInvalid
@@ -35,8 +36,7 @@ that more of them have, files and directories are found by the other words where
 DEADLINE_ROWS = 256  # rows between looks at the clock: about 1 ms
 
 
-@dataclass(slots=True)
-class _Directory:
+class _Directory(Struct):
     """A directory as far as this search has met it."""
 
     parent: int
@@ -65,8 +65,7 @@ class Deadline:
             raise TimeoutError
 
 
-@dataclass(slots=True)
-class Search:
+class Search(Struct):
     """One search on one snapshot of the index, in the shares whose root directories are `roots`."""
 
     transaction: Transaction

@@ -11,10 +11,11 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from hdpd.errors import ShareAway
 from hdpd.log import MessageId, fields
@@ -55,8 +56,7 @@ class Indexed(NamedTuple):
 NOT_INDEXED = Indexed(0, False, 0, 0, 0, 0, None, False)
 
 
-@dataclass(slots=True)
-class Surroundings:
+class Surroundings(Struct):
     """What all shares have in common."""
 
     database_path: Path

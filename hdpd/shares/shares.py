@@ -7,12 +7,13 @@ already, and here is only what brings them together with the set.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from hdpd.config import ShareConfig
 from hdpd.database import Database, set_aside
@@ -251,7 +252,7 @@ class Shares:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         self.teller.changed()
-        gone = dataclasses.replace(share.status(), state="removed")
+        gone = replace(share.status(), state="removed")
         self._surroundings.emit(ShareChanged(gone))
         if share.root:
             self._forget([share.root])

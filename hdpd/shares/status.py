@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 ShareState = Literal["scanning", "ready", "away", "error", "removed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShareStatus:
+class ShareStatus(Struct, frozen=True, kw_only=True):
     """A share, and what its index holds of it. `path` is reversible text; `skipped_first` are the
     reasons of some of the entries that could not be read; `watched` counts directories.
     """
@@ -29,8 +29,7 @@ class ShareStatus:
     configured: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ShareChanged:
+class ShareChanged(Struct, frozen=True):
     """A share is in another state, holds something else, or is gone."""
 
     share: ShareStatus

@@ -7,8 +7,9 @@ directories have come or gone meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from msgspec import Struct
 
 from hdpd.shares.cursors import Step, TreeCursor
 from hdpd.wire.messages import Entry, EntryType
@@ -25,8 +26,7 @@ class FileRow(NamedTuple):
     mtime: int
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryRow(Generic[N]):
+class DirectoryRow(Struct, Generic[N], frozen=True):
     """A directory in a directory, with the totals of what is below it as far as known."""
 
     node: N
@@ -61,8 +61,7 @@ class Source(Protocol[N]):
         ...
 
 
-@dataclass(slots=True)
-class _Frame(Generic[N]):
+class _Frame(Struct, Generic[N]):
     """A directory that the walk is in; `files_after` is None when its files are done."""
 
     node: N
@@ -71,8 +70,7 @@ class _Frame(Generic[N]):
     directories_after: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TreePage:
+class TreePage(Struct, frozen=True):
     """Part of a walk. `cursor` says where to go on, None at the end. `unknown` is a directory whose
     content the source does not know and that has to come from elsewhere before it goes on.
     """

@@ -14,9 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 T = TypeVar("T")
 
@@ -34,8 +35,7 @@ MAX_THREADS = 16
 """Five dead mounts leave a thread for the rest. Each costs about 100 kB, until `close`."""
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
+class _Job(Struct, eq=False):
     function: Callable[[], Any]
     future: asyncio.Future[Any]
     result: Any = None
@@ -56,8 +56,7 @@ class _Job:
             self.future.set_result(self.result)
 
 
-@dataclass(slots=True, eq=False)
-class _Queue:
+class _Queue(Struct, eq=False):
     key: Hashable
     jobs: deque[_Job] = field(default_factory=deque)  # at most one or two for each running read
     threads: int = 0

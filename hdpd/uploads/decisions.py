@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from hdpd.wire.messages import ResetCode
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """The read may send now."""
 
     read: int
@@ -25,8 +26,7 @@ class Queued:
     eta: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(Struct, frozen=True):
     """The read is over, whether it waited or was being sent; `code` tells its peer why."""
 
     read: int

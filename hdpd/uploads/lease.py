@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 IDLE_S = 3.0
 """How long a lease outlives its last read: a slow round trip and a flush on the other side."""
@@ -33,8 +34,7 @@ LEASE_MEMORY_BYTES = 16 * 1024 * 1024
 with eight long reads under way a line of 200 ms carries 40 MB/s."""
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(Struct):
     """The reads of a peer that is being sent to, with numbers of the caller's choice."""
 
     turn_began: float

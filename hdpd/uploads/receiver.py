@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hdpd.identity.keys import PeerId
 from hdpd.uploads.lease import Lease
 from hdpd.uploads.states import HOLDING, QUEUED, Event, State, after
 
 
-@dataclass(slots=True, eq=False)
-class Receiver:
+class Receiver(Struct, eq=False):
     """A peer at the upload slots. It has a lease in the states in which it has a slot, and reads
     that wait in those in which it has a place in the line.
     """

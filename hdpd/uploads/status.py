@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hdpd.identity.keys import PeerId
 from hdpd.wire.paths import RemotePath
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveUpload:
+class ActiveUpload(Struct, frozen=True):
     """What the holder of a slot is being sent: how far that file is, its size, and bytes per second
     of all that this peer reads.
     """
@@ -22,8 +21,7 @@ class ActiveUpload:
     rate: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingUpload:
+class WaitingUpload(Struct, frozen=True):
     """The oldest read of a peer in line; position 1 is next."""
 
     peer: PeerId
@@ -32,16 +30,14 @@ class WaitingUpload:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class UploadsStatus:
+class UploadsStatus(Struct, frozen=True):
     """A line for each slot in use and for each waiting peer."""
 
     active: tuple[ActiveUpload, ...] = ()
     waiting: tuple[WaitingUpload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UploadsChanged:
+class UploadsChanged(Struct, frozen=True):
     """Somebody is sent something else, or waits at another place."""
 
     uploads: UploadsStatus

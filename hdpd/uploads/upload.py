@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from hdpd.identity.keys import PeerId
 from hdpd.uploads.status import ActiveUpload, WaitingUpload
@@ -38,8 +39,7 @@ class UploadStream(Protocol):
     def reset(self, code: ResetCode) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class Upload:
+class Upload(Struct, eq=False):
     """One read, or a batch of small files, from its arrival to its end."""
 
     number: int
@@ -73,8 +73,7 @@ class Upload:
             self.disk.set_exception(error)
 
 
-@dataclass(slots=True)
-class _Flow:
+class _Flow(Struct):
     upload: Upload  # the one that began last
     rate: float = 0.0  # bytes per second
     unmeasured_bytes: int = 0

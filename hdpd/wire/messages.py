@@ -10,9 +10,10 @@ Whole because it is read beside the grammar, message by message, and each is a f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
+
+from msgspec import Struct
 
 from hdpd.errors import HdpdError, PathInvalid, ProtocolError, UnknownRequest, error_from_wire
 from hdpd.identity.addresses import parse_ip
@@ -68,8 +69,7 @@ SORT_KEYS = ("name", "-name", "size", "-size", "mtime", "-mtime")
 # Requests
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """Opens a connection's first stream; see hdpd/link/hello.py for what follows."""
 
     name: ClassVar[str] = "hello"
@@ -92,8 +92,7 @@ class Hello:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
+class Topics(Struct, frozen=True):
     """Repeats the proof part of the hello with fresh nonces after a topic was joined or left."""
 
     name: ClassVar[str] = "topics"
@@ -107,8 +106,7 @@ class Topics:
         return cls(nonce=fields.byte_string(message, "nonce", NONCE_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
-class Ls:
+class Ls(Struct, frozen=True):
     """Lists a directory, or all below it; `cursor` continues where an answer ended.
 
     `if_none_match` is the validator of the answer that the asker has to the same question, empty
@@ -151,8 +149,7 @@ class Ls:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(Struct, frozen=True):
     """Searches all shares of the peer."""
 
     name: ClassVar[str] = "search"
@@ -170,8 +167,7 @@ class Search:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """Asks for a range of a file; with `if_match` only when its validator is still that. It is
     `urgent` when a person waits for these bytes.
     """
@@ -206,8 +202,7 @@ class Read:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Asks for whole small files of one share, by their paths and the sizes that they should have;
     at least one.
     """
@@ -246,8 +241,7 @@ class Batch:
         return batch
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Struct, frozen=True):
     """Asks for the SHA-256 of a whole file, with `if_match` only of that version of it."""
 
     name: ClassVar[str] = "digest"
@@ -265,8 +259,7 @@ class Digest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(Struct, frozen=True):
     """Tells where peers can be reached: sealed records, each for its own topic."""
 
     name: ClassVar[str] = "announce"
@@ -284,8 +277,7 @@ class Announce:
         return cls(records=tuple(records))
 
 
-@dataclass(frozen=True, slots=True)
-class Rendezvous:
+class Rendezvous(Struct, frozen=True):
     """Brings a punch request to its target, or to a peer that is connected with the target."""
 
     name: ClassVar[str] = "rendezvous"
@@ -302,8 +294,7 @@ class Rendezvous:
         return cls(record)
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """Tells the peer at which address its packets come here; `host` is an IP literal."""
 
     name: ClassVar[str] = "observed"
@@ -320,8 +311,7 @@ class Observed:
         return cls(str(parse_ip(address or b"")), port)
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Struct, frozen=True):
     """Tells which listings the peer has that are not current any more; None: perhaps all."""
 
     name: ClassVar[str] = "changed"
@@ -386,8 +376,7 @@ def raise_if_error(message: Message) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A listed file or directory. `path` is relative to what was listed; sizes are bytes, `files`
     counts the files below a directory (1 for a file), `mtime_ns` is nanoseconds since the epoch.
     """
@@ -430,8 +419,7 @@ def entries_from_wire(message: Message, key: str) -> list[Entry]:
     return entries
 
 
-@dataclass(frozen=True, slots=True)
-class LsEnd:
+class LsEnd(Struct, frozen=True):
     """Ends the answer to `ls`: with `not_modified` the asker has it already, and no entries came.
 
     The validator stands for what the directory is now; there is none where that is not known.
@@ -458,8 +446,7 @@ class LsEnd:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ReadStarted:
+class ReadStarted(Struct, frozen=True):
     """Precedes the bytes of a `read`: how many come, and what the file is at this moment."""
 
     length: int
@@ -498,8 +485,7 @@ def read_ended(message: Message) -> bytes:
     return _validator(message, "end")
 
 
-@dataclass(frozen=True, slots=True)
-class Digested:
+class Digested(Struct, frozen=True):
     """The answer to `digest`: of the file that it was from the first byte to the last."""
 
     digest: bytes

@@ -15,8 +15,9 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from hdpd.errors import PathInvalid
 
@@ -92,8 +93,7 @@ def _bytes_to_wire(raw: bytes) -> str | bytes:
         return raw
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Name:
+class _Name(Struct, frozen=True, order=True):
     """Bytes of the file system, as text for people and as CBOR for peers."""
 
     raw: bytes
@@ -117,8 +117,7 @@ class _Name:
         return self.text
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class EntryName(_Name):
+class EntryName(_Name, frozen=True, order=True):
     """One component of a path, safe to use as a file name below any directory.
 
     Raises:
@@ -135,8 +134,7 @@ class EntryName(_Name):
             raise PathInvalid(f"a name is longer than {MAX_NAME_BYTES} bytes")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RemotePath(_Name):
+class RemotePath(_Name, frozen=True, order=True):
     """A path as a peer sees it: share name, then components; empty for the list of shares.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import http.client
 import json
 import os
@@ -140,7 +139,7 @@ class FakePeers:
     def explain(self, peer: PeerId) -> PeerExplained:
         row = self._row(peer, "known")
         return PeerExplained(
-            **{each.name: getattr(row, each.name) for each in dataclasses.fields(row)},
+            **{name: getattr(row, name) for name in PeerStatus.__struct_fields__},
             own_nat="easy",
             peer_nat=None,
             reason="it is on the same network",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from hdpd.config import HostPort
 from hdpd.control import results as r
@@ -65,9 +65,9 @@ def test_properties_are_shown_and_what_has_no_name_is_not() -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (r.ActiveUpload, replace(UPLOAD, size=1.5)),  # type: ignore[arg-type]
-        (r.ActiveUpload, replace(UPLOAD, path=None)),  # type: ignore[arg-type]
-        (r.ActiveUpload, replace(UPLOAD, path=b"raw")),  # type: ignore[arg-type]
+        (r.ActiveUpload, replace(UPLOAD, size=1.5)),
+        (r.ActiveUpload, replace(UPLOAD, path=None)),
+        (r.ActiveUpload, replace(UPLOAD, path=b"raw")),
         (r.ActiveUpload, UploadsStatus()),
         (r.PortMappingInfo, PortMapping("pcp", ipv6=False, state="asleep")),  # type: ignore[arg-type]
         (list[Text], [object()]),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hdpd.discovery.records import (
     MAX_CANDIDATES,
@@ -52,7 +51,7 @@ def record(**changes: object) -> Record:
         seq=1,
         time=int(NOW),
     )
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+    return replace(plain, **changes)
 
 
 def seal_body(

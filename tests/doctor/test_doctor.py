@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hdpd.config import Config, HostPort, load
 from hdpd.discovery.status import BrokerStatus, DiscoveryStatus, MdnsStatus
@@ -124,7 +125,7 @@ def config(tmp_path: Path) -> Config:
     tmp_path.chmod(0o755)
     environ = {"HOME": str(tmp_path)}
     config = load(["--config", str(file), "--state-dir", str(tmp_path / "state")], environ)
-    return replace(config, download_dir=file / "below-a-file")
+    return dataclasses.replace(config, download_dir=file / "below-a-file")
 
 
 def subject_of(config: Config) -> Subject:

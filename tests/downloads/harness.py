@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from hdpd.database import Database
 from hdpd.downloads.downloads import Downloads
@@ -49,8 +50,8 @@ def as_dict(value: object) -> dict[str, Any]:
 def _plain(value: object) -> Any:
     if isinstance(value, PeerId | RemotePath):
         return value.text
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 

@@ -202,7 +202,7 @@ async def test_a_hostile_listing_harms_nobody(tmp_path: Path) -> None:
 async def test_listed_names_that_lead_out_are_left_out(tmp_path: Path) -> None:
     peer = FakePeer({"s/d/fine": FakeFile(b"y")})
 
-    class Evil(RemotePath):
+    class Evil(RemotePath, frozen=True):
         def __post_init__(self) -> None:
             """Lets everything pass."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hdpd.config import HostPort
 from hdpd.discovery.records import MAX_CANDIDATES, Candidate

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hdpd.discovery.records import PunchPart, Record
 from hdpd.identity.keys import Identity, PeerId
