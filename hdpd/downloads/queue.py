@@ -14,6 +14,7 @@ import bisect
 import heapq
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -40,7 +41,8 @@ class Place(Enum):
     BOTTOM = "bottom"
 
 
-class Item(Struct, eq=False, kw_only=True):
+@dataclass(eq=False, kw_only=True, slots=True)
+class Item:
     """What the queue knows of a download."""
 
     id: str
