@@ -38,6 +38,7 @@ help:
 	@echo 'make test     run the tests (PYTEST_ARGS="-k name" for some of them)'
 	@echo 'make coverage   run them too, and print what none of them reaches'
 	@echo 'make test-nat   connect every kind of home with every other, behind real NATs (as root)'
+	@echo 'make test-attacks  attack a daemon as members and strangers can, and print what it cost'
 	@echo 'make soak     an hour of kills, power cuts and failing disks, and a million runs of the test'
 	@echo '         machine (as root); MINUTES=10 for a sixth of it'
 	@echo 'make lint     check style and formatting'
@@ -81,6 +82,12 @@ test-nat: .venv/stamp
 	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
 	$(BIN)/python -m tests.nat.matrix $(KINDS)
 	$(BIN)/pytest -m '' tests/nat $(PYTEST_ARGS)
+
+# The attacks of tests/attacks at full size, one after the other; the suite has them at a small one.
+.PHONY: test-attacks
+test-attacks: .venv/stamp
+	@tests/debian-packages.sh $(DEBIAN_TEST_PACKAGES)
+	ATTACKS=full $(BIN)/pytest tests/attacks $(PYTEST_ARGS)
 
 # How long, and more flags of tests/soak.
 MINUTES ?= 60
