@@ -7,6 +7,7 @@ Whole because it is one tree.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -240,9 +241,10 @@ class FileUnreadable(HdpdError):
 
 
 class DiskUnavailable(HdpdError):
-    """The disk is to be waited for."""
+    """The disk is to be waited for; `at` is the directory of ours on it, where that is known."""
 
     code = "disk_unavailable"
+    at: Path | None = None
 
 
 class DiskFull(DiskUnavailable):

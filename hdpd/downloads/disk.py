@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from hdpd.downloads.ranges import Window
 from hdpd.downloads.site import Site
+from hdpd.errors import DiskUnavailable
 from hdpd.threads.worker import Worker
 
 P = ParamSpec("P")
@@ -19,12 +20,13 @@ async def done_within(call: asyncio.Future[T], timeout: float) -> bool:
     """Waits for a call in a thread, but no longer than `timeout` seconds; whether it is done. What
     it raises counts as seen, also when whoever waited was cancelled.
     """
-    call.add_done_callback(_see)
+    call.add_done_callback(see)
     await asyncio.wait({call}, timeout=timeout)
     return call.done()
 
 
-def _see(call: asyncio.Future[T]) -> None:
+def see(call: asyncio.Future[T]) -> None:
+    """Nobody waits for this call: whatever it raised is no news."""
     if not call.cancelled():
         call.exception()
 
@@ -47,14 +49,25 @@ class Disk:
     def submit(
         self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs
     ) -> asyncio.Future[T]:
-        """Runs `function` in the thread that writes."""
-        return self._writer.submit(functools.partial(function, *arguments, **options))
+        """Runs `function` in the thread that writes. A DiskUnavailable then says where it was."""
+        call = functools.partial(function, *arguments, **options)
+        return self._writer.submit(self._told_of(call))
 
     async def sync(self, function: Callable[[], T]) -> T:
         """Like `submit`, in the thread for what waits for the disk: syncs, and batches of files
         that are finished by one.
         """
-        return await self._syncer.submit(function)
+        return await self._syncer.submit(self._told_of(function))
+
+    def _told_of(self, function: Callable[[], T]) -> Callable[[], T]:
+        def run() -> T:
+            try:
+                return function()
+            except DiskUnavailable as error:
+                error.at = self.site.path
+                raise
+
+        return run
 
     def give(self, cost: int) -> None:
         """Gives room in the window back and wakes those who wait for some."""

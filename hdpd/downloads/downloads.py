@@ -93,7 +93,7 @@ class Downloads:
             throttle,
             emit,
             reserve,
-            self._destinations.values(),
+            [*self._destinations.values(), *([] if incomplete_dir is None else [incomplete_dir])],
         )
         self._clear_after: float | None = None
         self._clearing: asyncio.Task[None] | None = None

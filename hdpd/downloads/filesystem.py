@@ -154,6 +154,7 @@ def sync_directory(descriptor: int) -> None:
 
 def free_room(path: Path) -> Room:
     """The room on the volume of `path`, or of what is above it while that is not there yet."""
+    disk = f"the disk of {os.fspath(path)!r}"
     while True:
         try:
             status = os.statvfs(path)
@@ -167,6 +168,7 @@ def free_room(path: Path) -> Room:
                 status.f_blocks * status.f_frsize,
                 status.f_favail if status.f_files else None,
                 bool(status.f_flag & os.ST_RDONLY),
+                disk,
             )
 
 

@@ -14,14 +14,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hdpd.downloads.certainty import Certainty
-from hdpd.downloads.disk import Disk
+from hdpd.downloads.disk import Disk, see
 from hdpd.downloads.finishing import Complete
 from hdpd.downloads.partial import IOV_MAX, PartialFile
-from hdpd.downloads.partials import Partials
 from hdpd.downloads.ranges import MIB, FileRanges, Range
 from hdpd.downloads.records import Download, FileRecord, Kept
 from hdpd.downloads.sameness import COMPARE_BYTES, Alike, Sameness
 from hdpd.downloads.store import Store
+from hdpd.downloads.volumes import Volume
 from hdpd.errors import FileChanged, HdpdError, ProtocolError, StorageError
 from hdpd.log import fields
 from hdpd.remote.reads import AskAgain, RemoteRead
@@ -63,7 +63,7 @@ class LargeFile:
         sameness: Sameness,
         make_sure_it_fits: Callable[[], Awaitable[None]],
         on_trouble: Callable[[], None],
-        partials: Partials | None = None,
+        apart: Volume | None = None,
     ) -> None:
         self.file = file
         self.blocked = False
@@ -77,7 +77,9 @@ class LargeFile:
         self._disk = disk
         self._store = store
         self._sameness = sameness
-        self._partials = partials
+        self._apart = apart
+        self._written = disk if apart is None else apart.disk
+        """The disk of the partial file."""
         self._make_sure_it_fits = make_sure_it_fits
         self._on_trouble = on_trouble
         self._partial: PartialFile | None = None
@@ -114,6 +116,16 @@ class LargeFile:
     def trouble(self) -> HdpdError | None:
         """A write or a sync that failed: all that is left is to stop, or to fail."""
         return self._certain.trouble
+
+    @property
+    def received(self) -> int:
+        """Bytes of it that are on the disk, or on their way there."""
+        return self.file.watermark + self.pending
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come, as far as its size is known."""
+        return max(0, (self.file.size or 0) - self.received)
 
     @property
     def validator(self) -> bytes | None:
@@ -174,7 +186,7 @@ class LargeFile:
             raise self.trouble
         if plan is not self.ranges or self._partial is None:
             raise AskAgain
-        write = self._disk.submit(self._partial.write, chunks, offset, fresh=fresh)
+        write = self._written.submit(self._partial.write, chunks, offset, fresh=fresh)
         self._writes.add(write)
         write.add_done_callback(functools.partial(self._wrote, plan))
         return write
@@ -227,12 +239,13 @@ class LargeFile:
             raise AlreadyThere(alike)
 
     async def _open_partial(self, keep: int) -> None:
-        site, directory = self._disk.site, self.file.place(self._download)[0]
-        if self._partials is not None:
-            site, directory = await self._partials.prepared(), ()
-        opening = self._disk.submit(
+        directory = self.file.place(self._download)[0]
+        if self._apart is not None:
+            await self._apart.prepare()
+            directory = ()
+        opening = self._written.submit(
             PartialFile.open,
-            site,
+            self._written.site,
             directory,
             self.file.partial(self._download),
             keep=keep,
@@ -272,7 +285,7 @@ class LargeFile:
             if self._partial is None or watermark is None:
                 return
             try:
-                await self._disk.sync(self._partial.sync)
+                await self._written.sync(self._partial.sync)
             except HdpdError as error:
                 self._distrust(error)
                 raise
@@ -306,7 +319,7 @@ class LargeFile:
             self.file.watermark, self.file.validator = 0, None
             await self._store.save_file(self._download, self.file)
             if self._partial is not None:
-                await self._disk.submit(self._partial.truncate, 0)
+                await self._written.submit(self._partial.truncate, 0)
         self.blocked = False
 
     # The end
@@ -321,7 +334,7 @@ class LargeFile:
         """What is left is the finisher's. Only when `finishable`; it stays open until `release`, so
         that whatever the disk has to say is heard.
         """
-        apart = None if self._partials is None else self._partials.site
+        apart = None if self._apart is None else self._written.site
         return self.file.complete(self._download, None, apart)
 
     async def abandon(self) -> None:
@@ -338,6 +351,7 @@ class LargeFile:
         await self._no_writes()
         try:
             await self.record()
+            await self._close_and_hear()
         except HdpdError as error:
             log.warning(
                 "%s", error, extra=fields(download=self._download.id, error_code=error.code)
@@ -350,9 +364,21 @@ class LargeFile:
         self._count(-self.pending)
         self.release()
 
+    async def _close_and_hear(self) -> None:
+        """Closes it while something of it counts that is not durable."""
+        if self._partial is None:
+            return
+        partial, self._partial = self._partial, None
+        try:
+            await self._written.submit(partial.close)
+        except HdpdError as error:
+            self._distrust(error)
+            raise
+
     def _close(self) -> None:
+        """Closes it when nothing of it counts but what is durable."""
         if self._partial is not None:
-            self._disk.submit(self._partial.close)
+            self._written.submit(self._partial.close).add_done_callback(see)
             self._partial = None
 
     def release(self) -> None:

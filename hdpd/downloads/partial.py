@@ -167,10 +167,15 @@ class PartialFile:
             raise storage_error(error, "truncate", self._name) from None
 
     def close(self) -> None:
-        """Closes the descriptors; the file stays."""
-        os.close(self._descriptor)
+        """Closes the descriptors; the file stays. An error tells of writes that were lost, which
+        file systems of the network and of FUSE may say only now.
+        """
         if self._parent >= 0:
             os.close(self._parent)
+        try:
+            os.close(self._descriptor)
+        except OSError as error:
+            raise storage_error(error, "close", self._name) from None
 
 
 def _open_proven(

@@ -61,7 +61,9 @@ class Waiting(Struct, frozen=True):
 
     volume: Volume | None
     since: float
-    was_free: int | None
+    claim: Claim | None
+    """What it takes of that volume."""
+    was_free: int | None = None
     """What was free when a write failed, for which the file system may have had other reasons."""
     patience_s: float = 0.0
     """So long nothing is tried again."""
@@ -161,8 +163,8 @@ class Download(Item):
 
     @property
     def silent(self) -> bool:
-        """Whether the disk that it is written to does not answer."""
-        return self.runner is not None and self.runner.volume.silent
+        """Whether a disk that it is written to does not answer."""
+        return self.runner is not None and any(each.silent for each in self.runner.volumes)
 
     def count_size(self, file: FileRecord) -> None:
         """Counts a size that is about to be stored and is not what was stored before.

@@ -100,8 +100,9 @@ async def _purge(
         partials = [place for owner, file in files for place in file.partials(owner)]
         await disk.submit(remove_partials, disk.site, partials)
         for owner, file in files:
-            if (apart := volumes.partials_of(owner)) is not None and file.partial_id is not None:
-                await apart.remove([file.partial(owner)])
+            if (apart := volumes.apart_of(owner)) is not None and file.partial_id is not None:
+                place = ((), file.partial(owner))
+                await apart.disk.submit(remove_partials, apart.disk.site, [place])
     given_up = [download for download in begun if download.ended is None]
     async for directories in store.made_directories(given_up, PURGE_FILES):
         paths = [

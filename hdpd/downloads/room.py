@@ -50,28 +50,33 @@ class RoomKeeper:
 
     async def make_sure_it_fits(self, runner: Runner) -> None:
         """Raises NoRoom when what is still to come of the download does not fit beside what was
-        promised to others, another DiskUnavailable when its volume cannot be written to.
+        promised to others, another DiskUnavailable when a volume of its cannot be written to.
         """
-        id_, room = runner.download.id, await runner.volume.look()
-        others = [need for need in self._needs(runner.volume) if need[0] != id_]
-        needs = [*others, runner.download.claim]
-        without = first_without_room(room, self.reserve, needs)
-        if without is not None and without[0] == id_:
-            raise without[1]
+        id_ = runner.download.id
+        for volume in runner.volumes:
+            room = await volume.look()
+            others = [need for need in self._needs(volume) if need.id != id_]
+            needs = [*others, runner.claim_on(volume)]
+            without = first_without_room(room, self.reserve, needs)
+            if without is not None and without[0] == id_:
+                raise _told_of(volume, without[1])
 
-    async def reason_to_wait(self, volume: Volume, error: DiskUnavailable) -> Waiting:
+    async def reason_to_wait(self, runner: Runner, error: DiskUnavailable) -> Waiting:
         """What a download waits for that `error` stopped."""
         since, was_free = time.monotonic(), None
         if isinstance(error, StateUnavailable):
             return Waiting(None, since, None)
+        concerned = [each for each in runner.volumes if each.disk.site.path == error.at]
+        volume = concerned[0] if concerned else runner.volume
+        claim = runner.claim_on(volume)
         if isinstance(error, DiskFailing):
-            return Waiting(volume, since, None, FAILING_S)
+            return Waiting(volume, since, claim, patience_s=FAILING_S)
         if isinstance(error, DiskFull) and not isinstance(error, NoRoom):
             try:
                 was_free = (await volume.look()).free
             except HdpdError:
                 was_free = 0
-        return Waiting(volume, since, was_free)
+        return Waiting(volume, since, claim, was_free)
 
     async def look(self, volume: Volume) -> list[Download]:
         """Pauses what does not fit any more; those of the held ones that may go on."""
@@ -93,7 +98,7 @@ class RoomKeeper:
     def _running(self, volume: Volume) -> list[tuple[Download, Runner]]:
         """Those that write to the volume, in the order of the queue."""
         started = [(d, d.runner) for d in self._queue.started() if d.runner is not None]
-        return [(d, runner) for d, runner in started if runner.volume.device == volume.device]
+        return [(d, runner) for d, runner in started if volume.device in runner.devices]
 
     def _set_trouble(self, volume: Volume, error: DiskUnavailable | None) -> None:
         before, volume.trouble = volume.trouble, error
@@ -111,14 +116,14 @@ class RoomKeeper:
 
     def _needs(self, volume: Volume) -> list[Claim]:
         """What is promised to the running downloads."""
-        return [download.claim for download, _ in self._running(volume)]
+        return [runner.claim_on(volume) for _, runner in self._running(volume)]
 
     def _keep_reserve(self, volume: Volume, room: Room) -> None:
         """Pauses the first that does not fit any more; what then is left shows at the next look."""
         without = first_without_room(room, self.reserve, self._needs(volume))
         for download, runner in self._running(volume):
             if without is not None and without[0] == download.id:
-                runner.give_up(without[1])
+                runner.give_up(_told_of(volume, without[1]))
 
     def _fitting(self, volume: Volume, room: Room, held: list[Download]) -> list[Download]:
         """Those of the held ones that fit beside what runs."""
@@ -127,12 +132,17 @@ class RoomKeeper:
         for download in held:
             if download.waiting is None or not _is_worth_a_try(download.waiting, room):
                 continue
-            id_, size, files = download.claim
-            need = Claim(id_, size + ROOM_BYTES, files)
+            claim = download.waiting.claim or download.claim
+            need = claim._replace(size=claim.size + ROOM_BYTES)
             if first_without_room(room, self.reserve, [*needs, need]) is None:
                 needs.append(need)
                 fitting.append(download)
         return fitting
+
+
+def _told_of(volume: Volume, error: DiskUnavailable) -> DiskUnavailable:
+    error.at = volume.disk.site.path
+    return error
 
 
 def _is_worth_a_try(waiting: Waiting, room: Room) -> bool:

@@ -6,6 +6,7 @@ Whole because it is one loop, and what it asks next depends on all that is under
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 
@@ -15,11 +16,11 @@ from hdpd.downloads.feed import Feed
 from hdpd.downloads.finisher import Ending, Step
 from hdpd.downloads.finishing import Finished
 from hdpd.downloads.largefile import AlreadyThere, LargeFile
-from hdpd.downloads.partials import Partials
 from hdpd.downloads.ranges import FILE_COST, FileRanges, Range
 from hdpd.downloads.records import Download, FileRecord
 from hdpd.downloads.sameness import Sameness
 from hdpd.downloads.smallfiles import SmallFiles
+from hdpd.downloads.space import Claim
 from hdpd.downloads.statedisk import StateDisk
 from hdpd.downloads.store import Store
 from hdpd.downloads.volumes import Volume
@@ -54,7 +55,7 @@ class Runner:
         throttle: Throttle,
         sameness: Sameness,
         state_disk: StateDisk,
-        partials: Partials | None,
+        apart: Volume | None,
         make_sure_it_fits: Callable[[], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
@@ -63,13 +64,16 @@ class Runner:
         self.draining = False
         """Whether nothing more is needed of the peer."""
         self.volume = volume
+        self._apart = apart
+        self.volumes = [volume] if apart is None else [volume, apart]
+        """Those that it writes to: where the files go, and where partial ones are kept apart."""
         self._session = session
         self._disk = disk = volume.disk
         self._store = store
         self._finisher = volume.finisher
         self._make_sure_it_fits = make_sure_it_fits
-        self._fitting = -1
-        """What the download still needs of the disk, which was found to fit."""
+        self._fitting = (-1, -1)
+        """What it still needs of the disks, which was found to fit."""
         self._prepared = self._preparing = False
         self._comparing = 0
         self._passing: HdpdError | None = None
@@ -81,7 +85,6 @@ class Runner:
         self._fetching: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._sameness = sameness
-        self._partials = partials
         self._feed = Feed(download, store, disk, sameness, state_disk, self._wake.set)
         self._large: dict[int, LargeFile] = {}
         self._endings = 0
@@ -91,6 +94,26 @@ class Runner:
     @property
     def remote_queued(self) -> bool:
         return self._asker.remote_queued
+
+    @property
+    def devices(self) -> set[bytes]:
+        """Those of its volumes."""
+        return {volume.device for volume in self.volumes}
+
+    def claim_on(self, volume: Volume) -> Claim:
+        """What it still takes of the device of that volume."""
+        claim = self.download.claim
+        if self._apart is None or self._apart.device == self.volume.device:
+            return claim
+        if volume.device == self._apart.device:
+            return Claim(claim.id, self._missing_apart, len(self._large))
+        # What lies apart is still to be brought here.
+        brought = sum(large.received for large in self._large.values())
+        return claim._replace(size=claim.size + brought)
+
+    @property
+    def _missing_apart(self) -> int:
+        return 0 if self._apart is None else sum(e.missing for e in self._large.values())
 
     def active_files(self) -> set[int]:
         """The numbers of the large files under way."""
@@ -161,8 +184,8 @@ class Runner:
                 raise self._unsettled
 
     async def _look_for_room(self) -> None:
-        need = self.download.need
-        if need > self._fitting:
+        need = self.download.need, self._missing_apart
+        if any(map(operator.gt, need, self._fitting)):
             await self._make_sure_it_fits()
         # What is settled leaves as much room as it took before.
         self._fitting = need
@@ -274,7 +297,7 @@ class Runner:
             self._sameness,
             self._get_ready,
             self._wake.set,
-            self._partials,
+            self._apart,
         )
         self._large[file.number] = large
         if file.validator is not None:

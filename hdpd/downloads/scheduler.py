@@ -279,7 +279,7 @@ class Scheduler:
             self._throttle,
             self._sameness,
             self._state_disk,
-            self.room.volumes.partials_of(download),
+            self.room.volumes.apart_of(download),
             lambda: self.room.make_sure_it_fits(runner),
             lambda: self._runner_changed(download),
         )
@@ -307,7 +307,7 @@ class Scheduler:
         try:
             await runner.run()
         except DiskUnavailable as error:
-            waiting = await self.room.reason_to_wait(runner.volume, error)
+            waiting = await self.room.reason_to_wait(runner, error)
             return End(Event.HOLD, _pair(error), waiting=waiting)
         except HdpdError as error:
             return self._interrupted(download, error, session)

@@ -26,6 +26,8 @@ class Room(Struct, frozen=True):
     total: int
     files: int | None = None
     read_only: bool = False
+    disk: str = "the disk"
+    """How people are told of it."""
 
 
 class NoRoom(DiskFull):
@@ -52,21 +54,22 @@ def first_without_room(
     for claim in claims:
         id_, need, files = Claim(*claim)
         if need > max(0, left):
-            return id_, NoRoom(_reason(need, left, kept))
+            return id_, NoRoom(_reason(need, left, kept, room.disk))
         if left_files is not None:
             if files > max(0, left_files):
                 return id_, NoRoom(
-                    f"no room: {files:,} files and directories are still to come, and the disk can "
-                    f"hold {max(0, left_files):,} more; it goes on by itself when there is room"
+                    f"no room: {files:,} files and directories are still to come, and "
+                    f"{room.disk} can hold {max(0, left_files):,} more; it goes on by itself when "
+                    "there is room"
                 )
             left_files -= files
         left -= need
     return None
 
 
-def _reason(need: int, left: int, kept: int) -> str:
+def _reason(need: int, left: int, kept: int, disk: str) -> str:
     beside = f" beside the {shown_size(kept)} that are kept free (min_free)" if kept else ""
     return (
-        f"no room: {shown_size(need)} are still to come, and the disk has "
+        f"no room: {shown_size(need)} are still to come, and {disk} has "
         f"{shown_size(max(0, left))} for them{beside}; it goes on by itself when there is room"
     )

@@ -16,7 +16,6 @@ from pathlib import Path
 from hdpd.downloads.disk import Disk, done_within
 from hdpd.downloads.filesystem import free_room, storage_error
 from hdpd.downloads.finisher import Finisher
-from hdpd.downloads.partials import Partials
 from hdpd.downloads.records import Download
 from hdpd.downloads.site import Components, Site, check, prepare
 from hdpd.downloads.space import Room
@@ -122,7 +121,6 @@ class Volumes:
         self._roots = {root, *others}
         self.all: dict[tuple[Path, Components], Volume] = {}
         self._root = root
-        self._partials: dict[Path, Partials] = {}
         self._real: dict[Path, Path] = {}
         self._sites: dict[tuple[Path, Components], Site] = {}
         self._store = store
@@ -144,9 +142,21 @@ class Volumes:
     def of(self, download: Download) -> Volume:
         """The volume that the download is written to; from now on it has a place there."""
         root = Path(download.root) if download.root is not None else self._root
+        volume = self._at(root, download.base)
+        if volume.rules != download.rules:
+            download.keep_to(volume.rules)
+        if download.place is None:
+            download.place = text_from_bytes(os.fsencode(root.joinpath(*_names(download.base))))
+        return volume
+
+    def apart_of(self, download: Download) -> Volume | None:
+        """Where its partial files are kept apart; None: each is next to what it becomes."""
+        return None if download.partials is None else self._at(Path(download.partials), ())
+
+    def _at(self, root: Path, base: Components) -> Volume:
         real = os.fsencode(self._real.get(root, root))
-        mount = mount_of(b"/".join((real, *download.base)), self._current_mounts())
-        anchor = self._anchor(root, real, download, mount)
+        mount = mount_of(b"/".join((real, *base)), self._current_mounts())
+        anchor = self._anchor(root, real, base, mount)
         volume = self.all.get((root, anchor))
         if volume is None:
             site = self._sites.get((root, anchor)) or Site(root, anchor, kind=mount.kind)
@@ -154,10 +164,6 @@ class Volumes:
                 mount = Mount(mount.point, mount.device, site.kind, b"")
             volume = self.all[root, anchor] = Volume(site, mount, self._store)
             self._on_new(volume)
-        if volume.rules != download.rules:
-            download.keep_to(volume.rules)
-        if download.place is None:
-            download.place = text_from_bytes(os.fsencode(root.joinpath(*_names(download.base))))
         return volume
 
     async def disks(self) -> list[DiskStatus]:
@@ -202,26 +208,15 @@ class Volumes:
 
     def roots(self) -> list[Path]:
         """The directories below which partial files may lie."""
-        apart = [partials.site.path for partials in self._partials.values()]
         sites = [site.path for site in self._sites.values()]
-        return [*self._real, *sites, *apart]
+        return [*self._real, *sites, *(volume.disk.site.path for volume in self.all.values())]
 
-    def partials_of(self, download: Download) -> Partials | None:
-        """Where its partial files are kept apart; None: each is next to what it becomes."""
-        if download.partials is None:
-            return None
-        root = Path(download.partials)
-        if root not in self._partials:
-            site = self._sites.get((root, ())) or Site(root)
-            self._partials[root] = Partials(site, self._store)
-        return self._partials[root]
-
-    def _anchor(self, root: Path, real: bytes, download: Download, mount: Mount) -> Components:
-        """The part of the way to the download that leads to its disk: as it is now, or was."""
+    def _anchor(self, root: Path, real: bytes, base: Components, mount: Mount) -> Components:
+        """The part of the way to a download that leads to its disk: as it is now, or was."""
         known = [
             anchor
             for at, anchor in (*self._sites, *self.all)
-            if at == root and download.base[: len(anchor)] == anchor
+            if at == root and base[: len(anchor)] == anchor
         ]
         longest = max(known, key=len, default=())
         if mount.point.startswith(real + b"/"):
@@ -239,8 +234,6 @@ class Volumes:
         """Ends all threads; does not wait for one that hangs."""
         for volume in self.all.values():
             volume.close()
-        for partials in self._partials.values():
-            partials.close()
 
 
 def _names(path: Components) -> list[str]:

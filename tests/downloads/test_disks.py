@@ -23,7 +23,7 @@ from hdpd.downloads.status import Leftovers
 from hdpd.downloads.store import Store
 from hdpd.errors import NotFound, StateUnavailable, StorageError
 from hdpd.identity.keys import PeerId
-from hdpd.wire.messages import Entry, EntryType
+from hdpd.wire.messages import Entry, EntryType, Read
 from hdpd.wire.paths import RemotePath
 from tests.downloads.harness import Harness, service
 from tests.downloads.test_downloads import noise
@@ -223,6 +223,48 @@ async def test_what_a_sync_could_not_write_is_fetched_again_whatever_stopped_it(
     assert told
     gate.open()
     async with service(tmp_path, peer) as here:
+        assert (await here.wait(id_))["state"] == "done"
+        assert await here.tree() == {"f": data}
+
+
+async def test_what_a_disk_lost_and_tells_at_the_closing_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file system of the network or of FUSE does, of what came beyond the watermark."""
+    data = noise(20 * MIB)
+    peer = FakePeer({"s/f": FakeFile(data)})
+    gate, came, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold_the_first(request: Read, _offset: int) -> None:
+        if request.offset == 0:
+            await gate.wait()
+
+    note, close = FileRanges.verified, PartialFile.close
+
+    def verified(self: FileRanges, asked: Range) -> None:
+        note(self, asked)
+        came.set()
+
+    def lose(self: PartialFile) -> None:
+        size = os.fstat(self._descriptor).st_size
+        os.ftruncate(self._descriptor, 0)
+        os.ftruncate(self._descriptor, size)
+        close(self)
+        loop.call_soon_threadsafe(told.set)
+        raise StorageError("cannot close: Input/output error")
+
+    loop = asyncio.get_running_loop()
+    peer.before_chunk = hold_the_first
+    monkeypatch.setattr(FileRanges, "verified", verified)
+    async with service(tmp_path, peer) as here:
+        id_ = await here.add("s/f")
+        await came.wait()
+        with monkeypatch.context() as broken:
+            broken.setattr(PartialFile, "close", lose)
+            await here.downloads.pause([id_])
+            await told.wait()
+        gate.set()
+        await here.downloads.resume([id_])
         assert (await here.wait(id_))["state"] == "done"
         assert await here.tree() == {"f": data}
 
@@ -445,6 +487,25 @@ async def test_unfinished_files_may_be_kept_apart(
         assert await here.tree() == {"d": None, "d/f": data, "d/small": b"s"}
         assert not list(apart.iterdir())
         assert done["received_bytes"] < 20 * MIB + 12 * MIB
+
+
+@pytest.mark.usefixtures("soon", "other_system")
+async def test_the_disk_of_what_is_kept_apart_is_waited_for(tmp_path: Path) -> None:
+    peer = FakePeer({"s/f": FakeFile(data := noise(20 * MIB))})
+    apart = tmp_path / "apart"
+    async with service(tmp_path, peer, incomplete_dir=apart) as here:
+        id_, gate = await begun(here, peer)
+        await here.downloads.pause([id_])
+        apart.rename(tmp_path / "unplugged")
+        await here.downloads.resume([id_])
+        away = await here.wait(id_, "paused")
+        assert away["error"]["code"] == "disk_away"
+        assert str(apart) in away["error"]["message"]
+        assert not apart.exists(), "it was made where the disk should be"
+        (tmp_path / "unplugged").rename(apart)
+        gate.open()
+        assert (await here.wait(id_))["state"] == "done"
+        assert await here.tree() == {"f": data}
 
 
 async def test_what_was_kept_apart_goes_with_a_cancelled_download(tmp_path: Path) -> None:

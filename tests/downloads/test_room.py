@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     free = {"": 10**9}
 
     def free_room(path: Path) -> Room:
-        return Room(free[path.name if path.name.startswith("disk-") else ""], 10**10)
+        name = path.name if path.name.startswith("disk-") else ""
+        return Room(free[name], 10**10, disk=f"the disk of {str(path)!r}")
 
     monkeypatch.setattr(volumes, "free_room", free_room)
     monkeypatch.setattr(scheduler, "ROOM_S", 0.02)
@@ -55,6 +57,28 @@ async def test_what_does_not_fit_is_not_begun(
         room[""] = 10**9
         done = await here.wait(id_)
         assert (done["state"], done["error"]) == ("done", None)
+
+
+async def test_the_disk_of_what_is_kept_apart_has_to_have_room_for_one_file_after_another(
+    tmp_path: Path, room: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = FakePeer({f"s/d/{n}": FakeFile(b"x" * BIG) for n in range(8)})
+    apart = tmp_path / "disk-apart"
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(f"1 0 8:1 / / rw\n2 1 8:2 / {apart.resolve()} rw\n")
+    monkeypatch.setattr(volumes, "MOUNTINFO", mountinfo)
+    room["disk-apart"] = BIG - 1
+    async with service(tmp_path, peer, incomplete_dir=apart) as here:
+        id_ = await here.add("s/d")
+        paused = await here.wait(id_, "paused")
+        assert paused["error"]["code"] == "disk_full"
+        assert str(apart) in paused["error"]["message"]
+        assert not list(apart.glob("*.part")), "a file was begun"
+        began = paused["received_bytes"]
+        await asyncio.sleep(0.2)
+        assert (await here.shown(id_))["received_bytes"] == began, "it was tried again and again"
+        room["disk-apart"] = 5 * BIG  # never room for all of it
+        assert (await here.wait(id_))["state"] == "done"
 
 
 async def test_what_runs_already_has_its_room(tmp_path: Path, room: dict[str, int]) -> None:
