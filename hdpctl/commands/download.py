@@ -50,9 +50,8 @@ def download(ctx: click.Context, files: tuple[RemotePath, ...], to: str | None, 
     """Queue files or directories for download.
 
     Prints their ids. What a connected peer does not have is not queued; of one that is away nobody
-    can tell, and more than 50 at once are queued without a look. With --wait, the exit status is 0
-    when all are done, and 1 when one failed or was cancelled; then it says where they are. Ctrl-C
-    ends the waiting, not the download.
+    can tell. With --wait, the exit status is 0 when all are done, and 1 when one failed or was
+    cancelled; then it says where they are. Ctrl-C ends the waiting, not the download.
     """
     session = ctx.ensure_object(Session)
     with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import stat
@@ -15,6 +16,13 @@ SYSTEM_CONFIG_FILE: Final = Path("/etc/hdpd/hdpd.toml")
 SYSTEM_RUNTIME_DIRECTORY: Final = Path("/run/hdpd")
 
 Environment = Mapping[str, str]
+
+_AWAY = frozenset(
+    {
+        *(errno.ENOTCONN, errno.ESTALE, errno.EIO, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO),
+        *(errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT),
+    }
+)
 
 
 def config_file(environ: Environment) -> Path | None:
@@ -81,9 +89,18 @@ def resolve_writable(where: str, text: str, base: Path, environ: Environment) ->
     Raises ConfigError, beginning with `where`.
     """
     path = resolve_path(where, text, base, environ)
-    if is_directory(where, path) is False:
+    if not _is_away(path) and is_directory(where, path) is False:
         raise ConfigError(f"{where}: {path} is not a directory")
     return path
+
+
+def _is_away(path: Path) -> bool:
+    """Whether a file system is mounted there whose server or device has gone: it may come back."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno in _AWAY
+    return False
 
 
 def is_directory(where: str, path: Path) -> bool | None:

@@ -137,8 +137,7 @@ async def downloads_add(call: Call, params: p.DownloadsAdd) -> r.DownloadsAdded:
     peer = call.services.peers.resolve(params.peer)
     paths = [RemotePath.from_text(path) for path in (params.path, *params.paths)]
     downloads = call.services.downloads
-    if len(paths) == 1:
-        await downloads.make_sure_it_is_there(peer, paths[0])
+    await downloads.make_sure_they_are_there(peer, paths)
     ids = await downloads.add_all([(peer, path) for path in paths], params.to)
     return r.DownloadsAdded(id=ids[0], ids=list(ids))
 

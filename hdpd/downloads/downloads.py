@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import re
 import secrets
@@ -51,7 +52,8 @@ STATES = frozenset(
 )
 NO_RESERVE = Reserve()
 MAX_PAGE = 1000  # objects of one list; about 500 bytes each
-LOOK_S = 5.0  # for an answer before something is queued
+LOOK_S = 5.0  # for the answers before something is queued
+LOOKS = 16  # side by side, of the 128 requests that a peer takes
 CLEAR_S = 60.0  # between looks for what is to leave the list by itself
 CLEAR_AT_ONCE = 1000
 WRITE_S = 10.0  # a disk that takes longer to write down a command does it behind the answer
@@ -169,21 +171,34 @@ class Downloads:
                 await breathe(number)
         return [ids[peer, path, into, root] for peer, path in wanted]
 
-    async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
-        """Asks the peer, if it is connected, and does not wait long for an answer.
+    async def make_sure_they_are_there(self, peer: PeerId, paths: Sequence[RemotePath]) -> None:
+        """Asks the peer, if it is connected, and does not wait long for its answers.
 
         Raises:
-            PathNotFound: there is no such file or directory.
+            PathNotFound: there is no such file or directory as one of them.
         """
-        session = self._session_of(peer)
-        if session is None or path.is_root:
+        if (session := self._session_of(peer)) is None:
             return
-        try:
-            await ask_for_page(session, Ls(path, recursive=False, limit=1), LOOK_S)
-        except PathNotFound:
-            raise
-        except HdpdError:
-            return  # a file, or whatever the download itself meets and waits for
+        rest = iter([path for path in paths if not path.is_root])
+        missing: list[PathNotFound] = []
+
+        async def look() -> None:
+            for path in rest:
+                try:
+                    await ask_for_page(session, Ls(path, recursive=False, limit=1), LOOK_S)
+                except PathNotFound as error:
+                    missing.append(error)
+                except HdpdError:
+                    pass  # a file, or whatever the download itself meets and waits for
+                if missing:
+                    return
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S), asyncio.TaskGroup() as group:
+                for _ in range(min(LOOKS, len(paths))):
+                    group.create_task(look())
+        if missing:
+            raise missing[0]
 
     async def list(
         self, states: Sequence[str] | None = None, limit: int = 100, cursor: str | None = None

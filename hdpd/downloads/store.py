@@ -208,8 +208,8 @@ class Store:
 
     async def by_ids(self, ids: Sequence[str]) -> list[Download]:
         """Those of `ids` that exist, in any state but `removed`."""
-        marks = _marks(ids)
-        return await self._select(f"id IN ({marks}) AND state != 'removed'", ids)
+        where = "id IN (SELECT value FROM json_each(?)) AND state != 'removed'"
+        return await self._select(where, (json.dumps(list(ids)),))
 
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that are stored, in any state."""
@@ -220,10 +220,11 @@ class Store:
     async def were_removed(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that were in the list, and are not any more."""
         sql = (
-            f"SELECT id FROM removed_download WHERE id IN ({_marks(ids)}) "  # noqa: S608
-            f"UNION SELECT id FROM download WHERE id IN ({_marks(ids)}) AND state='removed'"
+            "WITH wanted (id) AS (SELECT value FROM json_each(?)) "
+            "SELECT id FROM removed_download WHERE id IN wanted "
+            "UNION SELECT id FROM download WHERE id IN wanted AND state='removed'"
         )
-        rows = await self._database.read(lambda t: list(t.execute(sql, (*ids, *ids))))
+        rows = await self._database.read(lambda t: list(t.execute(sql, (json.dumps(list(ids)),))))
         return {row[0] for row in rows}
 
     async def _select(self, where: str, parameters: Sequence[Any] = ()) -> list[Download]:

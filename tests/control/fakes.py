@@ -264,8 +264,8 @@ class FakeDownloads:
         self.calls: list[tuple[object, ...]] = []
         self.finished = FakeFinished()
 
-    async def make_sure_it_is_there(self, peer: PeerId, path: RemotePath) -> None:
-        if path.text.endswith("nothing"):
+    async def make_sure_they_are_there(self, peer: PeerId, paths: Sequence[RemotePath]) -> None:
+        if any(path.text.endswith("nothing") for path in paths):
             raise PathNotFound
 
     async def add_all(

@@ -28,6 +28,7 @@ from hdpd.errors import (
     InvalidParams,
     NoCommonTopic,
     PathInvalid,
+    PathNotFound,
     QuotaReached,
     SlotLost,
 )
@@ -511,6 +512,19 @@ async def test_one_bad_file_does_not_spoil_the_rest(tmp_path: Path) -> None:
         assert (done["state"], done["failed_files"], done["done_files"]) == ("done", 0, 21)
         assert (here.root / "d/large").read_bytes() == noise(10 * MIB)
         assert done["done_bytes"] == done["size"]
+
+
+async def test_all_that_is_asked_for_is_looked_at_before_it_is_queued(tmp_path: Path) -> None:
+    peer = FakePeer({f"s/d{n}/f": FakeFile(b"x") for n in range(100)})
+    there = [RemotePath.from_text(f"s/d{n}") for n in range(100)]
+    async with service(tmp_path, peer) as here:
+        await here.downloads.make_sure_they_are_there(peer.peer_id, there)
+        with pytest.raises(PathNotFound):
+            await here.downloads.make_sure_they_are_there(
+                peer.peer_id, [*there, RemotePath.from_text("s/elsewhere")]
+            )
+        here.lose()  # nobody can tell
+        await here.downloads.make_sure_they_are_there(peer.peer_id, [RemotePath.from_text("s/e")])
 
 
 async def test_a_path_that_is_not_there(tmp_path: Path) -> None:

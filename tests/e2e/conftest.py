@@ -101,21 +101,26 @@ def small_disk(lab: Lab) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-@pytest.fixture
-def dead_mount() -> Iterator[Callable[[Path], None]]:
-    """Mounts a file system at a directory, whose server never answers; needs root."""
+def mount_by_fuse(directory: Path) -> int:
+    """Mounts a file system, of which what is returned is the server's end; needs root."""
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("needs root and /dev/fuse to mount a dead file system; run `sudo make test`")
     libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={descriptor},rootmode=40000,user_id=0,group_id=0".encode()
+    if libc.mount(b"dead", bytes(directory), b"fuse", 0, options) != 0:
+        os.close(descriptor)
+        pytest.skip(f"cannot mount by FUSE here: {os.strerror(ctypes.get_errno())}")
+    return descriptor
+
+
+@pytest.fixture
+def dead_mount() -> Iterator[Callable[[Path], None]]:
+    """Mounts a file system at a directory, whose server never answers; needs root."""
     served: list[tuple[int, Path]] = []
 
     def mount(directory: Path) -> None:
-        descriptor = os.open("/dev/fuse", os.O_RDWR)
-        options = f"fd={descriptor},rootmode=40000,user_id=0,group_id=0".encode()
-        if libc.mount(b"dead", bytes(directory), b"fuse", 0, options) != 0:
-            os.close(descriptor)
-            pytest.skip(f"cannot mount by FUSE here: {os.strerror(ctypes.get_errno())}")
-        served.append((descriptor, directory))
+        served.append((mount_by_fuse(directory), directory))
 
     yield mount
     for descriptor, directory in served:

@@ -1,4 +1,4 @@
-"""What cannot work ends start-up with one clear line and exit status 2."""
+"""What cannot work ends start-up with one clear line and exit status 2; what may come does not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import os
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import mount_by_fuse
 from tests.e2e.harness import Daemon, Lab
+from tests.waiting import wait_for
 
 
 def refused(daemon: Daemon, *more: str) -> str:
@@ -104,3 +107,28 @@ def test_it_stops_within_five_seconds_and_says_goodbye(lab: Lab) -> None:
     assert a.stop(within=5) == 0
     assert a.socket.exists() is False
     b.wait_connected(within=3)
+
+
+def test_a_file_system_whose_server_has_gone_keeps_nobody_from_starting(lab: Lab) -> None:
+    a, b = lab.pair()
+    (a.share / "song").write_text("la")
+    os.close(mount_by_fuse(b.downloads))
+    try:
+        a.start()
+        b.start()
+        b.ctl("connect", a.ctl("invite").strip())
+        b.wait_connected(a)
+        added = b.rpc("downloads.add", peer=a.peer_id, path="media/song")
+
+        def shown() -> dict[str, Any]:
+            [row] = b.rpc("downloads.list")["downloads"]
+            assert row["id"] == added["id"]
+            return dict(row)
+
+        waiting = wait_for("it to wait", lambda: (row := shown())["state"] == "paused" and row)
+        assert waiting["error"]["code"] == "disk_away"
+        assert str(b.downloads) in waiting["error"]["message"]
+    finally:
+        subprocess.run(["umount", "-l", str(b.downloads)], check=True)
+    wait_for("it to go on", lambda: shown()["state"] == "done", within=30)
+    assert (b.downloads / "song").read_text() == "la"

@@ -114,8 +114,8 @@ class Downloader:
             self.errors[error["code"]] += 1
             self.reasons.setdefault(error["code"], error["message"])
             self.daemon.rpc("downloads.retry", ids=[download["id"]])
-        elif download["state"] == "done":
-            self._take(download)
+        elif download["state"] == "done" and self.files.is_mounted():
+            self._take(download)  # while somebody can look at it
 
     def _note(self, downloads: list[dict[str, Any]]) -> None:
         seen = tuple(
