@@ -241,10 +241,11 @@ class FileUnreadable(HdpdError):
 
 
 class DiskUnavailable(HdpdError):
-    """The disk is to be waited for; `at` is the directory of ours on it, where that is known."""
+    """The disk is to be waited for."""
 
     code = "disk_unavailable"
     at: Path | None = None
+    """The directory of ours on it, where that is known."""
 
 
 class DiskFull(DiskUnavailable):

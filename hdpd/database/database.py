@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +46,8 @@ CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
 AGAIN_S = 2.0  # between tries to open it while there is no room
 NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
+FREE_PAGES = 256  # 1 MB: kept for what comes next, and given back in one step, some ms
+FREE_PART = 8  # of the file, which is kept for what comes next, too
 CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
@@ -94,22 +96,29 @@ class Transaction:
         return self.connection.last_insert_rowid()
 
 
-def write_transaction(connection: apsw.Connection) -> AbstractContextManager[Transaction]:
+@contextmanager
+def write_transaction(connection: apsw.Connection) -> Iterator[Transaction]:
     """One transaction that holds the write lock from its beginning, so that what it reads cannot
     be changed by another process before it writes; an exception rolls it back.
     """
-    return _transaction(connection, "BEGIN IMMEDIATE")
-
-
-def read_transaction(connection: apsw.Connection) -> AbstractContextManager[Transaction]:
-    """One transaction whose statements all see the same snapshot."""
-    return _transaction(connection, "BEGIN")
+    with atomically(connection, "BEGIN IMMEDIATE"):
+        yield Transaction(connection)
+    with suppress(apsw.Error):  # what was written stands
+        _give_room_back(connection)
 
 
 @contextmanager
-def _transaction(connection: apsw.Connection, begin: str) -> Iterator[Transaction]:
-    with atomically(connection, begin):
+def read_transaction(connection: apsw.Connection) -> Iterator[Transaction]:
+    """One transaction whose statements all see the same snapshot."""
+    with atomically(connection, "BEGIN"):
         yield Transaction(connection)
+
+
+def _give_room_back(connection: apsw.Connection) -> None:
+    """Makes the file shorter by a step, where much of it is free."""
+    free = connection.pragma("freelist_count")
+    if free > FREE_PAGES and free > connection.pragma("page_count") // FREE_PART:
+        connection.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
 
 
 def open_connection(
@@ -127,6 +136,8 @@ def open_connection(
     connection.execute("PRAGMA foreign_keys=ON")
     connection.create_scalar_function("natural", _natural, 1, deterministic=True)
     if not readonly:
+        if connection.pragma("page_count") == 0:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         # Read to its end: else the disk's part is done when the cursor is dropped, where apsw keeps
         # the interpreter's lock, and the event loop waits for the disk.
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
@@ -206,6 +217,9 @@ class Database:
         if self._durable:
             recovery.check(connection)
         migrate(connection, self._schema, backup=self._durable)
+        if self._durable and connection.pragma("auto_vacuum") == 0:  # made by an earlier version
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            connection.execute("VACUUM").fetchall()
 
     def _recover(self, error: apsw.Error) -> None:
         for connection in self._connections:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ from hdpd.errors import StartError
 
 
 @asynccontextmanager
-async def opened(path: Path, schema: str = "state") -> AsyncIterator[Database]:
-    database = Database(path, schema)
+async def opened(
+    path: Path, schema: str = "state", *, durable: bool = False
+) -> AsyncIterator[Database]:
+    database = Database(path, schema, durable=durable)
     try:
         await database.open()
         yield database
@@ -50,6 +53,27 @@ async def test_a_new_file_gets_the_whole_schema(tmp_path: Path, schema: str) -> 
     assert version is not None
     assert version[0] >= 1
     assert mode == ("wal",)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+async def test_the_disk_gets_back_what_was_deleted(tmp_path: Path, earlier: bool) -> None:
+    path = tmp_path / "x.db"
+    if earlier:  # a file that was made without a thought of giving anything back
+        with closing(sqlite3.connect(path)) as old:
+            old.execute("PRAGMA journal_mode=WAL")
+            old.execute("CREATE TABLE t (a)")
+            old.execute("DROP TABLE t")
+    rows = [(f"k{number}", "v" * 1000) for number in range(10_000)]
+    insert = "INSERT INTO setting VALUES (?, ?)"
+    delete = "DELETE FROM setting WHERE key IN (SELECT key FROM setting LIMIT 500)"
+    async with opened(path, durable=True) as database:
+        await database.write(lambda t: t.executemany(insert, rows))
+    full = path.stat().st_size
+    async with opened(path, durable=True) as database:
+        for _ in range(30):
+            await database.write(lambda t: t.execute(delete))
+    assert full > 10_000_000
+    assert path.stat().st_size < 3_000_000
 
 
 async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
