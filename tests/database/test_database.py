@@ -70,7 +70,7 @@ async def test_the_disk_gets_back_what_was_deleted(tmp_path: Path, earlier: bool
         await database.write(lambda t: t.executemany(insert, rows))
     full = path.stat().st_size
     async with opened(path, durable=True) as database:
-        for _ in range(30):
+        for _ in range(60):
             await database.write(lambda t: t.execute(delete))
     assert full > 10_000_000
     assert path.stat().st_size < 3_000_000
