@@ -34,6 +34,13 @@ PEER_ID_CHARS: Final = 52
 _NOT_BEFORE: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _NOT_AFTER: Final = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 
+# The y of all points of edwards25519 whose order divides 8, also as p + y; the sign of x is the
+# highest bit.
+_P: Final = 2**255 - 19
+_OF_ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _P, _P + 1, _OF_ORDER_8, _P - _OF_ORDER_8})
+_WITHOUT_SIGN: Final = 2**255 - 1
+
 
 class PeerId(Struct, frozen=True, order=True):
     """A peer's Ed25519 public key (RFC 8032), 32 bytes; the order is that of the bytes."""
@@ -139,6 +146,8 @@ def derive_key(secret: bytes, info: bytes, length: int = KEY_BYTES) -> bytes:
 
 def verify(peer_id: PeerId, context: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` is that peer's `sign(context, message)`; never raises."""
+    if _is_of_small_order(peer_id.raw):
+        return False
     try:
         key = Ed25519PublicKey.from_public_bytes(peer_id.raw)
         key.verify(signature, context + b"\0" + message)
@@ -158,4 +167,12 @@ def peer_id_of_certificate(der: bytes) -> PeerId:
         raise ProtocolError("the peer's TLS certificate cannot be read") from error
     if not isinstance(key, Ed25519PublicKey):
         raise ProtocolError("the peer's TLS certificate does not hold an Ed25519 key")
-    return PeerId(key.public_bytes_raw())
+    raw = key.public_bytes_raw()
+    if _is_of_small_order(raw):
+        raise ProtocolError("the peer's key is of small order: anybody can sign for it")
+    return PeerId(raw)
+
+
+def _is_of_small_order(key: bytes) -> bool:
+    """Whether signatures prove nothing, as anybody can make them (RFC 8032, 8.1 and 5.1.7)."""
+    return int.from_bytes(key, "little") & _WITHOUT_SIGN in _SMALL_ORDER

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from hdpd.errors import ProtocolError
 from hdpd.identity import contexts
+from hdpd.identity import keys as key_module
 from hdpd.identity.keys import Identity, PeerId, peer_id_of_certificate, verify
 
 ANNA = Identity.from_seed(b"a" * 32)
@@ -133,3 +134,32 @@ def test_secrets_do_not_show() -> None:
 def test_a_seed_has_32_bytes() -> None:
     with pytest.raises(ValueError, match="32"):
         Identity.from_seed(b"short")
+
+
+@pytest.mark.parametrize("sign", [0, 1 << 255])
+@pytest.mark.parametrize("y", sorted(key_module._SMALL_ORDER))
+def test_a_key_for_which_anybody_can_sign_proves_nothing(y: int, sign: int) -> None:
+    raw = (y | sign).to_bytes(32, "little")
+    # R and s of 0: right for one message in eight at least, where nobody looks at the order.
+    forged = (1).to_bytes(32, "little") + bytes(32)
+    assert not any(verify(PeerId(raw), b"hdp", b"%d" % n, forged) for n in range(64))
+
+
+def test_those_keys_are_all_points_whose_order_divides_8() -> None:
+    """By doubling them as in RFC 8032, 5.1.4, in affine coordinates."""
+    p = 2**255 - 19
+    d = -121665 * pow(121666, -1, p) % p
+
+    def double(point: tuple[int, int]) -> tuple[int, int]:
+        x, y = point
+        k = d * x * x * y * y
+        return 2 * x * y * pow(1 + k, -1, p) % p, (y * y + x * x) * pow(1 - k, -1, p) % p
+
+    def point(y: int) -> tuple[int, int]:
+        square = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
+        x = pow(square, (p + 3) // 8, p)
+        return (x if (x * x - square) % p == 0 else x * pow(2, (p - 1) // 4, p) % p), y
+
+    for y in key_module._SMALL_ORDER:
+        assert double(double(double(point(y % p)))) == (0, 1)
+    assert len({y % p for y in key_module._SMALL_ORDER}) == 5  # of orders 1, 2, 4 and twice 8
