@@ -161,6 +161,7 @@ class FakeSession:
         self.rtt = 0.0
         self.connections = 1
         self.on_lan = False
+        self.source = "here"
         self.closed = False
         self.requests: list[Request] = []
         self.budgets: list[int] = []

@@ -33,6 +33,7 @@ from hdpd.link.endpoint import Endpoint
 from hdpd.link.hello import Answerer, Asker
 from hdpd.link.liveness import Liveness
 from hdpd.link.paths import PathProbes
+from hdpd.link.sources import source_of
 from hdpd.link.stream import REQUEST_BUDGET, Stream
 from hdpd.log import fields
 from hdpd.wire.codec import frame
@@ -138,6 +139,11 @@ class Session:
     def address(self) -> tuple[str, int]:
         """Where the peer is reached now."""
         return self._connection.path.host, self._connection.path.port
+
+    @property
+    def source(self) -> str:
+        """What it has in common with all others that are perhaps of the same person."""
+        return source_of(self.address[0])
 
     @property
     def on_lan(self) -> bool:

@@ -13,6 +13,10 @@ TURN_BYTES = 64 * 1024 * 1024
 """On a fast line a turn ends here, after a fraction of a second, but late enough that a rotating
 disk spends its time reading and not seeking. Also what a downloader may have in flight."""
 
+LATE_S = 2.0
+"""How long a slot is kept for the reads in flight after the turn: a fast reader has taken them by
+then. A slow one takes them without a slot."""
+
 DRAIN_S = 120.0
 """How long the reads in flight may take after the turn. A downloader has at least 4 MiB in flight,
 which at a quarter of a 1 Mbit/s line take this long; resetting them would waste all of it."""
@@ -87,10 +91,22 @@ class Lease(Struct):
             self.draining_since is not None or now - self.last_progress >= IDLE_S
         )
 
+    def is_late(self, now: float) -> bool:
+        """Whether its reader takes what is left of its turn so slowly that the slot is for others.
+        When our own limit makes it slow, another would be no faster.
+        """
+        return (
+            self.draining_since is not None
+            and now - self.draining_since >= LATE_S
+            and not self._is_paced(now)
+        )
+
+    def _is_paced(self, now: float) -> bool:
+        return self.paced_at is not None and now - self.paced_at < PACED_RECENTLY_S
+
     def is_stuck(self, now: float) -> bool:
         """Whether the reader takes nothing, or too long."""
-        paced = self.paced_at is not None and now - self.paced_at < PACED_RECENTLY_S
-        patience = PACED_DRAIN_S if paced else DRAIN_S
+        patience = PACED_DRAIN_S if self._is_paced(now) else DRAIN_S
         if self.draining_since is not None and now - self.draining_since >= patience:
             return True
         return bool(self.reads) and now - self.last_progress >= STALL_S

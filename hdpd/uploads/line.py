@@ -16,14 +16,19 @@ FAVOURITES_IN_A_ROW = 3
 
 
 class Line:
-    """The peers that wait, each once, in the order of coming; `Slots` bounds how many. The owner's
-    favourites go first, within bounds.
+    """The peers that wait, each once; `Slots` bounds how many. The owner's favourites go first,
+    within bounds.
+
+    All others go in rounds, in the order of coming: in each it is the turn of one peer of every
+    source, so that one person with many keys waits as long for the second of them as everybody else
+    does for the second turn (start-time fair queueing).
     """
 
     def __init__(self, is_favourite: Callable[[PeerId], bool]) -> None:
         self._is_favourite = is_favourite
         self._favourites_in_a_row = 0
         self._receivers: dict[PeerId, Receiver] = {}
+        self._round = 0
         self.moved = False  # since the places in it were told; set to have them told again
 
     def __len__(self) -> int:
@@ -40,6 +45,8 @@ class Line:
     def add(self, receiver: Receiver) -> None:
         """It waits from now on, or still does."""
         if receiver.peer not in self._receivers:
+            same = (e.turn for e in self._receivers.values() if e.source == receiver.source)
+            receiver.turn = max(same, default=self._round) + 1
             self._receivers[receiver.peer] = receiver
             self.moved = True
 
@@ -50,15 +57,17 @@ class Line:
 
     def count_turn(self, receiver: Receiver) -> None:
         """It is the turn of one that waits."""
+        self._round = max(self._round, receiver.turn)
         counts = len(self) > 1 and self._is_favourite(receiver.peer)
         self._favourites_in_a_row = self._favourites_in_a_row + 1 if counts else 0
 
     def order(self) -> list[Receiver]:
         """Who waits, in the order of their turns, if nobody comes or goes."""
-        favourites = [each for each in self._receivers.values() if self._is_favourite(each.peer)]
+        waiting = sorted(self._receivers.values(), key=lambda each: each.turn)
+        favourites = [each for each in waiting if self._is_favourite(each.peer)]
         if not favourites:
-            return list(self._receivers.values())
-        others = [each for each in self._receivers.values() if each not in favourites]
+            return waiting
+        others = [each for each in waiting if each not in favourites]
         order: list[Receiver] = []
         in_a_row = self._favourites_in_a_row
         while favourites and others:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from msgspec import Struct, field
 
@@ -17,10 +17,13 @@ class Receiver(Struct, eq=False):
     """
 
     peer: PeerId
+    source: Hashable  # what those have in common that are perhaps one person
     state: State = State.OUTSIDE
     lease: Lease | None = None
     fast: Lease | None = None  # while reads of it are in the fast lane
+    late: Lease | None = None  # what it still takes of a turn, without a slot
     waiting: dict[int, int] = field(default_factory=dict)  # read -> length, oldest first
+    turn: int = 0  # in the line: the number of the round in which it is its turn
     told: int = 0  # its place in the line, as it knows it
     told_at: float = 0.0
 
@@ -44,18 +47,22 @@ class Receiver(Struct, eq=False):
     @property
     def is_forgotten(self) -> bool:
         """Whether nothing of it is left."""
-        return self.state is State.OUTSIDE and self.fast is None
+        return self.state is State.OUTSIDE and self.fast is None and self.late is None
 
     def lease_with(self, read: int) -> Lease | None:
         """The lease, with or without a slot, that a granted or held read is part of."""
-        for lease in (self.lease, self.fast):
+        for lease in self._leases:
             if lease is not None and (read in lease.reads or read in lease.held):
                 return lease
         return None
 
+    @property
+    def _leases(self) -> tuple[Lease | None, ...]:
+        return self.lease, self.fast, self.late
+
     def reads(self) -> Iterator[int]:
         """All its reads."""
-        for lease in (self.lease, self.fast):
+        for lease in self._leases:
             if lease is not None:
                 yield from (*lease.reads, *lease.held)
         yield from self.waiting

@@ -4,9 +4,10 @@ A slot is a lease that a peer holds, not a read: all reads of the holder run, an
 for a moment between them, so that a peer is not sent to the end of the line after each file. A peer
 without a lease has one place in one line, however much it asks for. While others wait a turn is
 bounded in time and bytes; after it no new reads begin, those in flight are finished, and the peer
-queues up again. So one that wants 10,000 files and one that wants a single one alternate. The
-owner's favourites go first, but never more than a few in a row while others wait. Small reads, and
-those that a person waits for, need no slot within the bounds of the fast lane.
+queues up again. A slow reader finishes them without its slot, which is for who takes it. So one
+that wants 10,000 files and one that wants a single one alternate. The owner's favourites go first,
+but never more than a few in a row while others wait. Small reads, and those that a person waits
+for, need no slot within the bounds of the fast lane.
 
 Whole because every event can change leases, fast lane and line at once, and what is promised
 (no slot too many, nobody forgotten, no storm of places) is about all of them together.
@@ -14,7 +15,7 @@ Whole because every event can change leases, fast lane and line at once, and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from hdpd import machine
 from hdpd.errors import Busy
@@ -97,9 +98,9 @@ class Slots:
 
     @property
     def receivers(self) -> list[PeerId]:
-        """The peers that are being sent to: the holders, and who is in the fast lane only."""
-        fast = [each.peer for each in self._receivers.values() if each.fast is not None]
-        return [*self._holders, *(peer for peer in fast if peer not in self._holders)]
+        """The peers that are being sent to: the holders, and who is sent to without a slot."""
+        others = [e.peer for e in self._receivers.values() if e.fast or e.late]
+        return [*self._holders, *(peer for peer in others if peer not in self._holders)]
 
     @property
     def line(self) -> list[tuple[PeerId, int]]:
@@ -107,15 +108,23 @@ class Slots:
         return [(each.peer, next(iter(each.waiting))) for each in self._line.order()]
 
     def ask(
-        self, peer: PeerId, read: int, length: int, now: float, *, urgent: bool = False
+        self,
+        peer: PeerId,
+        read: int,
+        length: int,
+        now: float,
+        *,
+        urgent: bool = False,
+        source: Hashable = None,
     ) -> list[Decision]:
         """A peer asks for `length` bytes; `urgent`: it says that a person waits for them.
+        `source` is what those have in common that are perhaps one person; by default each is one.
 
         Raises:
             Busy: the line or the peer's part of it is full, or the owner cancelled this peer.
         """
         self._refuse_cancelled(peer, now)
-        receiver = self._receivers.get(peer) or Receiver(peer)
+        receiver = self._receivers.get(peer) or Receiver(peer, peer if source is None else source)
         if receiver.state is State.SERVED and receiver.lease is not None:
             self._reads[read] = receiver
             self._fast_lane.sent_in_slots(length)
@@ -161,8 +170,8 @@ class Slots:
             lease.drop(read)
             lease.last_progress = now
             decisions += _granted(lease.begin_held())
-            if lease is receiver.fast and not lease.reads:
-                self._leave_fast_lane(receiver)
+            if lease is not receiver.lease and not lease.reads:
+                self._end_beside_slots(receiver, lease)
         else:
             del receiver.waiting[read]
             if not receiver.waiting:
@@ -181,7 +190,8 @@ class Slots:
         if receiver := self._receivers.get(peer):
             revoked = self._revoke(receiver.reads(), code)
             self._happens(receiver, Event.GONE, now)
-            self._leave_fast_lane(receiver)
+            receiver.fast = receiver.late = None
+            self._forget(receiver)
         return [*revoked, *self._settle(now)]
 
     def tick(self, now: float) -> list[Decision]:
@@ -189,10 +199,10 @@ class Slots:
         self._fast_lane.forget(now)
         revoked: list[Decision] = []
         for receiver in list(self._receivers.values()):
-            if receiver.fast is not None and receiver.fast.is_stuck(now):
-                reads = (*receiver.fast.reads, *receiver.fast.held)
-                revoked += self._revoke(reads, ResetCode.SLOT_LOST)
-                self._leave_fast_lane(receiver)
+            for lease in (receiver.fast, receiver.late):
+                if lease is not None and lease.is_stuck(now):
+                    revoked += self._revoke((*lease.reads, *lease.held), ResetCode.SLOT_LOST)
+                    self._end_beside_slots(receiver, lease)
             if receiver.lease is not None and receiver.lease.is_idle(now):
                 self._happens(receiver, Event.FREE, now)
         self._line.moved = True  # places are told again after a while
@@ -230,9 +240,29 @@ class Slots:
             self._line.remove(receiver)
         self._forget(receiver)
 
-    def _leave_fast_lane(self, receiver: Receiver) -> None:
-        receiver.fast = None
+    def _end_beside_slots(self, receiver: Receiver, lease: Lease) -> None:
+        """Nothing is sent any more by a lease without a slot."""
+        if lease is receiver.fast:
+            receiver.fast = None
+        else:
+            receiver.late = None
         self._forget(receiver)
+
+    def _let_go(self, receiver: Receiver, lease: Lease, now: float) -> list[Decision]:
+        """The reader is late: its slot is free, and what is in flight is sent without one. There
+        are as many such as slots: the one that is late for longest is ended for another.
+        """
+        late = [(each, each.late) for each in self._receivers.values() if each.late is not None]
+        ended = [(receiver, receiver.late)] if receiver.late is not None else []
+        if not ended and len(late) >= self._count:
+            ended = [min(late, key=lambda each: each[1].draining_since or now)]
+        decisions: list[Decision] = []
+        for each, its in ended:
+            decisions += self._revoke((*its.reads, *its.held), ResetCode.SLOT_LOST)
+            self._end_beside_slots(each, its)
+        receiver.late = lease
+        self._happens(receiver, Event.FREE, now)
+        return decisions
 
     def _forget(self, receiver: Receiver) -> None:
         if receiver.is_forgotten:
@@ -300,9 +330,15 @@ class Slots:
                 self._happens(receiver, Event.FREE, now)
             elif lease.is_idle(now):
                 self._happens(receiver, Event.FREE, now)
-                turn = min(now - lease.turn_began, MAX_TURN_S)
-                self._turn_seconds += TURN_GAIN * (turn - self._turn_seconds)
+                self._note_turn(lease, now)
+            elif lease.is_late(now):
+                decisions += self._let_go(receiver, lease, now)
+                self._note_turn(lease, now)
         return len(self._holders) < held
+
+    def _note_turn(self, lease: Lease, now: float) -> None:
+        turn = min(now - lease.turn_began, MAX_TURN_S)
+        self._turn_seconds += TURN_GAIN * (turn - self._turn_seconds)
 
     def _revoke(self, reads: Iterable[int], code: ResetCode) -> list[Decision]:
         revoked: list[Decision] = [Revoked(read, code) for read in reads]

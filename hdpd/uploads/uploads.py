@@ -115,7 +115,10 @@ class Uploads:
         self._uploads[upload.number] = upload
         try:
             now = self._clock()
-            self._apply(self._slots.ask(peer, upload.number, cost, now, urgent=urgent))
+            source = upload.session.source
+            self._apply(
+                self._slots.ask(peer, upload.number, cost, now, urgent=urgent, source=source)
+            )
             self._keep_ticking()
             if not upload.granted:
                 await self._wait_for_slot(upload)

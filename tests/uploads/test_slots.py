@@ -214,21 +214,74 @@ def test_reader_that_does_not_read_loses_its_slot_to_one_that_waits() -> None:
     assert brain.tick(1000.0) == []  # nobody else wants it
     brain.progress(1, 1000.0)
     assert brain.ask(B, 3, MIB, 1001.0) == [Queued(3, 1)]
-    assert brain.tick(1019.9)[:1] == [Queued(3, 1)]
-    assert brain.tick(1020.0) == [*lost(1, 2), Granted(3)]
+    assert brain.tick(1002.9) == []
+    assert brain.tick(1003.0) == [Granted(3)]
+    assert brain.receivers == [B, A]
+    assert brain.tick(1019.9) == []
+    assert brain.tick(1020.0) == lost(1, 2)
     assert brain.end(1, 1020.0) == []
     assert brain.ask(A, 4, MIB, 1020.1) == [Queued(4, 1)]
 
 
-def test_trickling_reader_cannot_stretch_its_turn_for_ever() -> None:
+def test_trickling_reader_goes_on_without_its_slot_and_not_for_ever() -> None:
     brain = Slots(1)
     brain.ask(A, 1, MIB, 0.0)
     brain.ask(B, 2, MIB, 0.0)
-    for second in range(10, 130):
+    assert brain.tick(10.0) == []
+    assert brain.tick(12.0) == [Granted(2)]
+    for second in range(12, 130):
         brain.progress(1, float(second))
-        assert all(isinstance(decision, Queued) for decision in brain.tick(float(second)))
+        brain.progress(2, float(second))
+        assert brain.tick(float(second)) == []
     brain.progress(1, 130.0)
-    assert brain.tick(130.0) == [*lost(1), Granted(2)]
+    brain.progress(2, 130.0)
+    assert brain.tick(130.0) == lost(1)
+
+
+def test_slow_readers_cannot_hold_a_fast_one_and_no_more_of_them_than_slots_go_on() -> None:
+    """Each of them takes a byte now and then; the fast one has its turn in every round."""
+    brain = Slots(2)
+    decisions: list[Decision] = []
+    for number in range(8):
+        decisions += brain.ask(PeerId(bytes([100 + number]) * 32), number, MIB, 0.0)
+    decisions += brain.ask(A, 1000, MIB, 0.0)
+    now, asked, asks_at = 0.0, 0.0, float("inf")
+    running, waited, revoked = set[int](), list[float](), 0
+    while now < 300.0:
+        for decision in decisions:
+            if isinstance(decision, Granted):
+                running.add(decision.read)
+            elif isinstance(decision, Revoked):
+                running.remove(decision.read)
+                revoked += 1
+        assert len(running) <= 2 * 2
+        decisions = []
+        if 1000 in running:  # taken at once; some seconds later it wants more
+            running.remove(1000)
+            waited.append(now - asked)
+            decisions += brain.end(1000, now)
+            asks_at = now + 5.0
+        now += 0.5
+        for read in running:
+            brain.progress(read, now)
+        decisions += brain.tick(now)
+        if now >= asks_at:
+            asked, asks_at = now, float("inf")
+            decisions += brain.ask(A, 1000, MIB, now)
+    assert len(waited) > 4
+    assert max(waited) <= 5 * (slots.TURN_S + lease.LATE_S)
+    assert revoked
+
+
+def test_many_keys_of_one_person_are_one_in_the_line() -> None:
+    brain = Slots(1)
+    brain.ask(A, 0, MIB, 0.0, source="mallory")
+    keys = [PeerId(bytes([100 + number]) * 32) for number in range(10)]
+    for number, peer in enumerate(keys, 1):
+        brain.ask(peer, number, MIB, 0.0, source="mallory")
+    brain.ask(B, 100, MIB, 0.0, source="anna")
+    brain.ask(C, 200, MIB, 0.0, source="bert")
+    assert [peer for peer, _ in brain.line][:4] == [keys[0], B, C, keys[1]]
 
 
 def test_cancelled_peer_is_turned_away_for_a_while() -> None:
@@ -493,12 +546,15 @@ class World:
         sending = {self.owner[read] for read in self.running}
         lanes = [each.fast for each in self.brain._receivers.values() if each.fast]
         fast = {read for lane in lanes for read in lane.reads}
+        late = [each.late for each in self.brain._receivers.values() if each.late]
+        assert len(late) <= self.brain._count
+        beside = fast | {read for each in late for read in each.reads}
         assert fast <= self.running
         assert len(fast) <= slots.MAX_FAST_READS
         waiting = {self.owner[read] for read in self.waiting}
         line = [peer for peer, _ in self.brain.line]
         assert sending <= set(self.brain.receivers)
-        assert {self.owner[read] for read in self.running - fast} <= set(self.brain.holders)
+        assert {self.owner[read] for read in self.running - beside} <= set(self.brain.holders)
         assert len(self.brain.holders) <= self.brain._count
         assert set(line) <= waiting  # the others hold a slot, and their reads wait for memory
         assert waiting <= set(line) | set(self.brain.holders)

@@ -41,7 +41,7 @@ def test_a_slot_and_a_place_come_and_go_by_their_events_only(state: State, event
 
 
 def test_what_cannot_happen_changes_nothing() -> None:
-    receiver = Receiver(PeerId(bytes(32)))
+    receiver = Receiver(PeerId(bytes(32)), "here")
     receiver.happens(Event.QUEUE, 1.0)
     receiver.waiting[1] = 5
     with pytest.raises(machine.WrongTransition, match="OVER happened to a peer that is WAITING"):
@@ -51,7 +51,7 @@ def test_what_cannot_happen_changes_nothing() -> None:
 
 
 def test_it_has_what_its_state_says() -> None:
-    receiver = Receiver(PeerId(bytes(32)))
+    receiver = Receiver(PeerId(bytes(32)), "here")
     for event in (Event.QUEUE, Event.GRANT, Event.OVER, Event.QUEUE, Event.GRANT, Event.FREE):
         receiver.happens(event, 1.0)
         assert (receiver.lease is not None) == (receiver.state in HOLDING)
