@@ -88,6 +88,8 @@ class Dialler:
         """A session stands: stops trying. An attempt that may be a session to the other side
         already ends by itself, since there it could be the one that is kept.
         """
+        if peer.session is not None:
+            self._aim.answered(peer.session.address[0])
         if any(each.shaken and not each.ended for each in peer.dial.connections):
             peer.dial.task = None
             peer.dial.connections = set()
@@ -187,11 +189,14 @@ class Dialler:
         known = peer.known.addresses_to_dial()
         if not known:
             raise TimedOut("it has told no address at which to reach it")
-        if peer.known.last_connected:
-            return known
-        allowed = [each for each in known if self._aim.allow(each[0], self._loop.time())]
+        now = self._loop.time()
+        allowed = [
+            each
+            for each in known
+            if peer.known.addresses[each].worked or self._aim.allow(each[0], now)
+        ]
         if not allowed:
-            raise TimedOut("its addresses were dialled often in the last minute; it is tried again")
+            raise TimedOut("its addresses were dialled often; nobody answers there, so ever less")
         return allowed
 
     async def _dial(self, peer: Peer) -> Session:

@@ -1,8 +1,9 @@
 """Gossip: connected peers tell each other about further members of the topics that they share.
 
 Only sealed records are passed on, each at its own topic, as their authors made them. What is new
-about a connected peer is told to the others at once, everything known when a session begins; what
-was itself heard by gossip goes no further until then, so that news do not circle.
+about a connected peer is told to the others at once, but of each peer only so often; everything
+known when a session begins. What was itself heard by gossip goes no further until then, so that
+news do not circle.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hdpd.wire.messages import MAX_RECORDS, Announce
 MAX_RECORDS_KEPT: Final = 1024  # 700 KB; the one heard longest ago is forgotten
 MAX_TOLD_AT_ONCE: Final = 64  # records for a new session, those of connected peers first
 SETTLE_S: Final = 0.1  # several records of one moment go out together
+PEER_S: Final = 15.0  # between news of one peer: each goes to everybody
 
 _Key = tuple[bytes, PeerId]
 
@@ -34,6 +36,7 @@ class _Heard(Struct):
     record: bytes
     tellers: set[PeerId] = field(default_factory=set)
     is_news: bool = False  # it is to be told to everybody who is connected
+    due: float = 0.0  # not before
 
 
 class Gossip:
@@ -43,6 +46,7 @@ class Gossip:
         self._roster = roster
         self._heard: Recent[_Key, _Heard] = Recent(MAX_RECORDS_KEPT)
         self._telling: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
         if self._telling is not None:
@@ -95,16 +99,25 @@ class Gossip:
             self._heard.pop(key)
 
     def _tell_soon(self) -> None:
-        if self._telling is None and any(heard.is_news for heard in self._heard.values()):
-            self._telling = asyncio.get_running_loop().call_later(SETTLE_S, self._tell_all)
+        due = min((each.due for each in self._heard.values() if each.is_news), default=None)
+        if due is None:
+            return
+        when = max(self._loop.time() + SETTLE_S, due)
+        if self._telling is not None:
+            if self._telling.when() <= when:
+                return
+            self._telling.cancel()
+        self._telling = self._loop.call_at(when, self._tell_all)
 
     def _tell_all(self) -> None:
         self._telling = None
-        news = [key for key, heard in self._heard.items() if heard.is_news]
+        now = self._loop.time()
+        news = [key for key, heard in self._heard.items() if heard.is_news and heard.due <= now]
         for key in news:
-            self._heard[key].is_news = False
+            self._heard[key].is_news, self._heard[key].due = False, now + PEER_S
         for session in self._roster.connected():
             self._tell(session, [key for key in news if self._concerns(key, session)])
+        self._tell_soon()
 
     def _tell(self, session: Session, keys: list[_Key]) -> None:
         peer = self._roster.get(session.peer_id)

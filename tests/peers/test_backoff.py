@@ -1,12 +1,10 @@
-"""When a peer is dialled again, and how often strangers may make us aim at one host."""
+"""When a peer is dialled again."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdpd.peers import aim
-from hdpd.peers.aim import Aim
 from hdpd.peers.backoff import FRIENDS, OTHERS, RECENT_S, dial_delay
 
 
@@ -32,27 +30,3 @@ def test_a_friend_who_was_here_lately_is_tried_more_often() -> None:
 def test_every_wait_is_bounded(failures: int, since: float, jitter: float) -> None:
     wait = dial_delay(failures, since, jitter)
     assert OTHERS.first / 2 <= wait <= OTHERS.longest * 1.5
-
-
-def test_one_host_is_tried_so_often_for_strangers() -> None:
-    target = Aim()
-    assert [target.allow("192.0.2.1", 1.0) for _ in range(aim.MAX_TRIES)] == [True] * aim.MAX_TRIES
-    assert not target.allow("192.0.2.1", 1.0 + aim.WINDOW_S)
-    assert target.allow("192.0.2.2", 1.0), "another host is not concerned"
-    assert target.allow("192.0.2.1", 1.1 + aim.WINDOW_S)
-
-
-def test_an_ipv6_customer_is_one_host() -> None:
-    target = Aim()
-    for number in range(aim.MAX_TRIES):
-        assert target.allow(f"2001:db8::{number:x}", 1.0)
-    assert not target.allow("2001:db8::ffff", 1.0)
-    assert target.allow("2001:db8:0:1::1", 1.0)
-    assert target.allow("fe80::1%eth0", 1.0)
-
-
-def test_few_hosts_are_remembered() -> None:
-    target = Aim()
-    for number in range(aim.MAX_HOSTS + 100):
-        target.allow(f"198.51.{number // 256}.{number % 256}", 1.0)
-    assert len(target._tries) == aim.MAX_HOSTS

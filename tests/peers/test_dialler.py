@@ -265,8 +265,10 @@ async def test_strangers_cannot_make_us_flood_a_host(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(near.endpoint, "dial", note)
         victims = [("127.0.0.1", port) for port in range(1, 13)]
         made_up = [PeerId(number.to_bytes(32, "big")) for number in range(50)]
-        for peer_id in made_up:
+        for number, peer_id in enumerate(made_up):
             real.wake(peer_id, *victims)
+            if number % 2:  # one that was met, at another address
+                real.peer(peer_id).known.last_connected = time.time()
         await until(lambda: all(real.error(peer_id) for peer_id in made_up), "all tries")
         assert len(dialled) == 20
         assert "dialled often" in str(real.error(made_up[-1]))

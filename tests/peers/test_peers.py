@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from pathlib import Path
 
@@ -20,14 +21,16 @@ from hdpd.errors import (
 from hdpd.identity.names import name_of
 from hdpd.link.connection import Connection
 from hdpd.link.session import Session, Surroundings, accept_hello, dial_hello
+from hdpd.link.stream import Stream
 from hdpd.peers import dialler as dialler_module
+from hdpd.peers import gossip
 from hdpd.peers import sessions as sessions_module
 from hdpd.peers.sessions import MAX_SESSIONS_OF_A_PEER
 from hdpd.peers.states import Event
 from hdpd.peers.status import PeerConnected, PeerDisconnected, PeerFound
-from hdpd.wire.messages import Announce, Ls, ResetCode
+from hdpd.wire.messages import Announce, Ls, Request, ResetCode
 from hdpd.wire.paths import RemotePath
-from tests.link.helpers import ENGINES, Node, nodes, topic
+from tests.link.helpers import ENGINES, Node, answer_ok, nodes, topic
 from tests.peers.helpers import House, connected, houses, quick_master
 from tests.waiting import until
 
@@ -291,6 +294,35 @@ async def test_invites_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 # Records.
+
+
+async def test_news_of_one_peer_are_passed_on_at_intervals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gossip, "PEER_S", 0.5)
+    async with houses(tmp_path, 3) as (one, other, third):
+        passed: list[int] = []
+
+        async def count(session: Session, request: Request, stream: Stream) -> None:
+            assert isinstance(request, Announce)
+            passed.extend(len(blob) for blob in request.records)
+            await answer_ok(session, request, stream)
+
+        third.handlers.answer(Announce, count)
+        for each in (other, third):
+            one.sees(each)
+            await connected(one, each)
+        topic_id = next(iter(one.topics.current())).public_id
+        await asyncio.sleep(0.3)
+        passed.clear()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() - began < 1.2:
+            one.meeting._gossip.heard(topic_id, other.id, os.urandom(500))
+            await asyncio.sleep(0.01)
+        assert 1 <= passed.count(500) <= 4
+        told = len(passed)
+        await until(lambda: len(passed) > told, "the last of the news")
 
 
 async def test_connected_peers_tell_their_addresses(tmp_path: Path) -> None:
