@@ -9,6 +9,7 @@ import time
 from msgspec import Struct
 from starlette.requests import HTTPConnection
 
+from hdpd.control.places import PLACE
 from hdpd.control.proxy import FORWARDED
 from hdpd.control.rules import Role, SlowDown, check_host, check_network, check_origin
 from hdpd.control.tokens import Tokens, is_session
@@ -70,6 +71,8 @@ class Authenticator:
         if token is None:
             await self._delay(connection)
             raise Unauthorized("the token is not valid; it may have been revoked")
+        if (place := connection.scope.get(PLACE)) is not None:
+            place.is_known = True
         return Caller(token.role, token.id)
 
     async def log_in(self, connection: HTTPConnection, code: str) -> str:

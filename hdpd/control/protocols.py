@@ -10,22 +10,17 @@ from typing import Any
 
 from hdpd.control.asgi import H11Protocol, WebSocketsSansIOProtocol
 
-MAX_TCP_CONNECTIONS = 256  # about 20 KiB each while idle; a Unix socket is not limited by others
 IDLE_S = 30.0  # for a request to come in
 
 
 class HttpProtocol(H11Protocol):
-    """HTTP/1.1, with a limit on TCP connections and on the time until a request is there."""
+    """HTTP/1.1, with a limit on the time until a request is there."""
 
     idle_seconds = IDLE_S
-    max_tcp_connections = MAX_TCP_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._idle_timer = self.loop.call_later(self.idle_seconds, self._drop_when_idle)
-        over_tcp = self.server is not None and self.server[1] is not None
-        if over_tcp and len(self.connections) > self.max_tcp_connections:
-            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._idle_timer.cancel()

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from hdpd.config import ControlAddress, TcpAddress
 from hdpd.control.access import Access
 from hdpd.control.asgi import Config, Server
@@ -21,6 +23,7 @@ from hdpd.control.endpoints import Endpoints
 from hdpd.control.events import Events
 from hdpd.control.jsonrpc import MAX_MESSAGE_BYTES
 from hdpd.control.logring import LogRing
+from hdpd.control.places import PLACE
 from hdpd.control.protocols import HttpProtocol, WebSocketProtocol
 from hdpd.control.proxy import BehindProxy
 from hdpd.control.rules import local_names
@@ -108,12 +111,20 @@ class Control:
         )
         self._names = local_names(socket.gethostname(), hostnames)
         self._endpoints = Endpoints(context, Authenticator(self._tokens, self._names))
-        self._application = BehindProxy(self._endpoints.application(), trusted_proxies, base_path)
+        behind_proxy = BehindProxy(self._endpoints.application(), trusted_proxies, base_path)
+        self._application = self._with_places(behind_proxy)
         self._tokens.on_revoke(self._endpoints.token_revoked)
         self._certificate = certificate
         self._certificate_dir = certificate_dir
         self._following: asyncio.Task[None] | None = None
         self._serving: dict[_Server, asyncio.Task[None]] = {}
+
+    def _with_places(self, application: ASGIApp) -> ASGIApp:
+        async def place_known(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[PLACE] = self._listeners.places.of(scope.get("client"))
+            await application(scope, receive, send)
+
+        return place_known
 
     async def start(self) -> None:
         """Listens.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hdpd.config import ControlAddress, HostPort, TcpAddress, UnixAddress
+from hdpd.control.places import CountedListener, Places
 from hdpd.errors import StartError
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
 from hdpd.link.selection import is_address
@@ -72,6 +73,7 @@ class Listeners:
 
     def __init__(self, inherited: Mapping[Path, socket.socket] | None = None) -> None:
         self._inherited = dict(inherited or {})
+        self.places = Places()
         self.sockets: list[socket.socket] = []
         self.tls_sockets: list[socket.socket] = []
         self.addresses: list[str] = []
@@ -180,7 +182,7 @@ class Listeners:
                 found += 1
                 continue
             try:
-                listener = _listen_tcp(family, place)
+                listener = _listen_tcp(family, place, self.places)
             except OSError as error:
                 if error.errno not in _NO_SUCH_FAMILY:
                     raise
@@ -261,8 +263,9 @@ def _may_come(address: TcpAddress, error: OSError) -> bool:
     return error.errno in _NOT_THERE_YET and not is_loopback
 
 
-def _listen_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listen_tcp(family: int, place: tuple[object, ...], places: Places) -> socket.socket:
+    listener = CountedListener(family, socket.SOCK_STREAM)
+    listener.places = places
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -19,5 +19,6 @@ FACE = (
     "session.dial_hello",
     "sockets.UdpSocket",
     "sockets.bound_socket",
+    "sources.source_of",
     "stream.Stream",
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import http.client
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ import pytest
 
 from hdpd.config import TcpAddress, UnixAddress
 from hdpd.control import endpoints, sockets
+from hdpd.control.places import Places
 from hdpd.control.protocols import HttpProtocol
 from hdpd.errors import StartError
 from tests.control.fakes import Daemon, running
@@ -96,10 +96,10 @@ async def test_without_ipv6_only_an_address_of_the_defaults_may_be_missing(
 ) -> None:
     listen = sockets._listen_tcp
 
-    def without_ipv6(family: int, place: tuple[object, ...]) -> socket.socket:
+    def without_ipv6(family: int, place: tuple[object, ...], places: Places) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        return listen(family, place)
+        return listen(family, place, places)
 
     monkeypatch.setattr(sockets, "_listen_tcp", without_ipv6)
     ipv4, ipv6 = TcpAddress("127.0.0.1", 0), TcpAddress("::1", 0)
@@ -220,20 +220,45 @@ async def test_who_sends_no_request_is_dropped(
         writer.close()
 
 
-async def test_connections_over_tcp_are_bounded_and_the_owner_still_gets_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("tls", [False, True])
+async def test_idle_connections_are_bounded_from_accept_and_keep_nobody_out(
+    tmp_path: Path, tls: bool
 ) -> None:
-    monkeypatch.setattr(HttpProtocol, "max_tcp_connections", 2)
-    async with running(tmp_path) as daemon:
-        writers = [(await asyncio.open_connection("127.0.0.1", daemon.port))[1] for _ in range(2)]
-        await until(lambda: connections(daemon) == 2)
-        with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
-            await daemon.http("GET", "/healthz", tcp=True)
+    addresses = (TcpAddress("127.0.0.1", 0, tls=tls), UnixAddress(tmp_path / "sock"))
+    async with running(tmp_path, addresses=addresses, certificate_dir=tmp_path) as daemon:
+        places = daemon.control._listeners.places
+        places._share = 3
+        idle = [await asyncio.open_connection("127.0.0.1", daemon.port) for _ in range(8)]
+        await until(lambda: places.ended == 5)
+        assert len(places) == 3
+        for reader, _ in idle[:5]:
+            async with asyncio.timeout(5.0):
+                assert await reader.read() == b""
+        if not tls:
+            assert (await daemon.http("GET", "/healthz", tcp=True)).body == b"ok\n"
         assert (await daemon.http("GET", "/healthz")).body == b"ok\n"
-        for writer in writers:
+        for _, writer in idle:
             writer.close()
-        await until(lambda: connections(daemon) == 0)
-        assert (await daemon.http("GET", "/healthz", tcp=True)).body == b"ok\n"
+        await until(lambda: len(places) == 0)
+
+
+async def test_who_has_shown_a_token_keeps_the_place(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        places = daemon.control._listeners.places
+        places._share = 3
+        token = (await daemon.call("tokens.new", role="read"))["token"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+        lines = ("GET /metrics HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {token}")
+        request = "".join(f"{line}\r\n" for line in (*lines, ""))
+        writer.write(request.encode())
+        assert b"200" in await reader.readline()
+        idle = [await asyncio.open_connection("127.0.0.1", daemon.port) for _ in range(8)]
+        await until(lambda: places.ended == 5)
+        writer.write(request.encode())
+        while b"HTTP/1.1 200" not in await reader.readline():
+            assert not reader.at_eof()
+        for _, each in (*idle, (reader, writer)):
+            each.close()
 
 
 def connections(daemon: Daemon) -> int:
