@@ -123,6 +123,7 @@ class PcpWay:
         self._server = HostPort(gateway, pcp.SERVER_PORT)
         self._nonce = nonce
         self._port = 0
+        self._epoch, self._heard_at = 0, 0.0
 
     async def is_spoken(self) -> bool:
         try:
@@ -139,11 +140,24 @@ class PcpWay:
         )
         mapping = await self._ask(request, port)
         self._port = port
+        self._epoch, self._heard_at = mapping.epoch, asyncio.get_running_loop().time()
         return Granted(mapping.external, mapping.lifetime)
 
     async def check(self, port: int, granted: Granted) -> Granted:
-        """Asking for it again is the cheapest question, and mends what it finds broken."""
-        return await self.map(port, granted.external)
+        """Asking for it again is the cheapest question, and mends what it finds broken. But some
+        routers do not end a hole in the firewall any more that was asked for twice (miniupnpd
+        2.3): there its epoch time tells whether it still knows of it.
+        """
+        if ":" not in self._own:
+            return await self.map(port, granted.external)
+        epoch = await _ask(
+            self._own, self._server, pcp.announce_request(self._own), pcp.parse_epoch
+        )
+        now = asyncio.get_running_loop().time()
+        if pcp.has_restarted(self._epoch, epoch, now - self._heard_at):
+            return await self.map(port, granted.external)
+        self._epoch, self._heard_at = epoch, now
+        return granted
 
     async def unmap(self) -> None:
         if not self._port:

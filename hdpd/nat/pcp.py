@@ -23,7 +23,7 @@ _ANNOUNCE: Final = 0
 _MAP: Final = 1
 _RESPONSE: Final = 0x80
 _UDP: Final = 17
-_HEADER: Final = struct.Struct("!BBBBI4x12x")  # of a response
+_HEADER: Final = struct.Struct("!BBBBII12x")  # of a response
 _MAP_BODY: Final = struct.Struct("!12sB3xHH16s")
 _SUCCESS: Final = 0
 
@@ -47,6 +47,8 @@ class PcpMapping(Struct, frozen=True):
 
     external: HostPort
     lifetime: int
+    epoch: int
+    """Seconds since the router began to keep what it knows now."""
 
 
 def announce_request(own: str) -> bytes:
@@ -81,13 +83,29 @@ def parse_map_answer(datagram: bytes, nonce: bytes, internal_port: int) -> PcpMa
         return None
     if datagram[:2] != bytes([_VERSION, _RESPONSE | _MAP]):
         return None
-    _, _, _, result, lifetime = _HEADER.unpack_from(datagram)
+    _, _, _, result, lifetime, epoch = _HEADER.unpack_from(datagram)
     theirs, protocol, internal, port, address = _MAP_BODY.unpack_from(datagram, _HEADER.size)
     if (theirs, protocol, internal) != (nonce, _UDP, internal_port):
         return None
     if result != _SUCCESS:
         raise ProtocolError(_REFUSALS.get(result, f"it refuses with result {result}"))
-    return PcpMapping(HostPort(str(parse_ip(address)), check_port(port)), lifetime)
+    return PcpMapping(HostPort(str(parse_ip(address)), check_port(port)), lifetime, epoch)
+
+
+def parse_epoch(datagram: bytes) -> int | None:
+    """The epoch time in the answer to `announce_request`; None when it is something else."""
+    if len(datagram) < _HEADER.size or datagram[:2] != bytes([_VERSION, _RESPONSE | _ANNOUNCE]):
+        return None
+    _, _, _, _, _, epoch = _HEADER.unpack_from(datagram)
+    return int(epoch)
+
+
+def has_restarted(before: int, now: int, elapsed: float) -> bool:
+    """Whether a router has lost what it knew, by its epoch times and the seconds between them here
+    (section 8.5).
+    """
+    theirs = now - before
+    return theirs < -1 or theirs + 2 < elapsed - elapsed / 16 or elapsed + 2 < theirs - theirs / 16
 
 
 def _as_ipv6(host: str) -> bytes:

@@ -106,7 +106,32 @@ def test_a_pcp_request_is_as_rfc_6887_draws_it() -> None:
 
 def test_a_pcp_answer_tells_the_external_address_and_how_long() -> None:
     mapping = pcp.parse_map_answer(map_answer(), NONCE, 3031)
-    assert mapping == pcp.PcpMapping(HostPort("198.51.100.7", 4000), 3600)
+    assert mapping == pcp.PcpMapping(HostPort("198.51.100.7", 4000), 3600, 99)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "elapsed", "restarted"),
+    [
+        (100, 160, 60.0, False),
+        (100, 161, 59.0, False),
+        (100, 157, 60.0, False),  # a slow clock
+        (100, 99, 0.2, False),
+        (100, 3, 60.0, True),
+        (100, 120, 60.0, True),  # it was away for a while
+        (100, 5000, 60.0, True),
+    ],
+)
+def test_the_epoch_of_a_router_tells_that_it_has_restarted(
+    before: int, now: int, elapsed: float, restarted: bool
+) -> None:
+    assert pcp.has_restarted(before, now, elapsed) == restarted
+
+
+def test_the_epoch_is_in_the_answer_to_an_announcement() -> None:
+    answer = bytes([2, 0x80, 0, 0]) + bytes(4) + (7).to_bytes(4) + bytes(12)
+    assert pcp.parse_epoch(answer) == 7
+    assert pcp.parse_epoch(answer[:-1]) is None
+    assert pcp.parse_epoch(pcp.announce_request("2001:db8::1")) is None
 
 
 def test_pcp_answers_to_others_are_not_ours() -> None:
