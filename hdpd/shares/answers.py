@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from hdpd.errors import TimedOut
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Entry
 
 FRAME_BYTES = 48 * 1024  # of entries, with room below the limit of 64 KiB for one more of any size
+TAKE_S = 60.0  # for a frame: 1 kB/s
 _ENTRY_BYTES = 48  # what an entry takes at most besides its path
 
 
@@ -35,7 +37,15 @@ def batches(entries: Iterable[Entry]) -> Iterator[list[object]]:
 
 
 async def send_entries(stream: Sink, key: str, entries: Iterable[Entry]) -> None:
-    """Sends the entries in frames, letting others run after each (a frame takes about 3 ms)."""
+    """Sends the entries in frames, letting others run after each (a frame takes about 3 ms).
+
+    Raises:
+        TimedOut: the peer does not take them.
+    """
     for batch in batches(entries):
-        await stream.send_message({key: batch})
+        try:
+            async with asyncio.timeout(TAKE_S):
+                await stream.send_message({key: batch})
+        except TimeoutError:
+            raise TimedOut("the answer was not taken") from None
         await asyncio.sleep(0)

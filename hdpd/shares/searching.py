@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from contextlib import closing
 
 from hdpd.database import Database, Transaction
-from hdpd.errors import Busy, InvalidParams
+from hdpd.errors import InvalidParams
+from hdpd.shares.gate import OWNER, Gate, Who
 from hdpd.shares.query import parse_query
 from hdpd.shares.search import Deadline, Search
 from hdpd.wire.messages import MAX_SEARCH_HITS, Entry
 
 RUNNING = 1  # of the two readers of the index, so that listings never wait for searches
-MAX_WAITING = 32  # whoever comes after them is told to try again; each holds only its query
 FIRST_HITS = 50  # are handed over as soon as they are found
 MORE_HITS = 500
 
@@ -23,8 +24,7 @@ class Searcher:
 
     def __init__(self, index: Database) -> None:
         self._index = index
-        self._turn = asyncio.Semaphore(RUNNING)
-        self._waiting = 0
+        self._gate = Gate(RUNNING, RUNNING, RUNNING)
 
     async def search(
         self,
@@ -33,24 +33,19 @@ class Searcher:
         timeout: float,
         roots: frozenset[int],
         on_hits: Callable[[list[Entry]], None],
+        who: Who = OWNER,
     ) -> bool:
         """Hands the hits in the shares with these root directories to `on_hits` as they are found,
         at most `limit` and for at most `timeout` seconds; returns whether there may be more.
 
         Raises:
             InvalidParams: there is nothing to search for, or too much.
-            Busy: too many searches are waiting.
+            Busy: too many searches of that peer, or of all, are waiting.
         """
         query = parse_query(text)
         if not 1 <= limit <= MAX_SEARCH_HITS:
             raise InvalidParams(f"limit must be from 1 to {MAX_SEARCH_HITS}")
-        if self._waiting >= MAX_WAITING:
-            raise Busy("too many searches are waiting; try again later")
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
+        await self._gate.enter(who)
         deadline = Deadline(timeout)
         loop = asyncio.get_running_loop()
 
@@ -59,7 +54,7 @@ class Searcher:
             return _collect(search, limit, lambda hits: loop.call_soon_threadsafe(on_hits, hits))
 
         reading = asyncio.ensure_future(self._index.read(read, timeout=timeout))
-        reading.add_done_callback(self._next)
+        reading.add_done_callback(functools.partial(self._next, who))
         try:
             return await asyncio.shield(reading)
         except TimeoutError:
@@ -69,9 +64,9 @@ class Searcher:
             deadline.end()
             raise
 
-    def _next(self, reading: asyncio.Future[bool]) -> None:
+    def _next(self, who: Who, reading: asyncio.Future[bool]) -> None:
         """The thread is free again: only now, also when nobody waits for its search any more."""
-        self._turn.release()
+        self._gate.leave(who)
         if not reading.cancelled():
             reading.exception()  # seen, also when nobody waits for it
 

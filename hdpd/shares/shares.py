@@ -31,6 +31,7 @@ from hdpd.log import MessageId, fields
 from hdpd.shares.answers import Sink, send_entries
 from hdpd.shares.audience import Validators
 from hdpd.shares.calls import ShareCalls
+from hdpd.shares.gate import Gate, Who
 from hdpd.shares.inotify import max_watches
 from hdpd.shares.jobs import Job
 from hdpd.shares.listing import Lister, Listing
@@ -55,6 +56,12 @@ from hdpd.wire.paths import RemotePath, text_from_bytes
 LOG = logging.getLogger(__name__)
 
 SEARCH_S = 2.0
+ANSWERS = 24, 6, 3
+"""Answers to peers under way at once, of one source, of one peer: each holds a page of entries,
+5 MB at most, until its asker has taken it."""
+READINGS = 6, 2, 1
+"""Of those, that are read from the index or a disk just now: the owner's is the next after them."""
+PIECE_ENTRIES = 1000  # of a recursive listing, made at once: some 5 ms, and 500 kB
 """After this time a search answers with what it has found."""
 
 
@@ -63,6 +70,8 @@ class Asker(Protocol):
 
     @property
     def peer_id(self) -> PeerId: ...
+    @property
+    def source(self) -> str: ...
 
 
 Hits = tuple[list[Entry], bool]
@@ -97,6 +106,8 @@ class Shares:
         )
         self._mounts: MountWatch | None = None
         self._searcher = Searcher(self._index)
+        self._answers = Gate(*ANSWERS)
+        self._reading = Gate(*READINGS)
         self.listings_sent = 0
         """How many pages peers were sent, with entries or to say that there are none."""
         self.listings_not_modified = 0
@@ -372,30 +383,59 @@ class Shares:
         """Answers a peer's listing; raises as `list_files` before anything is sent. Who asks for a
         validator is told when it is another one.
         """
-        path, sort, limit, cursor = request.path, request.sort, request.limit, request.cursor
-        if request.recursive or request.if_none_match is None:
-            entries, next_cursor = await self.list_files(
-                path, recursive=request.recursive, sort=sort, limit=limit, cursor=cursor
-            )
-            end = LsEnd(next_cursor)
-        else:
-            changes, known = self.teller.changes, request.if_none_match
-            listed = await self._lister.page(path, sort, limit, cursor, known)
-            self.teller.listed(session.peer_id, path, listed.validator, changes)
-            entries, end = listed.entries, LsEnd(*listed[1:])
-        if end.not_modified:
-            self.listings_not_modified += 1
-        else:
-            self.listings_sent += 1
-            await send_entries(stream, "entries", entries)
-        await stream.send_message(end.to_wire(), end=True)
+        who = Who(session.source, session.peer_id.text)
+        async with self._answers.passed(who):
+            if request.recursive:
+                end = await self._send_tree(who, request, stream)
+            else:
+                end = await self._send_page(who, session, request, stream)
+            if end.not_modified:
+                self.listings_not_modified += 1
+            else:
+                self.listings_sent += 1
+            await stream.send_message(end.to_wire(), end=True)
 
-    async def answer_search(self, _session: object, request: Search, stream: Sink) -> None:
+    async def _send_page(self, who: Who, session: Asker, request: Ls, stream: Sink) -> LsEnd:
+        path, sort, limit, cursor = request.path, request.sort, request.limit, request.cursor
+        changes, known = self.teller.changes, request.if_none_match
+        async with self._reading.passed(who):
+            listed = await self._lister.page(path, sort, limit, cursor, known)
+        end = LsEnd(listed.cursor)
+        if known is not None:
+            self.teller.listed(session.peer_id, path, listed.validator, changes)
+            end = LsEnd(*listed[1:])
+        if not end.not_modified:
+            await send_entries(stream, "entries", listed.entries)
+        return end
+
+    async def _send_tree(self, who: Who, request: Ls, stream: Sink) -> LsEnd:
+        """Sends it in pieces, each of which is made when the one before has been taken."""
+        left, cursor = request.limit, request.cursor
+        while True:
+            async with self._reading.passed(who):
+                entries, cursor = await self.list_files(
+                    request.path,
+                    recursive=True,
+                    sort=request.sort,
+                    limit=min(left, PIECE_ENTRIES),
+                    cursor=cursor,
+                )
+            await send_entries(stream, "entries", entries)
+            left -= len(entries)
+            if cursor is None or left <= 0:
+                return LsEnd(cursor)
+
+    async def answer_search(self, session: Asker, request: Search, stream: Sink) -> None:
         """Answers a peer's search while it runs; raises as `search` before anything is sent."""
+        who = Who(session.source, session.peer_id.text)
+        async with self._answers.passed(who):
+            await self._send_hits(who, request, stream)
+
+    async def _send_hits(self, who: Who, request: Search, stream: Sink) -> None:
         found: asyncio.Queue[list[Entry] | None] = asyncio.Queue()
         search = asyncio.create_task(
             self._searcher.search(
-                request.query, request.limit, SEARCH_S, self._roots(), found.put_nowait
+                request.query, request.limit, SEARCH_S, self._roots(), found.put_nowait, who
             )
         )
         search.add_done_callback(lambda _: found.put_nowait(None))

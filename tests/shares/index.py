@@ -19,6 +19,7 @@ class Asker:
     """A peer that asks, as far as an answer needs it."""
 
     peer_id: PeerId
+    source: str = "here"
 
 
 Tree = dict[str, "Tree | tuple[int, int]"]
