@@ -27,7 +27,7 @@ import msgspec
 
 from hdpd.database import recovery
 from hdpd.database.migrations import migrate
-from hdpd.database.transactions import atomically
+from hdpd.database.transactions import atomically, give_room_back
 from hdpd.errors import StartError, StateUnavailable
 from hdpd.log import MessageId, fields
 from hdpd.natural import natural
@@ -46,8 +46,7 @@ CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
 AGAIN_S = 2.0  # between tries to open it while there is no room
 NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
-FREE_PAGES = 256  # 1 MB: kept for what comes next, and given back in one step, some ms
-FREE_PART = 8  # of the file, which is kept for what comes next, too
+CHECK_S = 0.2  # for a look at a file that can be made anew: some 50 MB
 CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
@@ -104,7 +103,7 @@ def write_transaction(connection: apsw.Connection) -> Iterator[Transaction]:
     with atomically(connection, "BEGIN IMMEDIATE"):
         yield Transaction(connection)
     with suppress(apsw.Error):  # what was written stands
-        _give_room_back(connection)
+        give_room_back(connection)
 
 
 @contextmanager
@@ -112,13 +111,6 @@ def read_transaction(connection: apsw.Connection) -> Iterator[Transaction]:
     """One transaction whose statements all see the same snapshot."""
     with atomically(connection, "BEGIN"):
         yield Transaction(connection)
-
-
-def _give_room_back(connection: apsw.Connection) -> None:
-    """Makes the file shorter by a step, where much of it is free."""
-    free = connection.pragma("freelist_count")
-    if free > FREE_PAGES and free > connection.pragma("page_count") // FREE_PART:
-        connection.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
 
 
 def open_connection(
@@ -213,9 +205,10 @@ class Database:
             self._recover(error)
 
     def _bring_up_to_date(self) -> None:
+        recovery.check_mark(self.path)
         connection = self._connection(readonly=False)
-        if self._durable:
-            recovery.check(connection)
+        # What is not durable may be very large, and is made anew when damage is found later.
+        recovery.check(connection, None if self._durable else CHECK_S)
         migrate(connection, self._schema, backup=self._durable)
         if self._durable and connection.pragma("auto_vacuum") == 0:  # made by an earlier version
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -251,7 +244,7 @@ class Database:
         """Runs `change` in the writer thread as one transaction; an exception rolls it back.
 
         Raises:
-            StateUnavailable: the disk does not take it.
+            StateUnavailable: the disk does not take it, or what is on it is damaged.
         """
 
         def run() -> T:
@@ -261,6 +254,8 @@ class Database:
                     return change(transaction)
             except _OF_THE_DISK as error:
                 raise self._unavailable(error) from None
+            except recovery.DAMAGE as error:
+                raise self._damaged(error) from None
 
         try:
             result = await self._writer.submit(run)
@@ -285,6 +280,12 @@ class Database:
             return StateUnavailable(f"the disk of {where} is read-only")
         return StateUnavailable(f"the disk of {where} fails: {error}")
 
+    def _damaged(self, error: apsw.Error) -> StateUnavailable:
+        recovery.mark(self.path)
+        return StateUnavailable(
+            f"the database {self.path} is damaged ({error}); the next start of hdpd mends it"
+        )
+
     def _has_no_room(self, error: apsw.Error | OSError) -> bool:
         """Whether that is why; of SQLite's errors only one says so itself."""
         if isinstance(error, apsw.FullError):
@@ -306,7 +307,7 @@ class Database:
         are not, so such a `query` has to look at the clock itself.
 
         Raises:
-            StateUnavailable: the disk cannot be read.
+            StateUnavailable: the disk cannot be read, or what is on it is damaged.
         """
 
         def run() -> T:
@@ -321,6 +322,8 @@ class Database:
                 raise TimeoutError(f"a query took longer than {timeout} s") from None
             except (apsw.IOError, apsw.CantOpenError) as error:
                 raise self._unavailable(error) from None
+            except recovery.DAMAGE as error:
+                raise self._damaged(error) from None
             finally:
                 connection.set_progress_handler(None)
 

@@ -13,14 +13,41 @@ from hdpd.database.transactions import atomically
 
 # What SQLite raises for a damaged file; a full disk or a lock is something else.
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+CHECK_STEPS = 1000  # of SQLite's machine, between looks at the clock
 _COMPANIONS = ("-wal", "-shm")
 
 
-def check(connection: apsw.Connection) -> None:
-    """Reads the whole database; raises one of DAMAGE when it is not sound."""
-    problems = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+def check(connection: apsw.Connection, within: float | None = None) -> None:
+    """Reads the whole database, or so much of it as can be read in so many seconds; raises one of
+    DAMAGE when it is not sound.
+    """
+    if within is not None:
+        deadline = time.monotonic() + within
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, CHECK_STEPS)
+    try:
+        problems = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+    except apsw.InterruptError:
+        return
+    finally:
+        connection.set_progress_handler(None)
     if problems != ["ok"]:
         raise apsw.CorruptError("; ".join(map(str, problems)))
+
+
+def mark(path: Path) -> None:
+    """Notes that the database was found damaged while it was in use."""
+    with contextlib.suppress(OSError):
+        _mark_of(path).touch()
+
+
+def check_mark(path: Path) -> None:
+    """Raises one of DAMAGE when it was found damaged before."""
+    if _mark_of(path).exists():
+        raise apsw.CorruptError("it was found damaged while it was in use")
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-damaged")
 
 
 def set_aside(path: Path) -> Path:
@@ -31,6 +58,7 @@ def set_aside(path: Path) -> Path:
     names = (path.with_name(f"{path.name}.damaged-{stamp}{end}") for end in _endings())
     aside = next(name for name in names if not name.exists())
     path.rename(aside)
+    _mark_of(path).unlink(missing_ok=True)
     for companion in _COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{companion}").rename(f"{aside}{companion}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -17,9 +18,10 @@ from hdpd.database import (
     DatabaseError,
     Transaction,
     open_connection,
+    recovery,
     write_transaction,
 )
-from hdpd.errors import StartError
+from hdpd.errors import StartError, StateUnavailable
 
 
 @asynccontextmanager
@@ -53,6 +55,28 @@ async def test_a_new_file_gets_the_whole_schema(tmp_path: Path, schema: str) -> 
     assert version is not None
     assert version[0] >= 1
     assert mode == ("wal",)
+
+
+@pytest.mark.parametrize("noticed", ["at the start", "in use"])
+async def test_a_damaged_file_that_can_be_made_anew_is_refused_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noticed: str
+) -> None:
+    path = tmp_path / "x.db"
+    async with opened(path, "index") as database:
+        (page,) = await database.read(
+            lambda t: t.one("SELECT rootpage FROM sqlite_schema WHERE name='share'") or (0,)
+        )
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(os.urandom(4096))
+    if noticed == "in use":
+        monkeypatch.setattr(recovery, "check", lambda *_: None)  # as where there is too much
+        async with opened(path, "index") as database:
+            with pytest.raises(StateUnavailable, match="damaged"):
+                await database.read(lambda t: list(t.execute("SELECT * FROM share")))
+    with pytest.raises(StartError, match="cannot open"):
+        async with opened(path, "index"):
+            pass
 
 
 @pytest.mark.parametrize("earlier", [False, True])
