@@ -46,7 +46,7 @@ CACHE_KIB = 4096  # for each connection
 ROWS_AT_ONCE = 10_000  # some 1 MB of text
 AGAIN_S = 2.0  # between tries to open it while there is no room
 NO_ROOM = 256 * 1024  # bytes: with less, SQLite's other files do not fit either
-CHECK_S = 0.2  # for a look at a file that can be made anew: some 50 MB
+CHECK_S = 0.2  # for a look at what can be made anew: some 50 MB, the rest is seen when it is read
 CLOSE_S = 3.0  # of the 5 that a stop may take; a commit that is cut off is rolled back
 DEADLINE_STEPS = 2000  # virtual machine steps between looks at the clock: well under 1 ms
 
@@ -207,7 +207,6 @@ class Database:
     def _bring_up_to_date(self) -> None:
         recovery.check_mark(self.path)
         connection = self._connection(readonly=False)
-        # What is not durable may be very large, and is made anew when damage is found later.
         recovery.check(connection, None if self._durable else CHECK_S)
         migrate(connection, self._schema, backup=self._durable)
         if self._durable and connection.pragma("auto_vacuum") == 0:  # made by an earlier version
