@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from hdpd.errors import TimedOut
+from hdpd.errors import Busy
 from hdpd.wire.fields import Message
 from hdpd.wire.messages import Entry
 
@@ -40,12 +40,12 @@ async def send_entries(stream: Sink, key: str, entries: Iterable[Entry]) -> None
     """Sends the entries in frames, letting others run after each (a frame takes about 3 ms).
 
     Raises:
-        TimedOut: the peer does not take them.
+        Busy: the peer does not take them.
     """
     for batch in batches(entries):
         try:
             async with asyncio.timeout(TAKE_S):
                 await stream.send_message({key: batch})
         except TimeoutError:
-            raise TimedOut("the answer was not taken") from None
+            raise Busy("the answer was not taken") from None
         await asyncio.sleep(0)
