@@ -35,6 +35,7 @@ class KnownPeer(Struct):
     topics: set[bytes] = field(default_factory=set)
     found_by: list[str] = field(default_factory=list)
     last_connected: float = 0.0
+    first_connected: float = 0.0
     state: State = State.IDLE  # changed by `Peer.happens` only; BLOCKED is all that is saved
     in_use: bool = False  # a session stands, so that nobody else may take its place
 
@@ -111,6 +112,7 @@ class Book:
         self._trim(peer, now)
         peer.topics.update(topics)
         peer.last_connected = now
+        peer.first_connected = peer.first_connected or now
 
     def enter(self, peer_id: PeerId, now: float) -> KnownPeer:
         """The entry, which is made where there is none, and is saved the next time."""

@@ -40,7 +40,8 @@ async def save_book(database: Database, book: Book) -> None:
 
 def _load(transaction: Transaction) -> list[KnownPeer]:
     rows = transaction.execute(
-        "SELECT id, addresses, topics, found_by, last_connected, last_seen, blocked FROM peer"
+        "SELECT id, addresses, topics, found_by, last_connected, last_seen, blocked, "
+        "first_connected FROM peer"
     )
     return [
         KnownPeer(
@@ -53,13 +54,14 @@ def _load(transaction: Transaction) -> list[KnownPeer]:
             topics={bytes.fromhex(topic) for topic in json.loads(topics)},
             found_by=json.loads(found_by),
             last_connected=last_connected or 0.0,
+            first_connected=first or 0.0,
             state=State.BLOCKED if blocked else State.IDLE,
         )
-        for peer_id, addresses, topics, found_by, last_connected, last_seen, blocked in rows
+        for peer_id, addresses, topics, found_by, last_connected, last_seen, blocked, first in rows
     ]
 
 
-def _to_row(peer: KnownPeer) -> tuple[bytes, str, str, str, float, float, int]:
+def _to_row(peer: KnownPeer) -> tuple[bytes, str, str, str, float, float, int, float]:
     return (
         peer.peer_id.raw,
         json.dumps(
@@ -74,11 +76,12 @@ def _to_row(peer: KnownPeer) -> tuple[bytes, str, str, str, float, float, int]:
         peer.last_connected,
         peer.last_seen,
         int(peer.is_blocked),
+        peer.first_connected,
     )
 
 
 def _save(
     transaction: Transaction, rows: Iterable[tuple[object, ...]], removed: Iterable[PeerId]
 ) -> None:
-    transaction.executemany("INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # type: ignore[arg-type]
+    transaction.executemany("INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)  # type: ignore[arg-type]
     transaction.executemany("DELETE FROM peer WHERE id = ?", [(peer.raw,) for peer in removed])

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # One that stands, one that replaces it, and one more while they pass each other; who makes more
 # would take the places of others.
 MAX_SESSIONS_OF_A_PEER: Final = 3
+# Of the connections of the endpoint, so that a hello is always heard. Each costs up to 1 MB.
+MAX_CONNECTED: Final = 384
 TIE_S = 5.0  # two connections that began within it were dialled by both sides at once
 
 Told = Callable[[Peer, Session], None]
@@ -114,6 +116,17 @@ class Sessions:
             self._choose(session, peer.sessions[-2])
         if peer.session is session:
             self.on_connected(peer, session)
+        self._keep_places()
+
+    def _keep_places(self) -> None:
+        """Where too many are connected, the one that is known for the shortest time has to go: made
+        up keys push each other out, and nobody whom we met before them.
+        """
+        connected = [peer for peer in self._roster if peer.session is not None]
+        if len(connected) > MAX_CONNECTED:
+            newest = max(connected, key=lambda peer: peer.known.first_connected)
+            log.debug("%s has to go: too many are connected", newest.name)
+            newest.close_sessions(ResetCode.BUSY)
 
     def _choose(self, new: Session, old: Session) -> None:
         """Ends one of two sessions: the older one, which the peer must have lost if it came again,

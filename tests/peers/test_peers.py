@@ -25,6 +25,8 @@ from hdpd.link.stream import Stream
 from hdpd.peers import dialler as dialler_module
 from hdpd.peers import gossip
 from hdpd.peers import sessions as sessions_module
+from hdpd.peers.book import Book
+from hdpd.peers.book_store import load_book, save_book
 from hdpd.peers.sessions import MAX_SESSIONS_OF_A_PEER
 from hdpd.peers.states import Event
 from hdpd.peers.status import PeerConnected, PeerDisconnected, PeerFound
@@ -96,6 +98,31 @@ async def hang_up(one: House, other: House) -> None:
     await until(lambda: not one.sessions_with(other) and not other.sessions_with(one), "the end")
     for house, far in ((one, other), (other, one)):
         house.peer(far).happens(Event.RELEASE)
+
+
+async def test_who_was_met_first_has_a_place_where_too_many_are_connected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_CONNECTED", 2)
+    async with houses(tmp_path, 4) as (hub, friend, first, second):
+        hub.sees(friend)
+        await connected(hub, friend)
+        friend_since = hub.peer(friend).known.first_connected
+        await hang_up(hub, friend)
+        for stranger in (first, second):
+            hub.sees(stranger)
+            await connected(hub, stranger)
+        hub.sees(friend)
+        await connected(hub, friend)
+        await until(lambda: hub.session(second) is None, "the one that was met last to go")
+        assert hub.session(first) is not None
+        assert hub.peer(friend).known.first_connected == friend_since
+        await save_book(hub.database, hub.peers._book)  # and it is known so after a restart
+        book = Book()
+        await load_book(hub.database, book)
+        saved = book.get(friend.id)
+        assert saved is not None
+        assert saved.first_connected == friend_since
 
 
 @pytest.mark.parametrize("restarted", [0, 1])
