@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 TOO_MANY = "too many punches at once; %s has to wait"
 
-MAX_OFFERS = 32  # sockets made for punches that are not agreed on yet
+MAX_OFFERS = 32  # sockets made for punches that are not agreed on yet ...
+MAX_ANSWERS = 16  # ... of those for who asked us, so that made-up peers leave room for our own
 MAX_PUNCHES = 8  # at once; each costs about 1 MB and, while it lasts, 1 % of a core
 REPEAT_CHECK_S = 0.5
 BOTH_HARD = "not reachable directly: both behind hard NAT"
@@ -57,6 +58,8 @@ class Offer(Struct, frozen=True, eq=False):
     opened: UdpSocket
     candidates: asyncio.Task[tuple[Candidate, ...]]
     made: float
+    is_answer: bool
+    """The other side began."""
 
 
 class Running(Struct, eq=False):
@@ -163,7 +166,7 @@ class Puncher:
         """Sends the request as soon as it is known where the punch's socket can be reached."""
         offer = self._offers.get(ask.nonce)
         if offer is None:
-            offer = self._make_offer(ask.nonce)
+            offer = self._make_offer(ask.nonce, is_answer=ask.answers is not None)
             if offer is None:
                 log.info(TOO_MANY, name_of(ask.target), extra=_about(ask.target))
                 return
@@ -174,12 +177,15 @@ class Puncher:
 
         offer.candidates.add_done_callback(send)
 
-    def _make_offer(self, nonce: bytes) -> Offer | None:
-        opened = self._endpoint.open_extra() if len(self._offers) < MAX_OFFERS else None
+    def _make_offer(self, nonce: bytes, *, is_answer: bool) -> Offer | None:
+        answers = sum(each.is_answer for each in self._offers.values())
+        if len(self._offers) >= MAX_OFFERS or (is_answer and answers >= MAX_ANSWERS):
+            return None
+        opened = self._endpoint.open_extra()
         if opened is None:
             return None
         task = self._loop.create_task(self._surveyor.candidates_of(opened), name="punch socket")
-        offer = self._offers[nonce] = Offer(opened, task, self._loop.time())
+        offer = self._offers[nonce] = Offer(opened, task, self._loop.time(), is_answer)
         return offer
 
     def _drop_offer(self, nonce: bytes) -> None:
