@@ -85,8 +85,9 @@ class Gate:
             turn = self._waiting[following.source][following].popleft()
             self._waiting_count -= 1
             self._move_back(following)
-            self._enter(following)
-            turn.set_result(None)
+            if not turn.cancelled():  # given up just now, and to be told of it next
+                self._enter(following)
+                turn.set_result(None)
 
     def _may_enter(self, who: Who) -> bool:
         at_once, of_source, of_peer = self._limits
@@ -116,7 +117,9 @@ class Gate:
             self._waiting[who.source] = peers
 
     def _forget(self, who: Who, turn: asyncio.Future[None]) -> None:
-        peers = self._waiting[who.source]
+        peers = self._waiting.get(who.source, {})
+        if turn not in peers.get(who, ()):
+            return  # passed over already
         peers[who].remove(turn)
         self._waiting_count -= 1
         if not peers[who]:

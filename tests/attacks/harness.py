@@ -82,6 +82,8 @@ class Victim:
         (self.daemon.share / FILE).write_bytes(bytes(FILE_BYTES))
 
     def start(self) -> Victim:
+        """Starts it; its friend and its enemies can meet it then."""
+        party()  # here, as it takes too long for the event loop of a test
         self.daemon.start().wait_scanned()
         info = self.daemon.rpc("daemon.info")
         self.peer_id = PeerId.parse(info["peer_id"])

@@ -93,6 +93,20 @@ async def test_a_turn_that_comes_with_the_cancellation_is_given_on() -> None:
     assert work.order == ["anna", ""]
 
 
+async def test_one_that_gives_up_in_the_moment_of_its_turn_is_passed_over() -> None:
+    work = Work(1, 1, 1)
+    await work.ask(ANNA, BERT, OWNER)
+    work.tasks[1].cancel()
+    work.gate.leave(ANNA)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert work.order == ["anna", ""]
+    work.gate.leave(OWNER)
+    assert not work.gate._working
+    assert not work.gate._waiting
+    assert not work.gate._waiting_count
+
+
 async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MAX_WAITING_OF_PEER", 2)
     work = Work(1, 1, 1)
@@ -124,6 +138,7 @@ async def _play(events: list[tuple[str, int]]) -> None:
             shut.leave(working.pop(which % len(working)))
         elif kind == "cancel" and waiting:
             waiting[which % len(waiting)][1].cancel()
+            continue  # what comes next is in the same turn of the loop
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         ended = [each for each in waiting if each[1].done()]
