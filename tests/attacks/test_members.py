@@ -13,6 +13,8 @@ from hdpd.wire.paths import RemotePath
 from tests.attacks.harness import Member, Siege, Victim, close_all, full_size
 
 SECONDS = full_size(2, 10)
+ELSEWHERE = "127.0.0.2"
+"""Whoever attacks has another address than the friend."""
 
 
 async def test_nobody_attacks(siege: Siege) -> None:
@@ -49,7 +51,7 @@ async def test_one_member_lists_and_searches_without_end(victim: Victim, siege: 
     await asyncio.to_thread(_fill, victim.daemon.share, full_size(20, 120))
     await asyncio.to_thread(victim.daemon.ctl, "shares", "rescan")
     await asyncio.to_thread(victim.daemon.wait_scanned)
-    mallory = Member()
+    mallory = Member(host=ELSEWHERE)
     try:
         session = await mallory.meet(victim)
         async with siege("90 listings and searches of one member"), asyncio.TaskGroup() as group:
@@ -62,7 +64,7 @@ async def test_one_member_lists_and_searches_without_end(victim: Victim, siege: 
 
 
 async def test_answers_that_nobody_takes(victim: Victim, siege: Siege) -> None:
-    members = [Member() for _ in range(full_size(2, 6))]
+    members = [Member(host=ELSEWHERE) for _ in range(full_size(2, 6))]
     try:
         sessions = [await each.meet(victim) for each in members]
         async with siege("answers that nobody takes"), asyncio.TaskGroup() as group:
@@ -79,17 +81,18 @@ async def test_answers_that_nobody_takes(victim: Victim, siege: Siege) -> None:
 
 
 async def test_many_keys_of_one_person_connect(victim: Victim, siege: Siege) -> None:
-    members = [Member() for _ in range(full_size(30, 450))]
+    count, members = full_size(30, 450), list[Member]()
     at_once = asyncio.Semaphore(6)
 
-    async def meet(member: Member) -> None:
+    async def meet() -> None:
         async with at_once:
+            members.append(member := Member(host=ELSEWHERE))
             with contextlib.suppress(HdpdError, TimeoutError):
                 await member.meet(victim)
 
     try:
-        async with siege(f"{len(members)} keys of one member"), asyncio.TaskGroup() as group:
-            for each in members:
-                group.create_task(meet(each))
+        async with siege(f"{count} keys of one member"), asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(meet())
     finally:
         await close_all(members)
