@@ -79,9 +79,8 @@ class Daemon:
         self._downloads = downloads
         self._doctor_calls = BlockingCalls("doctor")
 
-    async def status(self, access: Access) -> DaemonStatus:
-        """Who and what this hdpd is; after a look at what a router is said to forward."""
-        await self._nat.fresh_report()
+    def status(self, access: Access) -> DaemonStatus:
+        """Who and what this hdpd is."""
         config = self._reloader.config
         return DaemonStatus(
             name=self.name,

@@ -42,11 +42,6 @@ class Clocks:
         """Our clock was set: what was compared with it is past."""
         self._heard.clear()
 
-    def difference(self, peer_id: PeerId, now: float) -> float | None:
-        """Seconds that the peer's clock is ahead of ours, where that is wrong and known of late."""
-        seconds, at = self._heard.get(peer_id) or (0.0, now)
-        return seconds if abs(seconds) > WRONG_S and now - at < KEPT_S else None
-
     def wrong(self, now: float) -> tuple[list[ClockDifference], int]:
         """Those that differ by more than an hour, and how many were heard lately."""
         recent = {k: s for k, (s, at) in self._heard.items() if now - at < KEPT_S}

@@ -307,10 +307,6 @@ class Discovery:
             )
         return is_news
 
-    def clock_of(self, peer_id: PeerId) -> float | None:
-        """Seconds that the peer's clock is ahead of ours, when that is wrong."""
-        return self._clocks.difference(peer_id, _now())
-
     def wrong_clocks(self) -> tuple[list[ClockDifference], int]:
         """Peers whose clocks differ from ours by over an hour, and of how many we know."""
         return self._clocks.wrong(_now())

@@ -209,8 +209,6 @@ class Nat:
         self._candidates = best_first(self._local_candidates(), stun, observed, forwarded)
         self._report = NatReport(
             port=self._endpoint.port,
-            has_address=bool(self.addresses()),
-            lan_only=self._config.lan_only,
             online=bool(self.network.routes or findings.observations),
             stun_asked=self._stun.asked if self._stun_servers else None,
             udp_works=self._udp_works(),

@@ -51,17 +51,14 @@ class StunAnswer(Struct, frozen=True):
 class NatReport(Struct, frozen=True):
     """Everything known about the way to the internet; None and `unknown` where it is not known.
 
-    `has_address`: some interface that may be used has one. `lan_only`: the owner wants no way
-    beyond the local network. `online`: there is a route to somewhere. `stun_asked`: the STUN
-    servers had their time to answer; None when they are switched off. `udp_works` is about the
-    internet, not the local network. `mapping`, `filtering` and `hairpin` are of the IPv4 NAT.
-    `behind_carrier` says that the router itself is behind another NAT. `port` is the UDP port for
-    peers. `announced` is what the owner lets others be told, besides.
+    `online`: there is a route to somewhere. `stun_asked`: the STUN servers had their time to
+    answer; None when they are switched off. `udp_works` is about the internet, not the local
+    network. `mapping`, `filtering` and `hairpin` are of the IPv4 NAT. `behind_carrier` says that
+    the router itself is behind another NAT. `port` is the UDP port for peers. `announced` is what
+    the owner lets others be told, besides.
     """
 
     port: int = 0
-    has_address: bool = True
-    lan_only: bool = False
     online: bool = False
     stun_asked: bool | None = False
     udp_works: bool | None = None
@@ -115,13 +112,6 @@ def _sentences(report: NatReport) -> Iterator[str]:
 
 def _way_in(report: NatReport) -> str:
     forwarded = [each for each in report.mapped if is_public(each.host)]
-    if not report.has_address:
-        return (
-            "No interface that hdpd may use has an address, so that nobody can be met; it goes on "
-            "by itself when one has."
-        )
-    if report.lan_only:
-        return "It keeps to the local network, as lan_only says: nobody beyond it can connect."
     if not report.online:
         return (
             "This machine has no way to the internet; peers on the local network are found all "

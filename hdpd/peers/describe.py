@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError, NoCommonTopic
-from hdpd.identity.keys import PeerId
 from hdpd.link.session import Session, Surroundings
 from hdpd.peers.peer import Peer
 from hdpd.peers.states import WORDS, State, Word
@@ -32,9 +31,7 @@ _IPV6 = "with IPv6 on both sides no NAT is in the way"
 
 
 class Descriptions:
-    """Describes peers as `peers.list` and `peers.explain` do; `candidates` are our addresses,
-    `clock_of` by how many seconds a peer's clock is wrongly ahead of ours.
-    """
+    """Describes peers as `peers.list` and `peers.explain` do; `candidates` are our addresses."""
 
     def __init__(
         self,
@@ -42,13 +39,11 @@ class Descriptions:
         topics: Topics,
         traversal: Traversal,
         candidates: Callable[[], Sequence[Candidate]],
-        clock_of: Callable[[PeerId], float | None],
     ) -> None:
         self._around = around
         self._topics = topics
         self._traversal = traversal
         self._candidates = candidates
-        self._clock_of = clock_of
         self._loop = asyncio.get_running_loop()
 
     def describe(self, peer: Peer) -> PeerStatus:
@@ -122,26 +117,14 @@ class Descriptions:
                 "punched": f"{name} is reached through a hole punched in both routers",
                 "direct": f"{name} is reached directly",
             }[self._path_kind(peer, session)]
-        if (ahead := self._clock_of(peer.peer_id)) is not None:
-            side = "ahead of" if ahead > 0 else "behind"
-            return (
-                f"the clock of {name} is {abs(ahead) / 3600:.1f} hours {side} the one here, so "
-                "that neither takes what the other publishes"
-            )
         error = self._error(peer)
         if error is not None:
             return f"{name} is {error.message}" if _is_verdict(error) else error.message
-        if not self._traversal.has_address():
-            return f"{name} cannot be met: no interface here that hdpd may use has an address"
         if not peer.tries:
             return f"{name} was not tried yet; {_OWN_NAT[own_nat]}"
         return f"{name} is being tried; {_OWN_NAT[own_nat]}"
 
     def _advice(self, peer: Peer, own_nat: NatKind, peer_nat: NatKind | None) -> tuple[str, ...]:
-        if self._clock_of(peer.peer_id) is not None:
-            return ("set the clock that is wrong, here or there: timedatectl set-ntp true",)
-        if not self._traversal.has_address():
-            return ("is the cable in, the VPN connected? `hdpctl doctor` names what is missing",)
         error = self._error(peer)
         if isinstance(error, NoCommonTopic):
             return ("meet at the same topic: `hdpctl topics join NAME` on both sides",)

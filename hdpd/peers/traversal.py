@@ -79,10 +79,6 @@ class Traversal:
     def close(self) -> None:
         self._puncher.close()
 
-    def has_address(self) -> bool:
-        """Whether this machine has an address that others could reach at all."""
-        return self._nat.report().has_address
-
     def own_nat(self) -> NatKind:
         return self._nat.report().mapping
 

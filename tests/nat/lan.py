@@ -42,12 +42,6 @@ class Machine(Daemon):
         fitting = (each for each in found if each["check"].startswith(check))
         return next(((each["state"], each["text"]) for each in fitting), ("", ""))
 
-    def said(self) -> str:
-        """All that it says of how it stands: status, netcheck and doctor, as people read them."""
-        return "\n".join(
-            self.ctl(command, check=False) for command in ("status", "netcheck", "doctor")
-        )
-
     def sessions(self) -> list[dict[str, Any]]:
         peers: list[dict[str, Any]] = self.rpc("peers.list")["peers"]
         return [each for each in peers if each["state"] == "connected"]
