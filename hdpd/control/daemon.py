@@ -79,8 +79,9 @@ class Daemon:
         self._downloads = downloads
         self._doctor_calls = BlockingCalls("doctor")
 
-    def status(self, access: Access) -> DaemonStatus:
-        """Who and what this hdpd is."""
+    async def status(self, access: Access) -> DaemonStatus:
+        """Who and what this hdpd is; looks whether what is forwarded still is."""
+        await self._nat.verify()
         config = self._reloader.config
         return DaemonStatus(
             name=self.name,
