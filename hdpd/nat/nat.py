@@ -112,6 +112,10 @@ class Nat:
                 looks.create_task(self.verify())
         return self._report
 
+    def unresolved(self) -> tuple[HostPort, ...]:
+        """The names in `announce` that lead nowhere now."""
+        return self._announced.unresolved
+
     def candidates(self) -> tuple[Candidate, ...]:
         """At most 12 addresses of this peer: local, stun, observed (confirmed) and mapped."""
         return self._candidates

@@ -9,7 +9,7 @@ from tests.e2e.harness import Daemon
 # The rest of what doctor looks at is the machine that the tests run on.
 _ABOUT_NETWORKS = (
     *("bind", "control", "addresses", "internet", "STUN", "port mapping", "mDNS", "broker"),
-    *("clocks", "identity", "LAN only"),
+    *("clocks", "identity", "LAN only", "names"),
 )
 
 

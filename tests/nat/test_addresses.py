@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hdpd.identity.keys import Identity
 from tests.nat.conftest import needs_laboratory
 from tests.nat.lan import Lan, containers
 from tests.nat.said import said
@@ -196,11 +197,19 @@ def test_a_peer_with_a_fixed_address_and_one_that_is_forwarded_by_hand(lan: Lan)
     one, two = lan.namespace("one"), lan.namespace("two")
     lan.cable(one, two, "eth0", ("192.168.1.10/24", "192.168.1.20/24"))
     config = lan.root / "one.toml"
-    config.write_text('[network]\nannounce = ["203.0.113.5:41000"]\n')
+    config.write_text('[network]\nannounce = ["203.0.113.5:41000", "here.invalid:4040"]\n')
     first = lan.machine(one, "--no-mdns", "--port", "4040", "--config", str(config)).start()
     wait_for("its address", lambda: "203.0.113.5:41000" in first.rpc("daemon.info")["addresses"])
     assert "203.0.113.5:41000" in first.rpc("nat.report")["sentence"]
     other = lan.root / "two.toml"
-    other.write_text(f'[peers."{first.peer_id}"]\naddress = "192.168.1.10:4040"\n')
+    nobody = Identity.from_seed(bytes(32)).peer_id.text
+    other.write_text(
+        f'[peers."{first.peer_id}"]\naddress = "192.168.1.10:4040"\n'
+        f'[peers."{nobody}"]\naddress = "there.invalid:4040"\n'
+    )
     second = lan.machine(two, "--no-mdns", "--config", str(other)).start()
     wait_for("the two to be connected", second.sessions, within=30)
+    wait_for("doctor to say so", lambda: "names" in said(first).doctor)
+    assert "here.invalid:4040 in network.announce leads to no" in said(first).doctor["names"]
+    wait_for("doctor to say so", lambda: "names" in said(second).doctor)
+    assert f"there.invalid:4040 in peers.{nobody}.address" in said(second).doctor["names"]
