@@ -165,12 +165,16 @@ class Nat:
     def _inside_changed(self) -> None:
         """Something came or went, perhaps among containers only."""
         self._endpoint.interfaces_changed(self._watch.network.addresses)
+        # For what is bound in there; after `_network_changed`, which tells of all else.
+        self._loop.call_soon(self._update)
         self.on_inside_changed()
 
     def _network_changed(self) -> None:
         log.info("the network changed")
+        before = self._report
         self.network_changed()
-        self._update()
+        self._look()
+        self._tell(before)
         self.on_network_changed()
 
     def _begin(self) -> None:
@@ -205,9 +209,12 @@ class Nat:
         before, now = report.public_ipv4, self._report.public_ipv4
         if before is not None and now is not None and before.host != now.host:
             self._map_port()  # the router has another address now, of which the mapping tells
-        if self._report != report:
+        self._tell(report)
+
+    def _tell(self, before: NatReport) -> None:
+        if self._report != before:
             self._emit(NatChanged(self._report))
-        if self._report.mapping != report.mapping:
+        if self._report.mapping != before.mapping:
             log.info("%s", self._report.sentence)
 
     def _look(self) -> None:

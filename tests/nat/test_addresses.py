@@ -113,6 +113,16 @@ def test_a_bound_interface_is_waited_for_and_its_addresses_followed(lan: Lan) ->
     assert "network.bind names tun0" in says.netcheck
 
 
+def test_a_bridge_of_containers_can_be_bound_and_waited_for_as_well(lan: Lan) -> None:
+    one = lan.namespace("one")
+    machine = lan.machine(one, "--bind", "br-000000000011", "--port", "4040", "--no-mdns").start()
+    assert said(machine).doctor.keys() == {"bind"}
+    containers(one, 1)
+    wait_for("its address", lambda: said(machine).addresses == ["172.17.0.1:4040"])
+    says = said(machine)
+    assert (says.doctor.keys() - {"internet"}, "bind" in says.all) == (set(), False)
+
+
 def test_with_an_interface_bound_nothing_leaves_by_another_one(lan: Lan) -> None:
     """Not even to where only another route leads."""
     one, two = lan.namespace("one"), lan.namespace("two")
