@@ -434,6 +434,11 @@ def _subtopic(topic: Topic) -> str:
 
 def _connect_by(interface: str, host: str, port: int) -> socket.socket:
     """A connection that leaves by that interface or not at all. Raises OSError."""
+    try:
+        socket.if_nametoindex(interface)
+    except OSError as error:  # the name server need not be asked, which is reached by any way
+        message = f"the interface {interface}, which is bound alone, is not there"
+        raise OSError(error.errno, message) from None
     failure: OSError = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM

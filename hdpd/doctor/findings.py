@@ -30,7 +30,8 @@ WATCHES_PART: Final = 3 / 4
 RELEASED: Final = 1_767_225_600.0
 
 BROKER_ADVICE: Final = {
-    "away": "is there an internet connection? Peers on this network are found without",
+    "away": "is there an internet connection, and is the broker's address right? Peers on this "
+    "network are found without",
     "refused": "does it want a user and a password, or a certificate? Write them into "
     "network.mqtt_servers, as mqtts://USER:PASSWORD@HOST or "
     "mqtts://HOST?certificate=PATH&key=PATH; if they are there, ask whoever runs it",

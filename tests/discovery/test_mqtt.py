@@ -503,6 +503,25 @@ async def test_names_that_do_not_resolve_are_named() -> None:
     await client.mqtt.close()
 
 
+async def test_an_interface_that_is_not_there_is_named_and_no_name_server_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    server = MqttServer("mqtt", "broker.example", 1883)
+    bound = Mqtt([server], lambda *_: None, lambda: None, "no-tun7")
+    await bound.start()
+    await until(lambda: bound.status()[0].error, "an error")
+    assert "the interface no-tun7" in str(bound.status()[0].error)
+    assert not asked
+    await bound.close()
+
+
 async def test_a_changed_network_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqtt, "RETRY", Backoff(first=1000.0, longest=1000.0))
     port = free_port()
