@@ -183,6 +183,7 @@ class App:
             self.topics,
             self.shares,
             self.downloads,
+            self._fixed,
             self.stopped.set,
         )
         services = Services(

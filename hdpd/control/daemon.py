@@ -21,6 +21,7 @@ from hdpd.identity.keys import PeerId
 from hdpd.identity.names import name_of
 from hdpd.link.endpoint import Endpoint
 from hdpd.nat.nat import Nat
+from hdpd.peers.fixed import FixedAddresses
 from hdpd.peers.topics import Topics
 from hdpd.reload import ConfigurationStatus, Reloader
 from hdpd.shares.shares import Shares
@@ -62,6 +63,7 @@ class Daemon:
         topics: Topics,
         shares: Shares,
         downloads: Downloads,
+        fixed: FixedAddresses,
         shutdown: Callable[[], None],
     ) -> None:
         """`shutdown` asks hdpd to end."""
@@ -77,10 +79,12 @@ class Daemon:
         self._topics = topics
         self._shares = shares
         self._downloads = downloads
+        self._fixed = fixed
         self._doctor_calls = BlockingCalls("doctor")
 
-    def status(self, access: Access) -> DaemonStatus:
-        """Who and what this hdpd is."""
+    async def status(self, access: Access) -> DaemonStatus:
+        """Who and what this hdpd is; looks whether what is forwarded still is."""
+        await self._nat.verify()
         config = self._reloader.config
         return DaemonStatus(
             name=self.name,
@@ -117,6 +121,10 @@ class Daemon:
                 missing=self._endpoint.missing,
                 controls_missing=access.waiting,
                 lan_only=self._reloader.config.lan_only,
+                unresolved=[
+                    *(("network.announce", str(each)) for each in self._nat.unresolved()),
+                    *((f"peers.{k}.address", str(n)) for k, n in self._fixed.unresolved.items()),
+                ],
             )
 
         subject = Subject(

@@ -23,7 +23,7 @@ from hdpd.wire.paths import RemotePath
 
 
 async def daemon_info(call: Call, _: p.NoParams) -> r.DaemonInfo:
-    return show(r.DaemonInfo, call.services.daemon.status(call.context.access))
+    return show(r.DaemonInfo, await call.services.daemon.status(call.context.access))
 
 
 async def daemon_shutdown(call: Call, _: p.NoParams) -> r.Nothing:

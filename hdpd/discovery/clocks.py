@@ -42,6 +42,11 @@ class Clocks:
         """Our clock was set: what was compared with it is past."""
         self._heard.clear()
 
+    def difference(self, peer_id: PeerId, now: float) -> float | None:
+        """As its latest record has it; None where there is none from lately."""
+        seconds, at = self._heard.get(peer_id) or (None, now)
+        return seconds if now - at < KEPT_S else None
+
     def wrong(self, now: float) -> tuple[list[ClockDifference], int]:
         """Those that differ by more than an hour, and how many were heard lately."""
         recent = {k: s for k, (s, at) in self._heard.items() if now - at < KEPT_S}

@@ -23,6 +23,7 @@ from hdpd.discovery.mqtt import Mqtt
 from hdpd.discovery.rates import AnnouncementSchedule
 from hdpd.discovery.records import (
     MAX_CANDIDATES,
+    MAX_CLOCK_DIFFERENCE_S,
     MAX_PUNCH_CANDIDATES,
     NONCE_BYTES,
     Candidate,
@@ -310,6 +311,15 @@ class Discovery:
     def wrong_clocks(self) -> tuple[list[ClockDifference], int]:
         """Peers whose clocks differ from ours by over an hour, and of how many we know."""
         return self._clocks.wrong(_now())
+
+    def refused_clock(self, peer_id: PeerId) -> float | None:
+        """By how many seconds the clock of a peer is ahead of ours, where its records are refused
+        for it.
+        """
+        seconds = self._clocks.difference(peer_id, _now())
+        if seconds is None or abs(seconds) <= MAX_CLOCK_DIFFERENCE_S:
+            return None
+        return seconds
 
     def _warn_of_twin(self) -> None:
         """Says so here, and announces us, so that it is said there, too."""

@@ -136,8 +136,9 @@ class Mdns:
                 self._error = None
             # zeroconf raises RuntimeError when the last interface vanishes at the wrong moment.
             except (OSError, RuntimeError, NonUniqueNameException) as error:
-                self._error = str(error)
-                log.info("mDNS does not work at the moment and is tried again: %s", error)
+                before, self._error = self._error, getattr(error, "strerror", None) or str(error)
+                if self._error != before:
+                    log.info("mDNS does not work now and is tried again: %s", self._error)
 
     def status(self) -> MdnsStatus:
         """Whether others can see us, and we them."""
@@ -169,7 +170,7 @@ class Mdns:
     async def _listen(self) -> None:
         """Sockets on every interface, and a browser, before the first advert goes out."""
         if not self._addresses:
-            raise OSError("there is no network interface with an address")
+            raise OSError("no network interface that hdpd uses has an address")
         if self._zeroconf is None:
             zeroconf = AsyncZeroconf(interfaces=self._places(), ip_version=IPVersion.All)
             await zeroconf.zeroconf.async_wait_for_start()
@@ -202,9 +203,8 @@ class Mdns:
         label = self._random_bytes(_LABEL_BYTES).hex()
         self._advert = self._new_advert(f"{label}.{SERVICE_TYPE}", self._random_host())
         # The awaitable that this returns is done when all repetitions have been sent.
-        self._repeat(
-            await self._zeroconf.async_register_service(self._advert, cooperating_responders=True)
-        )
+        register = self._zeroconf.async_register_service
+        self._repeat(await register(self._advert, cooperating_responders=True))
 
     async def _readvertise(self) -> None:
         """The same advert with new slots."""

@@ -163,12 +163,11 @@ class _Broker:
         self._error: str | None = None
         self._proof = Proof()
         self._client: paho.Client | None = None
-        self._lost: asyncio.Future[str] | None = None
+        self._lost: asyncio.Future[OSError] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._fd = -1
         self._unsent = 0
         self._was_connected = False
-        self._refusal: str | None = None
         self._packets = 0
         self._second = 0.0
         self._resume: asyncio.Handle | None = None
@@ -258,7 +257,7 @@ class _Broker:
             while True:
                 await asyncio.wait([lost], timeout=CHECK_S)
                 if lost.done():
-                    raise self._lost_because(lost.result())
+                    raise lost.result()
                 if not self.connected and self._loop.time() > give_up:
                     raise TimeoutError
                 client.loop_misc()
@@ -272,8 +271,12 @@ class _Broker:
         """Whether what was published came back."""
         again = self._proof.look(self._loop.time())
         if self._proof.works is False and self._trouble is None:
-            self._note("silent", "it is connected, but what is published there does not come back")
-        elif self._proof.works and self._trouble == "silent":
+            if self._proof.worked:
+                self._note("away", "it does not answer: what is published there came back before")
+            else:
+                text = "it is connected, but what is published there does not come back"
+                self._note("silent", text)
+        elif self._proof.works and self._trouble in ("silent", "away"):
             self._note(None)
         if again:
             self._loop.call_soon(self._on_connected)
@@ -282,7 +285,7 @@ class _Broker:
         """From here on the event loop drives the client."""
         transport = client.socket()
         if transport is None:
-            raise ConnectionError("it closed the connection")
+            raise getattr(client, "failure", None) or _closed()
         self._client = client
         self._unsent = 0
         self._fd = transport.fileno()
@@ -341,8 +344,7 @@ class _Broker:
         self, _client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _more: object
     ) -> None:
         if reason.is_failure:
-            self._refusal = f"it refused the connection: {reason}"
-            self._lose(self._refusal)
+            self._lose(ConnectionRefusedByBroker(f"it refused the connection: {reason}"))
             return
         self.connected = self._was_connected = True
         self._proof = Proof()
@@ -353,12 +355,13 @@ class _Broker:
     def _disconnected(
         self, client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _more: object
     ) -> None:
-        too_large = isinstance(client, _Client) and client.was_sent_too_much
-        self._lose(
-            "it sent a message that is too large"
-            if too_large
-            else f"the connection was lost: {reason}"
-        )
+        failure = client.failure if isinstance(client, _Client) else None
+        if failure is not None:
+            self._lose(failure)
+        elif self.connected:
+            self._lose(ConnectionError(f"the connection was lost: {reason}"))
+        else:
+            self._lose(_closed())
 
     def _subscribed(
         self,
@@ -375,26 +378,26 @@ class _Broker:
         # Ours are never retained: one that is was put there to be found by whoever comes later.
         if len(message.payload) != RECORD_BYTES or message.retain:
             return
-        if self._proof.received(bytes(message.payload[:_KNOWN_BY])) and self._trouble == "silent":
-            self._note(None)
+        if self._proof.received(bytes(message.payload[:_KNOWN_BY])):
+            self._check()
         if message.topic in self._subtopics:
             public_id = bytes.fromhex(message.topic.removeprefix(SUBTOPIC_PREFIX))
             arguments = (public_id, bytes(message.payload), str(self._server))
             # Not called from within paho, which would take an error for one of the connection.
             self._loop.call_soon(self._on_message, *arguments)
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: OSError) -> None:
         """The first reason is the one that says something."""
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)
 
-    def _lost_because(self, reason: str) -> OSError:
-        refused = reason == self._refusal
-        return ConnectionRefusedByBroker(reason) if refused else ConnectionError(reason)
-
 
 class ConnectionRefusedByBroker(ConnectionError):
     """It answered, and does not want us."""
+
+
+def _closed() -> ConnectionRefusedByBroker:
+    return ConnectionRefusedByBroker("it closes the connection without an answer")
 
 
 class _Client(paho.Client):
@@ -405,7 +408,7 @@ class _Client(paho.Client):
     tests notice when they move.
     """
 
-    was_sent_too_much = False
+    failure: OSError | None = None  # why it ends, where paho would not tell
     interface: str | None = None
 
     def _create_socket_connection(self) -> socket.socket:
@@ -416,9 +419,13 @@ class _Client(paho.Client):
     def _sock_recv(self, bufsize: int) -> bytes:
         """Called with what is left of the packet that is being read."""
         if bufsize > MAX_PACKET_BYTES:
-            self.was_sent_too_much = True
-            raise ConnectionError
-        return super()._sock_recv(bufsize)
+            self.failure = ConnectionError("it sent a message that is too large")
+            raise self.failure
+        try:
+            return super()._sock_recv(bufsize)
+        except ssl.SSLError as error:  # a broker that wants a certificate says so only now
+            self.failure = error
+            raise
 
 
 def _subtopic(topic: Topic) -> str:
@@ -427,6 +434,11 @@ def _subtopic(topic: Topic) -> str:
 
 def _connect_by(interface: str, host: str, port: int) -> socket.socket:
     """A connection that leaves by that interface or not at all. Raises OSError."""
+    try:
+        socket.if_nametoindex(interface)
+    except OSError as error:  # the name server need not be asked, which is reached by any way
+        message = f"the interface {interface}, which is bound alone, is not there"
+        raise OSError(error.errno, message) from None
     failure: OSError = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM
@@ -512,6 +524,8 @@ def _explain(error: Exception) -> str:
         return f"its TLS certificate is not accepted: {error.verify_message}"
     if isinstance(error, FileNotFoundError):
         return f"a certificate or key for it cannot be read: {error.strerror}"
+    if isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(error.reason):
+        return "it wants a certificate of this machine"
     if isinstance(error, ssl.SSLError):
         return f"TLS with it fails: {error.reason or error}"
     if isinstance(error, socket.gaierror):

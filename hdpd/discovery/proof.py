@@ -25,6 +25,7 @@ class Proof:
         self._pending: Recent[bytes, float] = Recent(MAX_PENDING)
         self._asked_again = float("-inf")
         self.works: bool | None = None  # None: nothing was published yet
+        self.worked = False  # once, at least
 
     def published(self, message: bytes, now: float) -> None:
         self._pending.put(message, now)
@@ -36,7 +37,7 @@ class Proof:
         # What was published before it and has not come is lost, as a message may be.
         while self._pending.pop_oldest()[0] != message:
             pass
-        self.works = True
+        self.works = self.worked = True
         return True
 
     def forget(self) -> None:

@@ -48,4 +48,5 @@ class Twin:
         """Where it is; None when none was seen in the last half an hour."""
         if self._seen is None or now - self._seen[1] > KEPT_S:
             return None
-        return self._seen[0]
+        place, ago = self._seen[0], int(now - self._seen[1]) // 60
+        return f"{place}, {ago} minutes ago" if ago else place

@@ -30,11 +30,14 @@ WATCHES_PART: Final = 3 / 4
 RELEASED: Final = 1_767_225_600.0
 
 BROKER_ADVICE: Final = {
-    "away": "is there an internet connection? Peers on this network are found without",
-    "refused": "does it want a user and a password? Write them into network.mqtt_servers, as "
-    "mqtts://USER:PASSWORD@HOST; if they are there, ask whoever runs it",
-    "certificate": "for an authority of its own, write mqtts://HOST?ca_file=/path/to/ca.pem; is "
-    "the clock right, and the name that of the certificate?",
+    "away": "is there an internet connection, and is the broker's address right? Peers on this "
+    "network are found without",
+    "refused": "does it want a user and a password, or a certificate? Write them into "
+    "network.mqtt_servers, as mqtts://USER:PASSWORD@HOST or "
+    "mqtts://HOST?certificate=PATH&key=PATH; if they are there, ask whoever runs it",
+    "certificate": "for an authority of its own, write mqtts://HOST?ca_file=/path/to/ca.pem; where "
+    "it wants one of this machine, mqtts://HOST?certificate=PATH&key=PATH; "
+    "is the clock right, and the name that of the certificate?",
     "subscription": "whoever runs it has to allow subscribing to hdp/1/#; until then peers are not "
     "found by it",
     "silent": "whoever runs it has to allow publishing at hdp/1/#; until then others do not find "
@@ -170,17 +173,25 @@ def discovery(status: DiscoveryStatus) -> Iterator[Finding]:
             advice = BROKER_ADVICE[broker.trouble or "away"]
             yield Finding(what, "warning", broker.error or "not connected yet", advice)
     if (mdns := status.mdns) is not None:
-        if mdns.advertised:
+        if mdns.advertised and mdns.error is None:
             yield Finding("mDNS", "ok", f"advertised; {mdns.adverts} others seen")
         else:
-            advice = "peers on this network do not find this one by themselves"
+            advice = (
+                "until it works, which is tried every few seconds, peers on this network do not "
+                "find this one by themselves; is an interface up that may send multicast?"
+            )
             yield Finding("mDNS", "warning", mdns.error or "not advertised yet", advice)
 
 
 def nat(report: NatReport) -> Iterator[Finding]:
     """Judges the way to the internet, as `nat.report` tells it."""
+    if report.nowhere is not None:
+        yield from _nowhere(report)
+        return
     answers = report.stun
-    if answers:
+    if report.old:
+        yield Finding("STUN", "ok", "the servers are asked anew, since the network has changed")
+    elif answers:
         heard = sum(1 for answer in answers if answer.mapped)
         text = f"{heard} of {len(answers)} servers answer"
         if heard:
@@ -188,13 +199,48 @@ def nat(report: NatReport) -> Iterator[Finding]:
         else:
             advice = "is UDP blocked by a firewall? hdpctl netcheck says more"
             yield Finding("STUN", "warning", text, advice)
-    if report.port_mappings:
-        mapped = [m for m in report.port_mappings if m.state == "mapped"]
-        if mapped:
-            yield Finding("port mapping", "ok", f"{mapped[0].protocol}: {mapped[0].external}")
-        else:
+    if report.port_mappings and report.mapping != "none":
+        yield _port_mapping(report)
+
+
+def _nowhere(report: NatReport) -> Iterator[Finding]:
+    """What was chosen, and what `bind` misses, is said elsewhere."""
+    assert report.nowhere is not None
+    if not report.has_address:
+        if not report.missing:
             advice = (
-                "allow UPnP or PCP in the router, or forward the UDP port by hand; "
-                "without it some peers may not be reached"
+                "is an interface up, the cable plugged in, the Wi-Fi joined? hdpd goes on by itself"
             )
-            yield Finding("port mapping", "warning", "the router forwards nothing", advice)
+            yield Finding("addresses", "failed", report.nowhere, advice)
+    elif not report.lan_only and report.stun_asked is not None:
+        advice = (
+            "is the router on? hdpd goes on by itself when there is a default route; where none is "
+            "wanted, set network.lan_only"
+        )
+        yield Finding("internet", "warning", report.nowhere, advice)
+
+
+def _port_mapping(report: NatReport) -> Finding:
+    what, mappings = "port mapping", report.port_mappings
+    mapped = sorted((m for m in mappings if m.state == "mapped"), key=lambda m: m.ipv6)
+    if mapped:
+        text = f"{mapped[0].protocol}: {mapped[0].external}"
+        if report.behind_carrier and not mapped[0].ipv6:
+            text += ", but the router is itself behind a NAT of the provider"
+            advice = (
+                "nobody comes in there from the internet: ask the provider for a public address, "
+                "or use IPv6"
+            )
+            return Finding(what, "warning", text, advice)
+        return Finding(what, "ok", text)
+    if any(m.state == "asking" for m in mappings):
+        return Finding(what, "ok", "the router is being asked")
+    if report.announced:
+        return Finding(what, "ok", "the router forwards nothing by itself; see network.announce")
+    refused = next((m for m in mappings if m.state == "refused"), None)
+    why = f": {refused.protocol} is refused: {refused.error}" if refused is not None else ""
+    advice = (
+        "allow UPnP or PCP in the router, or forward the UDP port by hand; "
+        "without it some peers may not be reached"
+    )
+    return Finding(what, "warning", f"the router forwards nothing{why}", advice)

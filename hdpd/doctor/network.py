@@ -13,7 +13,7 @@ class Standing(Struct, frozen=True):
     """What is known of it. `missing` are what of `network.bind` this machine does not have,
     `controls_missing` the same of `control.listen`. `clocks` are the names of peers and by how many
     seconds their clocks are ahead of ours, of `peers_heard` in all. `twin` is where another machine
-    with our key was seen.
+    with our key was seen. `unresolved` are keys of hdpd.toml with a host's name that leads nowhere.
     """
 
     missing: Sequence[str] = ()
@@ -22,6 +22,7 @@ class Standing(Struct, frozen=True):
     clocks: Sequence[tuple[str, float]] = ()
     peers_heard: int = 0
     twin: str | None = None
+    unresolved: Sequence[tuple[str, str]] = ()
 
 
 def network(standing: Standing) -> Iterator[Finding]:
@@ -38,6 +39,12 @@ def network(standing: Standing) -> Iterator[Finding]:
         text = f"the address of {', '.join(standing.controls_missing)} is not there"
         advice = "is the interface up? hdpd waits for it; otherwise correct control.listen"
         yield Finding("control", "warning", text, advice)
+    for key, name in standing.unresolved:
+        advice = (
+            "is it written right, and does this machine's name server answer? hdpd looks it up "
+            "again and again"
+        )
+        yield Finding("names", "warning", f"{name} in {key} leads to no address", advice)
     if standing.lan_only:
         yield Finding("LAN only", "ok", "peers beyond the local network are left alone")
     if standing.clocks:

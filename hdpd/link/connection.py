@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hdpd.errors import Busy, HdpdError, ProtocolError, TimedOut
 from hdpd.link.engine import LARGE_DATAGRAM_BYTES, SAFE_DATAGRAM_BYTES, Engine
 from hdpd.link.path_size import CONFIRM_S, ROUND_S, PathSize
-from hdpd.link.paths import NONCE_BYTES, PathProbes, Role
+from hdpd.link.paths import NONCE_BYTES, PathProbes, Role, stays
 from hdpd.link.sockets import (
     MAX_MESSAGE_BYTES,
     MAX_SEGMENTS,
@@ -46,7 +46,6 @@ STREAM_CREDIT_TIMEOUT_S = 30.0
 # A timer that is farther away is the idle timeout, and no retransmission.
 MAX_HURRY_S = 8.0
 FEW_DATAGRAMS = 16  # fewer in five seconds are no transfer that could hang
-PATH_ALIVE_S = 2.0  # heard so lately, a path on the local network is not given up for a longer one
 
 
 class Path(NamedTuple):
@@ -227,6 +226,9 @@ class Connection:
             self._engine_failed("handling an event", error)
 
     def _engine_failed(self, doing: str, error: Exception) -> None:
+        if (closed := self._engine.closed()) is not None:
+            self.terminated(*closed)  # the peer's goodbye came with what is being handled
+            return
         if not self.ended:
             log.warning(
                 "the connection with %s:%d ends: %s while %s",
@@ -240,14 +242,11 @@ class Connection:
     # Paths.
 
     def _is_worse(self, path: Path, now: float) -> bool:
-        """Whether the present path, on the local network, lives and `path` is no better: it leads
-        through routers, or the server, which follows the client, is only late to do so. Were both
-        to follow what they hear, two that are on different paths would change places for ever.
-        """
-        return (
-            now - self.path_heard < PATH_ALIVE_S
-            and self._endpoint.is_on_link(self.path.host)
-            and (self.role == "client" or not self._endpoint.is_on_link(path.host))
+        return stays(
+            self.role,
+            now - self.path_heard,
+            near=self._endpoint.is_on_link(self.path.host),
+            other_near=self._endpoint.is_on_link(path.host),
         )
 
     def probe(self, path: Path, now: float) -> None:
@@ -264,7 +263,7 @@ class Connection:
         reply = self.probes.receive(datagram, path, self.path, nonce, now)
         for answer in reply.datagrams:
             self._endpoint.send([answer], path)
-        if reply.moved:
+        if reply.moved and not self._is_worse(path, now):
             self.move(path, now)
         if reply.carried is not None and self._size is not None:
             self._size.answered(reply.carried)

@@ -280,13 +280,18 @@ class Engine:
                 _hand_over(gathered, on)
                 handler(on, event)
         _hand_over(gathered, on)
-        # The event of a peer's goodbye comes after a draining period only (RFC 9000, 10.2.2), which
-        # lasts seconds on a connection that is young or on a machine that is busy.
-        closed = self._connection._close_event
-        if closed is not None:
-            on.terminated(closed.error_code, closed.reason_phrase)
+        if (closed := self.closed()) is not None:
+            on.terminated(*closed)
         if self._is_qh3 and self._bulk is None and self._connection._handshake_complete:
             self._bulk = self._connection._core = BulkCore(self._connection._core)
+
+    def closed(self) -> tuple[int, str] | None:
+        """The code and reason of the end, as soon as either side has closed; the event of a peer's
+        goodbye comes after a draining period only (RFC 9000, 10.2.2), which lasts seconds on a
+        connection that is young or on a machine that is busy.
+        """
+        event = self._connection._close_event
+        return None if event is None else (event.error_code, event.reason_phrase)
 
     def has_stream_credit(self) -> bool:
         """Whether a stream may be opened now: in qh3, opening without credit ends the connection's

@@ -30,8 +30,24 @@ MAC_BYTES = 16
 PROBE_BYTES = 1 + TAG_BYTES + NONCE_BYTES + MAC_BYTES
 PROBE_INTERVAL_S = 0.2  # for each connection, so that a forger cannot make us send more
 PROBE_LIFETIME_S = 3.0
+PATH_ALIVE_S = 2.0
+FOLLOW_S = 0.3  # what overtook something on another path comes within that, on a local network
 MAX_SIZES = 64  # of those that look for the largest size; rounds of a dozen
 MAX_PENDING = 8  # nonces waiting for a pong; the oldest is forgotten
+
+
+def stays(role: Role, silence: float, *, near: bool, other_near: bool) -> bool:
+    """Whether a connection stays on its path, heard `silence` seconds ago, when its peer turns up
+    on another one; `near` are paths on the local network.
+
+    A path that lives there is not given up for one through routers. Of two such paths the client
+    keeps the one that it has, and the server follows when the client has left the old one: were
+    both to follow what they hear, two that are on different paths would change places for ever.
+    """
+    if not near:
+        return False
+    is_choice_of_ours = role == "client" or not other_near
+    return silence < (PATH_ALIVE_S if is_choice_of_ours else FOLLOW_S)
 
 
 def probe_tag(datagram: bytes) -> bytes | None:

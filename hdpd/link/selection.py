@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ from hdpd.link.interfaces import InterfaceAddress, is_own, link_to
 
 Address = tuple[str, int]
 ALL_V4, ALL_V6 = "0.0.0.0", "::"  # noqa: S104 (compared)
+_BRIDGES_OF_RUNTIMES = re.compile(
+    r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}|(podman|cni|virbr|lxcbr|lxdbr|incusbr|waydroid)[-\w]*"
+)
 _LEADING_NOWHERE = ("lo", "dummy")  # interfaces that carry addresses for the others
 # What a machine at home or at work is in; RFC 1918, 3927, 4193, 4291.
 _LOCAL_NETWORKS = tuple(
@@ -155,6 +159,15 @@ def is_network(text: str) -> bool:
     return True
 
 
+def leads_inside(address: InterfaceAddress, ways_out: Collection[str]) -> bool:
+    """Whether only containers and virtual machines of this machine are there. A bridge with the
+    default route is the LAN's own, as in a container that has one, unless its name is one that
+    container runtimes give: then a container is the router, and others do not see that network.
+    """
+    is_runtimes = _BRIDGES_OF_RUNTIMES.fullmatch(address.interface) is not None
+    return address.of_guests and (is_runtimes or address.interface not in ways_out)
+
+
 def told_first(
     addresses: Iterable[InterfaceAddress], ways_out: Collection[str]
 ) -> list[InterfaceAddress]:
@@ -172,10 +185,9 @@ def told_first(
     }
 
     def rank(each: InterfaceAddress) -> tuple[bool, bool, int, int, bool]:
-        is_way_out = each.interface in order
         return (
             each.ip.is_loopback,
-            each.of_guests and not is_way_out,
+            leads_inside(each, order),
             order.get(each.interface, len(order)),
             each.ip.version,
             each.temporary,

@@ -16,10 +16,13 @@ RETRY_S: Final = 15.0  # where nothing was found
 
 
 class Announced:
-    """`addresses` are what the names lead to now; `on_change` is called when that changes."""
+    """`addresses` are what the names lead to now, `unresolved` those that lead nowhere; `on_change`
+    is called when the addresses change.
+    """
 
     def __init__(self, names: Sequence[HostPort], on_change: Callable[[], None]) -> None:
         self.addresses: tuple[HostPort, ...] = ()
+        self.unresolved: tuple[HostPort, ...] = ()
         self._names = names
         self._on_change = on_change
         self._resolver = Resolver()
@@ -43,6 +46,8 @@ class Announced:
         while True:
             self._again.clear()
             found = await asyncio.gather(*map(self._resolver.resolve, self._names))
+            pairs = zip(self._names, found, strict=True)
+            self.unresolved = tuple(name for name, group in pairs if not group)
             addresses = tuple(dict.fromkeys(each for group in found for each in group))
             if addresses != self.addresses:
                 self.addresses = addresses

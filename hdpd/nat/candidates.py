@@ -13,7 +13,7 @@ from hdpd.config import HostPort
 from hdpd.discovery.records import MAX_CANDIDATES, Candidate, CandidateKind
 from hdpd.errors import ProtocolError
 from hdpd.link.interfaces import InterfaceAddress
-from hdpd.link.selection import ALL_V4, ALL_V6, told_first
+from hdpd.link.selection import ALL_V4, ALL_V6, leads_inside, told_first
 
 # Privacy addresses (RFC 8981) pile up on an interface; the first ones say enough.
 MAX_PER_INTERFACE_AND_FAMILY = 3
@@ -36,7 +36,7 @@ def local_candidates(
     found: dict[tuple[str, int], Candidate] = {}
     counts: dict[tuple[str, int], int] = {}
     ranked = told_first((each for each in addresses if not each.ip.is_link_local), ways_out)
-    usable = [each for each in ranked if not each.of_guests or each.interface in ways_out]
+    usable = [each for each in ranked if not leads_inside(each, ways_out)]
     if all(each.ip.is_loopback for each in usable):
         usable = ranked
     only_loopback = all(each.ip.is_loopback for each in usable)

@@ -25,7 +25,7 @@ from hdpd.nat.candidates import best_first, local_candidates
 from hdpd.nat.classify import Observation, mapping_of
 from hdpd.nat.observed import ObservedAddresses
 from hdpd.nat.pcp import NONCE_BYTES
-from hdpd.nat.port_mapper import PortMapper
+from hdpd.nat.port_mapper import VERIFY_S, PortMapper
 from hdpd.nat.report import Mapping, NatChanged, NatReport
 from hdpd.nat.scopes import is_public
 from hdpd.nat.stun_watch import StunWatch
@@ -97,11 +97,24 @@ class Nat:
         """What is known now."""
         return self._report
 
-    async def fresh_report(self) -> NatReport:
-        """What is known after a look at what is said to be forwarded; within two seconds."""
+    async def verify(self) -> None:
+        """Looks whether what is said to be forwarded still is; takes two seconds at most."""
         if self._mapper is not None:
             await self._mapper.verify()
+
+    async def fresh_report(self) -> NatReport:
+        """What is known after a look at what is said to be forwarded, and at a network that has
+        changed; within two seconds. What takes longer is told as old.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(VERIFY_S), asyncio.TaskGroup() as looks:
+                looks.create_task(self._stun.settled.wait())
+                looks.create_task(self.verify())
         return self._report
+
+    def unresolved(self) -> tuple[HostPort, ...]:
+        """The names in `announce` that lead nowhere now."""
+        return self._announced.unresolved
 
     def candidates(self) -> tuple[Candidate, ...]:
         """At most 12 addresses of this peer: local, stun, observed (confirmed) and mapped."""
@@ -152,17 +165,22 @@ class Nat:
     def _inside_changed(self) -> None:
         """Something came or went, perhaps among containers only."""
         self._endpoint.interfaces_changed(self._watch.network.addresses)
+        # For what is bound in there; after `_network_changed`, which tells of all else.
+        self._loop.call_soon(self._update)
         self.on_inside_changed()
 
     def _network_changed(self) -> None:
         log.info("the network changed")
+        before = self._report
         self.network_changed()
         self._look()
+        self._tell(before)
         self.on_network_changed()
 
     def _begin(self) -> None:
         self._announced.look_again()
-        self._stun.network_changed(self._own_addresses())
+        leads_out = bool(self.network.routes)
+        self._stun.network_changed(self._own_addresses(), leads_out=leads_out)
         self._map_port()
 
     def _map_port(self) -> None:
@@ -191,13 +209,16 @@ class Nat:
         before, now = report.public_ipv4, self._report.public_ipv4
         if before is not None and now is not None and before.host != now.host:
             self._map_port()  # the router has another address now, of which the mapping tells
-        if self._report != report:
+        self._tell(report)
+
+    def _tell(self, before: NatReport) -> None:
+        if self._report != before:
             self._emit(NatChanged(self._report))
-        if self._report.mapping != report.mapping:
+        if self._report.mapping != before.mapping:
             log.info("%s", self._report.sentence)
 
     def _look(self) -> None:
-        findings = self._stun.findings
+        findings, network = self._stun.findings, self.network
         mappings = self._mapper.mappings if self._mapper is not None else ()
         seen = {version: [o.mapped for o in findings.seen(version)] for version in (4, 6)}
         # Behind a hard NAT each server sees another port, of which none is better than the first.
@@ -209,7 +230,7 @@ class Nat:
         self._candidates = best_first(self._local_candidates(), stun, observed, forwarded)
         self._report = NatReport(
             port=self._endpoint.port,
-            online=bool(self.network.routes or findings.observations),
+            online=bool(network.routes or findings.observations),
             stun_asked=self._stun.asked if self._stun_servers else None,
             udp_works=self._udp_works(),
             mapping=self._mapping(),
@@ -221,6 +242,11 @@ class Nat:
             port_mappings=mappings,
             stun=tuple(findings.answers),
             announced=self._announced.addresses,
+            lan_only=self._config.lan_only,
+            missing=self._endpoint.missing,
+            has_address=any(not each.ip.is_loopback for each in network.addresses),
+            asking=self._stun.asking,
+            old=self._stun.old,
         )
         if self._report.mapping != "unknown" or self._stun.asked or not self._stun_servers:
             self._reported.set()

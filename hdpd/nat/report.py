@@ -55,7 +55,11 @@ class NatReport(Struct, frozen=True):
     answer; None when they are switched off. `udp_works` is about the internet, not the local
     network. `mapping`, `filtering` and `hairpin` are of the IPv4 NAT. `behind_carrier` says that
     the router itself is behind another NAT. `port` is the UDP port for peers. `announced` is what
-    the owner lets others be told, besides.
+    the owner lets others be told, besides. `lan_only` is as in hdpd.toml, `missing` what its `bind`
+    names and this machine does not have. `has_address`: there is an address that others can use.
+
+    `asking`: the STUN servers are being asked; `old`: what they said is from before the network
+    changed.
     """
 
     port: int = 0
@@ -71,11 +75,38 @@ class NatReport(Struct, frozen=True):
     port_mappings: tuple[PortMapping, ...] = ()
     stun: tuple[StunAnswer, ...] = ()
     announced: tuple[HostPort, ...] = ()
+    lan_only: bool = False
+    missing: tuple[str, ...] = ()
+    has_address: bool = True
+    asking: bool = False
+    old: bool = False
 
     @property
     def mapped(self) -> tuple[HostPort, ...]:
         """The addresses at which a router forwards to this peer."""
         return tuple(m.external for m in self.port_mappings if m.external is not None)
+
+    @property
+    def nowhere(self) -> str | None:
+        """Why nobody on the internet can be met, whatever its routers are like."""
+        if not self.has_address:
+            if self.missing:
+                return (
+                    f"network.bind names {', '.join(self.missing)}, which this machine does not "
+                    "have now: nobody can be met until it does."
+                )
+            return (
+                "No network interface that hdpd uses has an address: only peers on this machine "
+                "can be met."
+            )
+        if self.lan_only:
+            return "Only peers on the local network are met, as lan_only in hdpd.toml says."
+        if not self.online:
+            return (
+                "This machine has no way to the internet; peers on the local network are found "
+                "all the same."
+            )
+        return None
 
     @property
     def sentence(self) -> str:
@@ -90,11 +121,14 @@ class NatChanged(Struct, frozen=True):
 
 
 def _sentences(report: NatReport) -> Iterator[str]:
-    yield _way_in(report)
-    if report.announced:
+    nowhere = report.nowhere
+    if nowhere is None and report.old and not _forwarded(report):
+        yield "The network has changed and is being looked at anew; as it was before:"
+    yield nowhere or _way_in(report)
+    if report.announced and report.has_address:
         told = ", ".join(map(str, report.announced))
         yield f"Others are told {told}, as hdpd.toml says; whether that leads here is not known."
-    if not report.udp_works or report.public_ipv4 is None:
+    if nowhere is not None or not report.udp_works or report.public_ipv4 is None:
         return
     if report.mapping == "none" and report.filtering in ("address", "port"):
         yield (
@@ -104,23 +138,27 @@ def _sentences(report: NatReport) -> Iterator[str]:
     if report.behind_carrier:
         yield "The router is itself behind a NAT of the provider."
     if report.public_ipv6 is not None:
-        if report.mapping == "hard" and not report.mapped:
+        if report.mapping == "hard" and not _forwarded(report):
             yield "By IPv6, which works here, everybody who has it can connect."
         else:
             yield "IPv6 works, too."
 
 
+def _forwarded(report: NatReport) -> HostPort | None:
+    """Where everybody comes in: a hole in the IPv6 firewall is for those with IPv6 alone."""
+    if report.behind_carrier:
+        return None
+    public = (each for each in report.mapped if ":" not in each.host and is_public(each.host))
+    return next(public, None)
+
+
 def _way_in(report: NatReport) -> str:
-    forwarded = [each for each in report.mapped if is_public(each.host)]
-    if not report.online:
-        return (
-            "This machine has no way to the internet; peers on the local network are found all "
-            "the same."
-        )
-    if forwarded and not report.behind_carrier:
-        return f"The router forwards {forwarded[0]} to this machine: everybody can connect."
+    if (forwarded := _forwarded(report)) is not None:
+        return f"The router forwards {forwarded} to this machine: everybody can connect."
     if report.udp_works:
         if report.public_ipv4 is not None:
+            if report.mapping == "unknown" and report.asking:
+                return "UDP works; what kind of router is on the way is being found out."
             return _MAPPING_WORDS[report.mapping].format(port=report.port)
         return "IPv6 works, IPv4 does not: everybody who has IPv6 can connect, others cannot."
     if report.stun_asked is None:

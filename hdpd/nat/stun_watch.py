@@ -37,7 +37,8 @@ RETRY = Backoff(4.0, 60.0)
 class StunWatch:
     """`findings` are the newest that hold an answer; `asked` says that the servers had their time.
 
-    `on_news` is called when there is more to see in the findings.
+    `old` says that they are from before the last change of the network, `asking` that it is being
+    looked at; `settled` is set when it is not. `on_news` is called when there is more to see.
     """
 
     def __init__(
@@ -45,6 +46,10 @@ class StunWatch:
     ) -> None:
         self.findings = Findings()
         self.asked = False
+        self.old = False
+        self.settled = asyncio.Event()
+        if not servers:
+            self.settled.set()
         self._endpoint = endpoint
         self._servers = servers
         self._on_news = on_news
@@ -57,6 +62,10 @@ class StunWatch:
         self._task: asyncio.Task[None] | None = None
         endpoint.handle(FIRST_BYTES, self._receive)
 
+    @property
+    def asking(self) -> bool:
+        return not self.settled.is_set()
+
     def start(self) -> None:
         """Begins to ask."""
         if self._servers:
@@ -67,9 +76,17 @@ class StunWatch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def network_changed(self, local: Sequence[HostPort]) -> None:
-        """Our own addresses and ports are these now; asks all servers anew."""
+    def network_changed(self, local: Sequence[HostPort], *, leads_out: bool) -> None:
+        """Our own addresses and ports are these now; asks all servers anew. Where no way
+        `leads_out` any more, what was known is past at once.
+        """
         self._local = local
+        if not leads_out:
+            self.findings = Findings()
+            self.settled.set()
+        elif self._servers:
+            self.settled.clear()
+        self.old = bool(self.findings.observations)
         self._look_again.set()
 
     async def ask_through(self, opened: UdpSocket) -> HostPort | None:
@@ -117,6 +134,8 @@ class StunWatch:
             thorough = not self.findings.answers or self._look_again.is_set()
             self._look_again.clear()
             found = await self._survey(thorough=thorough)
+            if self._look_again.is_set():
+                continue
             if found:
                 failures = 0
                 await self._keep_alive()
@@ -132,14 +151,17 @@ class StunWatch:
             survey.findings.hairpin = self.findings.hairpin
         versions = {6 if ":" in each.host else 4 for each in self._local}
         await survey.ask_all(self._servers, versions)
-        self.asked = True
+        if self._look_again.is_set():
+            return False  # it was another network that answered
+        self.asked, self.old = True, False
         self.findings = survey.findings
+        self.settled.set()
         self._on_news()
         seen = survey.findings.seen(4)
         # A traceroute would leave by any interface, whatever is bound.
         if thorough and seen and not self._endpoint.selection.bind:
             self.hops = await hops_through_nat(seen[0].by.host)
-        if thorough and not self._look_again.is_set():
+        if thorough:
             mapping = mapping_of(survey.findings.seen(4), self._local)
             host = self._probe_host()
             interface = self._endpoint.interface_of(host)
@@ -150,10 +172,13 @@ class StunWatch:
         """After a change the first answer counts; otherwise what is known holds until all answers
         are there, lest half of them look like another NAT.
         """
+        if self._look_again.is_set():
+            return  # it is another network that answers
         known = {each.mapped.host for each in self.findings.observations}
         moved = any(each.mapped.host not in known for each in survey.findings.observations)
         if survey.findings.observations and (at_once or moved or self.findings is survey.findings):
             self.findings = survey.findings
+            self.old = False
             self._on_news()
 
     def _probe_host(self) -> str:

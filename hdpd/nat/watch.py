@@ -16,7 +16,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from hdpd.link.interfaces import InterfaceAddress, interface_addresses
-from hdpd.link.selection import Selection
+from hdpd.link.selection import Selection, leads_inside
 from hdpd.nat.routes import DefaultRoute, default_routes
 from hdpd.threads.worker import Worker
 
@@ -57,7 +57,8 @@ class Network(Struct, frozen=True):
     @property
     def outside(self) -> Network:
         """What of it others see: containers and virtual machines that come and go are no change."""
-        addresses = tuple(each for each in self.addresses if not each.of_guests)
+        out = self.ways_out
+        addresses = tuple(each for each in self.addresses if not leads_inside(each, out))
         return Network(addresses, self.routes)
 
 

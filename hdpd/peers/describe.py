@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from hdpd.discovery.records import Candidate, NatKind
 from hdpd.errors import HdpdError, NoCommonTopic
+from hdpd.identity.keys import PeerId
 from hdpd.link.session import Session, Surroundings
 from hdpd.peers.peer import Peer
 from hdpd.peers.states import WORDS, State, Word
@@ -27,6 +28,10 @@ _FORWARD = (
     "or forward the port by hand"
 )
 _WITH_FRIEND = "it is enough that one of you two does it: ask your friend, too"
+CLOCK_ADVICE = (
+    "set the clock that is wrong, here or there (timedatectl set-ntp true): then the two meet by "
+    "themselves"
+)
 _IPV6 = "with IPv6 on both sides no NAT is in the way"
 
 
@@ -39,11 +44,18 @@ class Descriptions:
         topics: Topics,
         traversal: Traversal,
         candidates: Callable[[], Sequence[Candidate]],
+        clock: Callable[[PeerId], float | None],
+        nowhere: Callable[[], str | None],
     ) -> None:
+        """`clock` says by how many seconds a peer's clock is ahead of ours, where it is so far that
+        neither takes what the other one signs; `nowhere` why nobody beyond can be met.
+        """
         self._around = around
         self._topics = topics
         self._traversal = traversal
         self._candidates = candidates
+        self._clock = clock
+        self._nowhere = nowhere
         self._loop = asyncio.get_running_loop()
 
     def describe(self, peer: Peer) -> PeerStatus:
@@ -109,6 +121,9 @@ class Descriptions:
         name, session = peer.name, peer.session
         if peer.state is State.BLOCKED:
             return f"{name} is blocked here"
+        if session is not None and session.is_silent:
+            text = f"{name} has not answered for {session.silence:.0f} s; another way is looked for"
+            return "; ".join(each for each in (text, self._nowhere()) if each)
         if session is not None:
             return {
                 "lan": f"{name} is on the same network",
@@ -117,17 +132,22 @@ class Descriptions:
                 "punched": f"{name} is reached through a hole punched in both routers",
                 "direct": f"{name} is reached directly",
             }[self._path_kind(peer, session)]
+        if (seconds := self._clock(peer.peer_id)) is not None:
+            return clock_reason(name, seconds)
         error = self._error(peer)
         if error is not None:
             return f"{name} is {error.message}" if _is_verdict(error) else error.message
-        if not peer.tries:
-            return f"{name} was not tried yet; {_OWN_NAT[own_nat]}"
-        return f"{name} is being tried; {_OWN_NAT[own_nat]}"
+        here = self._nowhere() or _OWN_NAT[own_nat]
+        return f"{name} {'is being tried' if peer.tries else 'was not tried yet'}; {here}"
 
     def _advice(self, peer: Peer, own_nat: NatKind, peer_nat: NatKind | None) -> tuple[str, ...]:
         error = self._error(peer)
+        if self._clock(peer.peer_id) is not None:
+            return (CLOCK_ADVICE,)
         if isinstance(error, NoCommonTopic):
             return ("meet at the same topic: `hdpctl topics join NAME` on both sides",)
+        if (nowhere := self._nowhere()) is not None:
+            return (nowhere, "a peer on this network is met when hdpd runs there at the same topic")
         if own_nat == peer_nat == "hard":
             return (_FORWARD, _WITH_FRIEND, _IPV6)
         if peer_nat is None:
@@ -136,6 +156,15 @@ class Descriptions:
                 "does it reach the same broker, or a peer that both of you are connected with?",
             )
         return (_FORWARD, _WITH_FRIEND, "does a firewall drop UDP, here or there?")
+
+
+def clock_reason(name: str, seconds: float) -> str:
+    """Why somebody is not met whose clock is `seconds` ahead of ours, or behind."""
+    side = "ahead of" if seconds > 0 else "behind"
+    return (
+        f"the clock of {name} is {abs(seconds) / 3600:.1f} hours {side} the clock here, so that "
+        "neither takes what the other one signs"
+    )
 
 
 def _is_verdict(error: HdpdError) -> bool:

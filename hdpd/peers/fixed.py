@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from hdpd.config import HostPort
 from hdpd.config.peer_rules import PeerRule
 from hdpd.discovery.discovery import Found
 from hdpd.discovery.records import Candidate
@@ -33,6 +34,7 @@ class FixedAddresses:
     ) -> None:
         """`session_of` gives None for a peer that is not connected."""
         self.on_found: Callable[[Found], None] = lambda found: None
+        self.unresolved: dict[str, HostPort] = {}  # by peer id: names that lead nowhere now
         self._topics = topics
         self._session_of = session_of
         self._rules: tuple[PeerRule, ...] = ()
@@ -44,6 +46,7 @@ class FixedAddresses:
     def set(self, rules: Sequence[PeerRule]) -> None:
         """These are the owner's rules now."""
         self._rules = tuple(rule for rule in rules if rule.address is not None)
+        self.unresolved = {}
         self._changed.set()
 
     def start(self) -> None:
@@ -68,7 +71,12 @@ class FixedAddresses:
         if rule.address is None or not topics or self._session_of(peer_id) is not None:
             return
         candidates = []
-        for each in await self._resolver.resolve(rule.address):
+        found = await self._resolver.resolve(rule.address)
+        if found:
+            self.unresolved.pop(rule.id, None)
+        elif rule in self._rules:
+            self.unresolved[rule.id] = rule.address
+        for each in found:
             with contextlib.suppress(ProtocolError):
                 candidates.append(Candidate(each.host, each.port, "local"))
         if candidates:

@@ -63,7 +63,11 @@ class Meeting:
         self._dialler = Dialler(
             around, roster, self.is_wanted, self.sessions.add, self.traversal.propose
         )
-        self.descriptions = Descriptions(around, topics, self.traversal, nat.candidates)
+        self.descriptions = Descriptions(
+            *(around, topics, self.traversal, nat.candidates),
+            clock=discovery.refused_clock,
+            nowhere=lambda: nat.report().nowhere,
+        )
         self._book.on_forgotten = self._forgotten
         self.sessions.on_begun = self._begun
         self.sessions.on_connected = self._connected

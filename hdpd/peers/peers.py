@@ -20,6 +20,7 @@ from hdpd.link.session import Session, Surroundings
 from hdpd.peers.book import Book
 from hdpd.peers.book_store import load_book, save_book
 from hdpd.peers.bulk import open_bulk
+from hdpd.peers.describe import CLOCK_ADVICE, clock_reason
 from hdpd.peers.meeting import Meeting
 from hdpd.peers.naming import resolve_peer
 from hdpd.peers.peer import Roster
@@ -137,7 +138,23 @@ class Peers:
         connected = [session.peer_id for session in self.connected()]
         with contextlib.suppress(HdpdError):
             return resolve_peer(text, connected)
-        return resolve_peer(text, {*connected, *(peer.peer_id for peer in self._book)})
+        known = {*connected, *(peer.peer_id for peer in self._book)}
+        try:
+            return resolve_peer(text, known)
+        except PeerNotFound:
+            self._tell_of_clock(text)
+            raise
+
+    def _tell_of_clock(self, text: str) -> None:
+        """Raises PeerNotFound where the reason is that the peer's clock is wrong, or ours."""
+        differ = [each.peer_id for each in self._discovery.wrong_clocks()[0]]
+        try:
+            peer_id = resolve_peer(text, differ)
+        except HdpdError:
+            return
+        seconds = self._discovery.refused_clock(peer_id)
+        if seconds is not None:
+            raise PeerNotFound(f"{clock_reason(name_of(peer_id), seconds)}: {CLOCK_ADVICE}")
 
     def list(self, all: bool) -> list[PeerStatus]:  # noqa: A002 (the parameter's name)
         """Connected and connecting peers; with `all`, everybody who is known."""

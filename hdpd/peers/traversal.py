@@ -202,10 +202,11 @@ class Traversal:
         if peer is None:
             return
         self._note_punch(peer, running, path)
-        session = peer.session
-        is_near = self._around.endpoint.is_on_link(path.host)
-        if session is not None and (session.is_silent or is_near):
-            session.move(path)
+        session, is_on_link = peer.session, self._around.endpoint.is_on_link
+        if session is not None:
+            is_nearer = is_on_link(path.host) and not is_on_link(session.address[0])
+            if session.is_silent or is_nearer:
+                session.move(path)
         if self._around.identity.peer_id < peer.peer_id:
             peer.spawn(self._dial(peer, running.topic_id, path))
 

@@ -345,7 +345,7 @@ class FakeDaemon:
     def __init__(self) -> None:
         self.stopped = asyncio.Event()
 
-    def status(self, access: Access) -> DaemonStatus:
+    async def status(self, access: Access) -> DaemonStatus:
         return DaemonStatus(
             name=self.name,
             peer_id=peer_id(0),

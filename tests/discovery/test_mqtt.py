@@ -28,7 +28,8 @@ from hdpd.config import MqttServer
 from hdpd.discovery import mqtt
 from hdpd.discovery.mqtt import SUBTOPIC_PREFIX, Mqtt
 from hdpd.discovery.records import RECORD_BYTES
-from hdpd.discovery.status import BrokerStatus
+from hdpd.discovery.status import BrokerStatus, DiscoveryStatus
+from hdpd.doctor.findings import discovery
 from hdpd.identity.topics import Topic
 from tests.mosquitto import Mosquitto, broker, free_port, needs_mosquitto
 from tests.waiting import WAIT_S, News, until
@@ -73,6 +74,11 @@ class Client:
         """Waits until the first broker's error holds the word."""
         await until(lambda: word in self._error(), word)
         return self._error()
+
+    def doctor(self) -> str:
+        """What the owner is told of the first broker."""
+        told = next(iter(discovery(DiscoveryStatus(self.mqtt.status(), None))))
+        return f"{told.state} {told.text} {told.advice}"
 
     def _error(self) -> str:
         return str(self.mqtt.status()[0].error)
@@ -194,6 +200,7 @@ async def test_user_and_password_count(tmp_path: Path, password: str) -> None:
         assert "refused" in await client.until_status("uthori")
         assert client.mqtt.status()[0].connected is False
         assert "wrong" not in str(client.mqtt.status())
+        assert "mqtts://USER:PASSWORD@HOST" in client.doctor()
     await client.mqtt.close()
     locked.stop()
 
@@ -232,6 +239,7 @@ async def test_a_broker_that_drops_what_we_publish_says_so(
         await client.until_status("does not come back")
         status = client.mqtt.status()[0]
         assert (status.connected, status.works, status.trouble) == (True, False, "silent")
+        assert "allow publishing at hdp/1/#" in client.doctor()
         asked = client.connections
         await client.until(lambda: client.connections > asked)  # to publish again
         client.mqtt.publish(PARTY, HELLO)
@@ -243,7 +251,7 @@ async def test_a_broker_that_drops_what_we_publish_says_so(
         await client.until(lambda: client.mqtt.status()[0].connected)
         client.mqtt.publish(PARTY, HELLO)
         await until(lambda: client.mqtt.status()[0].works)
-        assert client.mqtt.status()[0].error is None
+        assert client.doctor() == "ok connected, and what is published there comes back None"
     await asyncio.to_thread(broker.stop)
 
 
@@ -258,13 +266,16 @@ async def test_a_broker_with_an_authority_of_its_own_that_wants_a_certificate(
     knows = dataclasses.replace(broker.server, ca_file=str(cert))
     async with started(knows, connected=0) as nobody:
         await until(lambda: nobody.mqtt.status()[0].error, "a refusal")
+        # Whether its reason is heard before the line is cut is a matter of luck.
+        assert "certificate=PATH" in nobody.doctor()
+        assert "internet connection" not in nobody.doctor()
     known = dataclasses.replace(knows, certificate=str(cert), key=str(key))
     async with started(known) as client:
-        assert client.mqtt.status()[0].trouble is None
+        assert client.doctor() == "ok connected None"
     away = dataclasses.replace(known, ca_file=str(tmp_path / "not-there.pem"))
     async with started(away, connected=0) as client:
         await client.until_status("cannot be read")
-        assert client.mqtt.status()[0].trouble == "certificate"
+        assert "ca_file=" in client.doctor()
     await asyncio.to_thread(broker.stop)
 
 
@@ -490,6 +501,25 @@ async def test_names_that_do_not_resolve_are_named() -> None:
     client.mqtt.publish(PARTY, HELLO)
     await client.until_status("resolved")
     await client.mqtt.close()
+
+
+async def test_an_interface_that_is_not_there_is_named_and_no_name_server_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    server = MqttServer("mqtt", "broker.example", 1883)
+    bound = Mqtt([server], lambda *_: None, lambda: None, "no-tun7")
+    await bound.start()
+    await until(lambda: bound.status()[0].error, "an error")
+    assert "the interface no-tun7" in str(bound.status()[0].error)
+    assert not asked
+    await bound.close()
 
 
 async def test_a_changed_network_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,3 +62,12 @@ def test_what_is_published_again_waits_anew_and_behind_the_others() -> None:
     assert not proof.look(4.0 + ECHO_S)
     assert proof.received(b"one")
     assert proof.works is True
+
+
+def test_that_it_worked_before_is_remembered() -> None:
+    proof = Proof()
+    proof.published(b"one", 0.0)
+    assert proof.received(b"one")
+    proof.published(b"two", 1.0)
+    proof.look(1.1 + ECHO_S)
+    assert (proof.works, proof.worked) == (False, True)

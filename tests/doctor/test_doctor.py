@@ -110,11 +110,57 @@ def test_ways_to_find_peers() -> None:
 def test_the_way_to_the_internet() -> None:
     answer = StunAnswer("s", None)
     mapping = PortMapping("upnp", ipv6=False, state="refused")
-    good = NatReport(stun=(answer, replace(answer, mapped=HostPort("192.0.2.1", 1))))
+    here = NatReport(online=True)
+    good = replace(here, stun=(answer, replace(answer, mapped=HostPort("192.0.2.1", 1))))
     assert [each.state for each in findings.nat(good)] == ["ok"]
-    bad = NatReport(stun=(answer,), port_mappings=(mapping,))
+    bad = replace(here, stun=(answer,), port_mappings=(mapping,))
     assert [each.state for each in findings.nat(bad)] == ["warning", "warning"]
-    assert list(findings.nat(NatReport())) == []
+    assert list(findings.nat(here)) == []
+
+
+SEEN = HostPort("192.0.2.1", 1)
+REFUSED = PortMapping("upnp", ipv6=False, state="refused", error="it is switched off")
+MAPPED = PortMapping("upnp", ipv6=False, state="mapped", external=SEEN)
+ASKED = NatReport(online=True, stun_asked=True, stun=(StunAnswer("s", None),))
+
+
+@pytest.mark.parametrize(
+    ("report", "check", "state", "words"),
+    [
+        (replace(ASKED, port_mappings=(REFUSED,)), "port mapping", "warning", "it is switched off"),
+        (replace(ASKED, port_mappings=(MAPPED,)), "port mapping", "ok", "192.0.2.1:1"),
+        (
+            replace(ASKED, port_mappings=(MAPPED,), behind_carrier=True),
+            *("port mapping", "warning", "NAT of the provider"),
+        ),
+        (
+            replace(ASKED, port_mappings=(replace(REFUSED, state="asking"),)),
+            *("port mapping", "ok", "is being asked"),
+        ),
+        (
+            replace(ASKED, port_mappings=(REFUSED,), announced=(SEEN,)),
+            *("port mapping", "ok", "network.announce"),
+        ),
+        (replace(ASKED, old=True), "STUN", "ok", "asked anew"),
+        (replace(ASKED, online=False), "internet", "warning", "default route"),
+        (replace(ASKED, online=False, has_address=False), "addresses", "failed", "an interface up"),
+    ],
+)
+def test_what_is_said_of_the_router(report: NatReport, check: str, state: str, words: str) -> None:
+    found = {each.check: each for each in findings.nat(report)}
+    assert found[check].state == state
+    assert words in f"{found[check].text} {found[check].advice}"
+
+
+def test_nobody_is_asked_to_forward_a_port_that_leads_nowhere() -> None:
+    bad = replace(ASKED, port_mappings=(REFUSED,))
+    for nowhere in (
+        replace(bad, lan_only=True),
+        replace(bad, has_address=False, missing=("tun0",)),
+        replace(bad, online=False, stun_asked=None),
+    ):
+        assert list(findings.nat(nowhere)) == []
+    assert list(findings.nat(replace(bad, mapping="none", stun=()))) == []
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from hdpd.link.paths import (
     PROBE_LIFETIME_S,
     PathProbes,
     Reply,
+    Role,
     probe_tag,
+    stays,
 )
 
 CLIENT_NONCE, SERVER_NONCE = b"c" * 32, b"s" * 32
@@ -135,3 +137,49 @@ def test_what_is_a_probe() -> None:
     assert probe_tag(made[:-1]) is None
     assert probe_tag(b"\x04" + made[1:]) is None
     assert probe_tag(b"") is None
+
+
+def test_two_ends_on_two_equal_paths_settle_on_one_and_stay() -> None:
+    """The client's first datagrams went by both, and some come late: the server follows once they
+    are past.
+    """
+    at: dict[Role, str] = {"client": "v4", "server": "v6"}
+    heard = {("server", "v6"): 0.0, ("client", "v4"): 0.0}
+    moves: list[tuple[Role, str]] = []
+    now = 0.0
+    while now < 5.0:
+        now += 0.05
+        before = dict(at)
+        for sender, receiver in _BOTH_WAYS:
+            late = ("v4", "v6") if sender == "client" and now < 0.25 else ()
+            for path in (before[sender], *late):
+                silence = now - heard.get((receiver, at[receiver]), float("-inf"))
+                is_other = path != at[receiver]
+                if is_other and not stays(receiver, silence, near=True, other_near=True):
+                    at[receiver] = path
+                    moves.append((receiver, path))
+                heard[receiver, path] = now
+    assert moves == [("server", "v4")]
+    assert at["client"] == at["server"]
+
+
+_BOTH_WAYS: tuple[tuple[Role, Role], ...] = (("client", "server"), ("server", "client"))
+
+
+@pytest.mark.parametrize(
+    ("role", "silence", "near", "other_near", "stayed"),
+    [
+        ("client", 1.0, True, True, True),
+        ("client", 2.5, True, True, False),
+        ("server", 0.1, True, True, True),
+        ("server", 0.5, True, True, False),
+        ("server", 1.0, True, False, True),
+        ("server", 2.5, True, False, False),
+        ("client", 0.0, False, True, False),
+        ("server", 0.0, False, False, False),
+    ],
+)
+def test_when_a_connection_stays_where_it_is(
+    role: Role, silence: float, near: bool, other_near: bool, stayed: bool
+) -> None:
+    assert stays(role, silence, near=near, other_near=other_near) == stayed

@@ -7,6 +7,7 @@ import pytest
 from hdpd.link.interfaces import InterfaceAddress, combine
 from hdpd.link.netlink import Address, Link
 from hdpd.link.selection import Binding, Selection, told_first
+from hdpd.nat.candidates import local_candidates
 
 LO = InterfaceAddress("lo", "127.0.0.1", 8, 65536)
 ETH = InterfaceAddress("eth0", "192.168.1.10", 24, 1500)
@@ -69,7 +70,27 @@ def test_the_way_out_is_told_first_and_containers_last() -> None:
 
 
 def test_a_bridge_that_leads_out_is_like_any_other_interface() -> None:
-    assert hosts(told_first([DOCKER, ETH], ["docker0"]))[0] == "172.17.0.1"
+    bridge = InterfaceAddress("br0", "10.1.0.1", 24, 1500, of_guests=True)
+    assert hosts(told_first([bridge, ETH], ["br0"]))[0] == "10.1.0.1"
+
+
+@pytest.mark.parametrize("name", ["docker0", "br-0123456789ab", "virbr0", "lxdbr0", "cni-podman0"])
+def test_a_container_that_is_the_router_does_not_make_its_bridge_the_lan(name: str) -> None:
+    bridge = InterfaceAddress(name, "172.17.0.1", 16, 1500, of_guests=True)
+    assert hosts(told_first([bridge, ETH], [name]))[0] == ETH.host
+    assert [each.host for each in local_candidates([bridge, ETH], [(None, 1)], [name])] == [
+        ETH.host
+    ]
+    alone = local_candidates([bridge, LO], [(None, 1)], [name])
+    assert alone[0].host == bridge.host
+
+
+@pytest.mark.parametrize("port", ["", "bond", "vlan", "vxlan", "wireguard", "macvlan"])
+def test_the_lan_bridge_of_a_nas_with_machines_on_it_is_no_bridge_of_guests(port: str) -> None:
+    at = (Address(1, "192.168.1.10", 24, 0),)
+    machines = [("veth1", "veth", 1), ("tap0", "tun", 1), ("vnet1", "tun", 1)]
+    assert guests(("br0", "bridge", 0), ("port0", port, 1), *machines, at=at) == {"br0": False}
+    assert guests(("br0", "bridge", 0), *machines, at=at) == {"br0": True}
 
 
 def test_stable_addresses_are_told_before_temporary_ones_and_deprecated_ones_hardly_ever() -> None:

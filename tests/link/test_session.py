@@ -447,3 +447,19 @@ async def test_sessions_of_a_closed_endpoint_end_quietly(caplog: pytest.LogCaptu
         await until(lambda: near.closed, "the end")
         assert near.close_code == ResetCode.SHUTTING_DOWN
         assert not [record for record in caplog.records if record.name.startswith("hdpd")]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_ping_that_meets_the_peers_goodbye_is_no_warning(
+    engine: EngineName, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pair((engine, engine)) as (_, _, near, far):
+        connection = connection_of(near)
+        with monkeypatch.context() as held:  # what came is not handled yet
+            held.setattr(connection, "_dispatch", lambda: None)
+            far.close(ResetCode.SHUTTING_DOWN)
+            await until(lambda: connection._engine.closed() is not None, "the goodbye")
+            near.ping_now()
+        connection._dispatch()
+        assert connection.close_code == ResetCode.SHUTTING_DOWN
+        assert not [each for each in caplog.records if each.levelno >= logging.WARNING]

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from hdpd.identity.keys import Identity
 from tests.nat.conftest import needs_laboratory
 from tests.nat.lan import Lan, containers
+from tests.nat.said import said
 from tests.waiting import wait_for
 
 pytestmark = [needs_laboratory, pytest.mark.root]
@@ -33,6 +35,8 @@ def test_twelve_container_networks_on_both_sides_are_in_nobodys_way(lan: Lan) ->
     told = first.rpc("daemon.info")["addresses"]
     assert [each.rpartition(":")[0] for each in told] == ["192.168.1.10"]
     assert second.sessions()[0]["path"] == "lan"
+    says = said(first, second.name)
+    assert (says.doctor, "same network" in says.why) == ({}, True)
 
 
 def test_an_invite_of_a_machine_with_containers_leads_there(lan: Lan) -> None:
@@ -72,11 +76,17 @@ def test_a_bound_interface_is_waited_for_and_its_addresses_followed(lan: Lan) ->
     second = lan.machine(two).start()
     assert first.finding("bind")[0] == "failed"
     assert "10.8.0.1:3030" in first.finding("control")[1]
-    assert first.rpc("daemon.info")["addresses"] == []
+    says = said(first)
+    assert says.addresses == []
+    assert says.netcheck.startswith("network.bind names tun0, which this machine does not have")
+    assert says.status == says.netcheck
+    assert says.doctor.keys() == {"bind", "control", "mDNS"}
     lan.cable(one, two, "tun0", ("10.8.0.1/24", "10.8.0.2/24"))
     wait_for("the two to be connected", second.sessions)
     assert second.sessions()[0]["address"] == "10.8.0.1:4040"
-    assert first.finding("bind") == ("", "")
+    says = said(first, second.name)
+    assert "bind" not in says.all
+    assert "same network" in says.why
     wait_for("the control port", lambda: one.listens(3030, "tcp") and one.listens(3031, "tcp"))
     assert first.finding("control") == ("", "")
     one.ip("addr del 10.8.0.1/24 dev tun0")
@@ -97,6 +107,20 @@ def test_a_bound_interface_is_waited_for_and_its_addresses_followed(lan: Lan) ->
     assert "http://10.8.0.1:3031" not in first.rpc("daemon.info")["controls"]
     one.ip("link del tun0")
     wait_for("doctor to miss it", lambda: "tun0:3031" in first.finding("control")[1])
+    wait_for("the silence", lambda: "not answered" in said(first, second.name).why, poll=0.5)
+    says = said(first, second.name)
+    assert says.doctor.keys() == {"bind", "control", "mDNS"}
+    assert "network.bind names tun0" in says.netcheck
+
+
+def test_a_bridge_of_containers_can_be_bound_and_waited_for_as_well(lan: Lan) -> None:
+    one = lan.namespace("one")
+    machine = lan.machine(one, "--bind", "br-000000000011", "--port", "4040", "--no-mdns").start()
+    assert said(machine).doctor.keys() == {"bind"}
+    containers(one, 1)
+    wait_for("its address", lambda: said(machine).addresses == ["172.17.0.1:4040"])
+    says = said(machine)
+    assert (says.doctor.keys() - {"internet"}, "bind" in says.all) == (set(), False)
 
 
 def test_with_an_interface_bound_nothing_leaves_by_another_one(lan: Lan) -> None:
@@ -132,14 +156,24 @@ def test_mdns_keeps_to_what_is_bound(lan: Lan) -> None:
             }
         }
     """)
-    first = lan.machine(one, "--bind", "10.8.0.1").start()
+    first = lan.machine(one, "--bind", "10.8.0.1", "--port", "4040").start()
     second = lan.machine(two).start()
     wait_for("the two to be connected", second.sessions)
     assert str(second.sessions()[0]["address"]).startswith("10.8.0.1:")
     assert "packets 0" in one.run("nft", "list", "table", "inet", "watch")
-    assert [each.rpartition(":")[0] for each in first.rpc("daemon.info")["addresses"]] == [
-        "10.8.0.1"
-    ]
+    says = said(first, second.name)
+    assert (says.addresses, says.doctor) == (["10.8.0.1:4040"], {})
+    one.ip("addr del 10.8.0.1/24 dev tun0")
+    one.ip("addr add 10.8.0.77/24 dev tun0")
+    wait_for("doctor to miss it", lambda: "bind" in said(first).doctor)
+    says = said(first)
+    assert says.addresses == []
+    assert "does not have 10.8.0.1, named in network.bind" in says.doctor["bind"]
+    assert "an interface's name follows its addresses" in says.doctor["bind"]
+    assert "network.bind names 10.8.0.1" in says.netcheck
+    one.ip("addr add 10.8.0.1/24 dev tun0")
+    wait_for("it to be well again", lambda: not said(first, second.name).doctor)
+    wait_for("the session", lambda: "same network" in said(first, second.name).why, within=30)
 
 
 def test_lan_only_and_what_is_excluded(lan: Lan) -> None:
@@ -148,12 +182,24 @@ def test_lan_only_and_what_is_excluded(lan: Lan) -> None:
     lan.cable(one, two, "eth1", ("203.0.113.1/24", "203.0.113.2/24"))
     config = lan.root / "one.toml"
     config.write_text('[network]\nexclude = ["eth0"]\nlan_only = true\n')
+    one.ip("route add default via 203.0.113.2")
     first = lan.machine(one, "--config", str(config), "--mqtt-server", "mqtt://203.0.113.2").start()
     second = lan.machine(two).start()
     wait_for("the two to be connected", second.sessions)
     assert str(second.sessions()[0]["address"]).startswith("203.0.113.1:")
     assert first.rpc("daemon.info")["discovery"]["mqtt"] == []
     assert first.finding("LAN only")[0] == "ok"
+    says = said(first, second.name)
+    assert says.doctor == {}
+    assert (
+        says.netcheck == "Only peers on the local network are met, as lan_only in hdpd.toml says."
+    )
+    name = second.name
+    second.stop()
+    wait_for("the end of the session", lambda: not first.sessions())
+    says = said(first, name)
+    assert "lan_only" in says.why
+    assert "forward" not in says.why
 
 
 def test_a_peer_with_a_fixed_address_and_one_that_is_forwarded_by_hand(lan: Lan) -> None:
@@ -161,11 +207,19 @@ def test_a_peer_with_a_fixed_address_and_one_that_is_forwarded_by_hand(lan: Lan)
     one, two = lan.namespace("one"), lan.namespace("two")
     lan.cable(one, two, "eth0", ("192.168.1.10/24", "192.168.1.20/24"))
     config = lan.root / "one.toml"
-    config.write_text('[network]\nannounce = ["203.0.113.5:41000"]\n')
+    config.write_text('[network]\nannounce = ["203.0.113.5:41000", "here.invalid:4040"]\n')
     first = lan.machine(one, "--no-mdns", "--port", "4040", "--config", str(config)).start()
     wait_for("its address", lambda: "203.0.113.5:41000" in first.rpc("daemon.info")["addresses"])
     assert "203.0.113.5:41000" in first.rpc("nat.report")["sentence"]
     other = lan.root / "two.toml"
-    other.write_text(f'[peers."{first.peer_id}"]\naddress = "192.168.1.10:4040"\n')
+    nobody = Identity.from_seed(bytes(32)).peer_id.text
+    other.write_text(
+        f'[peers."{first.peer_id}"]\naddress = "192.168.1.10:4040"\n'
+        f'[peers."{nobody}"]\naddress = "there.invalid:4040"\n'
+    )
     second = lan.machine(two, "--no-mdns", "--config", str(other)).start()
     wait_for("the two to be connected", second.sessions, within=30)
+    wait_for("doctor to say so", lambda: "names" in said(first).doctor)
+    assert "here.invalid:4040 in network.announce leads to no" in said(first).doctor["names"]
+    wait_for("doctor to say so", lambda: "names" in said(second).doctor)
+    assert f"there.invalid:4040 in peers.{nobody}.address" in said(second).doctor["names"]

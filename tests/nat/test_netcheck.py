@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from typing import Any
 
 import pytest
 
+from hdpd.nat.port_mapper import FRESH_S
 from tests.e2e.harness import Daemon
 from tests.nat.conftest import needs_laboratory, needs_miniupnpd, quick
 from tests.nat.lab import STUN, Internet, Site
+from tests.nat.said import said
 from tests.waiting import wait_for
 
 pytestmark = needs_laboratory
@@ -160,7 +163,11 @@ def test_changes_of_addresses_and_routes_are_noticed(internet: Internet) -> None
     daemon = internet.daemon(host).start()
     wait_report(daemon, mapping="easy", online=True)
     host.machine.ip("route del default")
-    wait_report(daemon, within=15, udp_works=False)
+    wait_report(daemon, within=2, online=False)
+    says = said(daemon)
+    assert "no way to the internet" in says.status
+    assert "default route" in says.doctor["internet"]
+    assert "port mapping" not in says.doctor
     host.machine.ip("route add default via 192.168.1.1")
     wait_report(daemon, within=8, mapping="easy")
     host.machine.ip("addr add 192.168.1.77/24 dev eth0")
@@ -189,13 +196,18 @@ def test_a_router_that_restarts_and_forgets_is_told_as_it_is_and_asked_again(
     daemon = internet.daemon(site.host()).start()
     wait_for("the mapping", lambda: mapped(report(daemon)), within=30)
     site.stop_miniupnpd()
-    # What was looked at in the last moment is not asked for again.
-    wait_for("netcheck to miss it", lambda: not mapped(report(daemon)), within=5)
-    found = daemon.rpc("daemon.doctor")["findings"]
-    assert all(each["state"] == "warning" for each in found if each["check"] == "port mapping")
+    time.sleep(FRESH_S)
+    assert "forwards" not in daemon.rpc("daemon.info")["nat"]
+    assert not mapped(report(daemon))
+    says = said(daemon)
+    assert "forwards nothing" in says.doctor["port mapping"]
+    assert "forwards" not in says.netcheck + says.status
     site.start_miniupnpd()
     wait_for("the mapping again", lambda: "192.168.1.10" in forwarded(site), within=120, poll=1)
     wait_for("netcheck to say so", lambda: mapped(report(daemon)), within=10)
+    says = said(daemon)
+    assert says.doctor == {}
+    assert "everybody can connect" in says.status
 
 
 @needs_miniupnpd
@@ -205,5 +217,7 @@ def test_a_router_that_is_ready_later_than_hdpd_maps_all_the_same(internet: Inte
     daemon = internet.daemon(site.host()).start()
     wait_report(daemon, mapping="hard")
     assert not mapped(report(daemon))
+    wait_for("doctor to say so", lambda: "port mapping" in said(daemon).doctor)
+    assert "forwards nothing" in said(daemon).doctor["port mapping"]
     site.start_miniupnpd()
     wait_for("the mapping", lambda: mapped(report(daemon)), within=120, poll=1)

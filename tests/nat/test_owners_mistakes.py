@@ -11,6 +11,7 @@ import pytest
 
 from tests.nat.conftest import needs_laboratory
 from tests.nat.lan import Lan, Machine
+from tests.nat.said import said
 from tests.waiting import wait_for
 
 pytestmark = [needs_laboratory, pytest.mark.root]
@@ -34,9 +35,12 @@ def two(lan: Lan, *flags: str) -> tuple[Machine, Machine]:
 @pytest.mark.skipif(not FAKETIME.exists(), reason="needs faketime (apt install faketime)")
 def test_a_clock_that_is_a_day_off_is_told_to_both_owners(lan: Lan) -> None:
     first, second = two(lan, "--no-mdns")
+    clock = lan.root / "clock"
+    clock.write_text("-26h")
     second.environment |= {
         "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME": "-26h",
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
@@ -45,6 +49,19 @@ def test_a_clock_that_is_a_day_off_is_told_to_both_owners(lan: Lan) -> None:
     wait_for("the first one's doctor", lambda: "behind" in first.finding("clocks")[1])
     wait_for("the second one's doctor", lambda: "ahead of" in second.finding("clocks")[1])
     assert "the clock of" in first.log()
+    for machine, other, side in ((first, second, "behind"), (second, first, "ahead of")):
+        says = machine.fails("why", other.name)
+        assert f"the clock of {other.name} is 26.0 hours {side} the clock here" in says
+        assert "timedatectl" in says
+    clock.write_text("+0")
+    wait_for("the two to be connected", first.sessions, within=30)
+    for machine, other in ((first, second), (second, first)):
+        wait_for("doctor to be content", partial(has_no_clocks, machine))
+        assert "clock" not in said(machine, other.name).all
+
+
+def has_no_clocks(machine: Machine) -> bool:
+    return "clocks" not in said(machine).doctor
 
 
 def told_of_twin(machine: Machine) -> bool:

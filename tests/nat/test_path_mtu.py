@@ -9,6 +9,7 @@ import pytest
 from tests.nat.conftest import needs_laboratory
 from tests.nat.lab import Namespace, program_path
 from tests.nat.lan import Lan, Machine
+from tests.nat.said import said
 from tests.waiting import wait_for
 
 pytestmark = [
@@ -87,6 +88,13 @@ def is_done(machine: Machine) -> bool:
     return all(each["state"] == "done" for each in machine.rpc("downloads.list")["downloads"])
 
 
+def assert_content(first: Machine, second: Machine) -> None:
+    """What is said of a path that is narrow: that all is well."""
+    for machine, other in ((first, second), (second, first)):
+        says = said(machine, other.name)
+        assert (says.why, says.doctor) == (f"{other.name} is on the same network", {})
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("carried", [1420, 1280])
 def test_a_tunnel_that_carries_less_than_the_interfaces_say(
@@ -94,9 +102,10 @@ def test_a_tunnel_that_carries_less_than_the_interfaces_say(
 ) -> None:
     way = Bridged(lan)
     way.carries(carried)
-    _, second = pair(lan, way, engine)
+    first, second = pair(lan, way, engine)
     fetch(second)
     wait_for("the file", lambda: is_done(second), within=60)
+    assert_content(first, second)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -110,7 +119,7 @@ def test_a_path_that_becomes_narrow_while_data_is_sent(lan: Lan, engine: str) ->
     name = second.sessions()[0]["name"]
     second.rpc("downloads.add", peer=name, path="media/file.bin", to="again")
     wait_for("the file", lambda: is_done(second), within=90)
-    assert second.sessions()
+    assert_content(first, second)
 
 
 def test_jumbo_frames_are_used_where_all_between_carries_them(lan: Lan) -> None:

@@ -175,6 +175,11 @@ MAPPED = PortMapping("pcp", ipv6=False, state="mapped", external=SEEN)
             "UDP to the internet is blocked",
         ),
         (EASY, "easy to get through"),
+        (replace(EASY, lan_only=True), "as lan_only in hdpd.toml says"),
+        (replace(EASY, has_address=False), "No network interface"),
+        (replace(EASY, has_address=False, missing=("tun0",)), "network.bind names tun0"),
+        (replace(EASY, old=True), "as it was before: The router is easy"),
+        (replace(EASY, mapping="unknown", asking=True), "is being found out"),
         (replace(EASY, mapping="hard"), "forwards UDP port 3031"),
         (replace(EASY, mapping="hard", public_ipv6=HostPort("2001:db8::5", 1)), "By IPv6, which"),
         (replace(EASY, public_ipv6=HostPort("2001:db8::5", 3031)), "IPv6 works, too"),
@@ -188,6 +193,17 @@ MAPPED = PortMapping("pcp", ipv6=False, state="mapped", external=SEEN)
 )
 def test_the_sentence_says_what_it_means(report: NatReport, words: str) -> None:
     assert words in report.sentence
+
+
+def test_what_leads_nowhere_is_not_called_a_router_that_is_easy_or_asks_for_a_port() -> None:
+    for report in (
+        replace(EASY, lan_only=True),
+        replace(EASY, has_address=False),
+        replace(EASY, online=False),
+    ):
+        assert "router" not in report.sentence
+    hole = replace(MAPPED, ipv6=True, external=HostPort("2001:db8::5", 3031))
+    assert "everybody can connect" not in replace(EASY, port_mappings=(hole,)).sentence
 
 
 def test_a_forwarded_port_behind_a_carrier_is_not_called_reachable() -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from aioice import stun
 
 from hdpd.config import HostPort
 from hdpd.errors import ProtocolError, TimedOut
+from hdpd.link.endpoint import Endpoint
+from hdpd.link.selection import Selection
 from hdpd.nat import stun as client_module
 from hdpd.nat.classify import mapping_of
 from hdpd.nat.resolve import Resolver
 from hdpd.nat.stun import StunClient
 from hdpd.nat.stun_codec import binding_request, transaction_id_of
+from hdpd.nat.stun_watch import StunWatch
 from hdpd.nat.survey import Survey
+from tests.waiting import until
 
 ONE, OTHER = HostPort("203.0.113.2", 3478), HostPort("203.0.113.3", 3478)
 SEEN = HostPort("198.51.100.7", 3031)
@@ -174,3 +180,59 @@ async def test_names_are_looked_up_beside_the_loop() -> None:
     found = await resolver.resolve(HostPort("localhost", 3478))
     assert HostPort("127.0.0.1", 3478) in found
     assert await resolver.resolve(ONE) == (ONE,)
+
+
+class Watched:
+    """An endpoint whose one server answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.selection = Selection(bind=("tun0",))  # a traceroute would leave by any interface
+        self.bound_hosts: list[str] = []
+        self.asked: list[bytes] = []
+        self._receive: Callable[[bytes, SimpleNamespace], None] = lambda datagram, path: None
+
+    def handle(self, _first: object, receive: Callable[[bytes, SimpleNamespace], None]) -> None:
+        self._receive = receive
+
+    def interface_of(self, _host: str) -> None:
+        return None
+
+    def path_to(self, host: str, port: int) -> SimpleNamespace:
+        return SimpleNamespace(host=host, port=port, socket=None)
+
+    def send(self, datagrams: list[bytes], _path: SimpleNamespace) -> None:
+        self.asked += datagrams
+
+    def answer(self) -> None:
+        for each in self.asked:
+            path = self.path_to(ONE.host, ONE.port)
+            self._receive(answer(each, SEEN), path)
+        self.asked.clear()
+
+
+async def test_what_was_found_before_the_network_changed_is_old_or_past() -> None:
+    endpoint, local = Watched(), [HostPort("192.168.1.5", 3031)]
+    watch = StunWatch(cast("Endpoint", endpoint), [ONE], lambda: None)
+    watch.network_changed(local, leads_out=True)
+    watch.start()
+    assert (watch.old, watch.asking) == (False, True)
+    await until(lambda: endpoint.asked, "a question")
+    endpoint.answer()
+    await watch.settled.wait()
+    assert [each.mapped for each in watch.findings.observations] == [SEEN]
+
+    watch.network_changed(local, leads_out=True)
+    assert (watch.old, watch.asking, len(watch.findings.observations)) == (True, True, 1)
+    await until(lambda: endpoint.asked, "a question in the new network")
+    watch.network_changed([], leads_out=False)
+    assert (watch.old, watch.asking, watch.findings.observations) == (False, False, [])
+    endpoint.answer()  # of a network that is gone
+    await asyncio.sleep(0.1)
+    assert watch.findings.observations == []
+
+    watch.network_changed(local, leads_out=True)
+    await until(lambda: endpoint.asked, "a question with a way out again")
+    endpoint.answer()
+    await watch.settled.wait()
+    assert (watch.old, len(watch.findings.observations)) == (False, 1)
+    await watch.close()

@@ -39,7 +39,7 @@ class FakeNat:
         self.told: tuple[Candidate, ...] = ()
 
     def report(self) -> NatReport:
-        return NatReport(mapping=self.kind)
+        return NatReport(online=True, mapping=self.kind)
 
     def hops(self) -> int:
         return 1
