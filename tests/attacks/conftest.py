@@ -7,12 +7,22 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from hdpd.link.interfaces import interface_addresses
 from hdpd.link.session import Session
 from tests.attacks.figures import HEADINGS, Figures
 from tests.attacks.harness import Member, Siege, Victim, besieged
 from tests.e2e.conftest import new_lab
 
 ROW = "figures of an attack"
+
+
+@pytest.fixture(autouse=True)
+def known_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attackers by the dozen are made in the loop of the test, and the kernel may let each wait for
+    its interfaces while networks of other tests come and go.
+    """
+    known = interface_addresses()
+    monkeypatch.setattr("hdpd.link.endpoint.interface_addresses", lambda: known)
 
 
 @pytest.fixture(scope="module")
