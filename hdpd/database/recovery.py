@@ -24,12 +24,15 @@ def check(connection: apsw.Connection, within: float | None = None) -> None:
     if within is not None:
         deadline = time.monotonic() + within
         connection.set_progress_handler(lambda: time.monotonic() > deadline, CHECK_STEPS)
+    cache = connection.pragma("cache_size")
+    connection.execute("PRAGMA cache_size=-256")  # nobody needs the pages that are read for it
     try:
         problems = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
     except apsw.InterruptError:
         return
     finally:
         connection.set_progress_handler(None)
+        connection.execute(f"PRAGMA cache_size={cache}")
     if problems != ["ok"]:
         raise apsw.CorruptError("; ".join(map(str, problems)))
 
