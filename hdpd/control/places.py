@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from hdpd.link.sources import source_of
+from hdpd.identity.addresses import source_of
 
 MAX_PLACES: Final = 256  # about 20 KiB each while idle; a Unix socket is not limited by others
 SHARE: Final = 64  # of an address; a browser has six connections

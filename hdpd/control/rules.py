@@ -15,6 +15,7 @@ from typing import Literal
 
 from hdpd.backoff import Backoff
 from hdpd.errors import Forbidden
+from hdpd.identity.addresses import household_of
 from hdpd.recent import Recent
 
 RoleWord = Literal["read", "control", "admin"]
@@ -88,7 +89,7 @@ def check_network(client: str, server: str) -> None:
     if isinstance(theirs, ipaddress.IPv6Address) and theirs.ipv4_mapped is not None:
         theirs = theirs.ipv4_mapped
     # Neighbours often have public IPv6 addresses; they are in our /64.
-    if theirs.is_global and _network_of(client) != _network_of(server):
+    if theirs.is_global and household_of(client) != household_of(server):
         raise Forbidden(
             f"this interface is not encrypted and answers to private networks only, not to "
             f"{theirs}; listen with TLS: --control https://{ours}"
@@ -131,25 +132,14 @@ class SlowDown:
 
     def failed(self, address: str, now: float) -> float:
         """Counts a failure and returns how many seconds its answer has to wait."""
-        key = _network_of(address)
+        key = household_of(address)
         count, last = self._failures.get(key, (0, now))
         count = 1 if now - last > self.FORGOTTEN_S else count + 1
         self._failures.put(key, (count, now))
         return Backoff(self.FIRST_S, self.LONGEST_S).delay(count - 1)
 
     def succeeded(self, address: str) -> None:
-        self._failures.pop(_network_of(address))
+        self._failures.pop(household_of(address))
 
     def __len__(self) -> int:
         return len(self._failures)
-
-
-def _network_of(address: str) -> str:
-    """An IPv6 user has a whole /64 to choose addresses from."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
-        return str(ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)

@@ -5,7 +5,9 @@ Begin with `keys.py`.
 
 FACE = (
     "addresses.check_port",
+    "addresses.household_of",
     "addresses.parse_ip",
+    "addresses.source_of",
     "contexts",
     "invites",
     "keys",

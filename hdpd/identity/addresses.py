@@ -1,4 +1,6 @@
-"""The one guard for IP addresses that came from somebody else: in records, invites and adverts."""
+"""IP addresses of others: the one guard for those in records, invites and adverts, and which of
+them are perhaps one person's.
+"""
 
 from __future__ import annotations
 
@@ -39,3 +41,26 @@ def check_port(port: object) -> int:
     if type(port) is not int or not 0 < port < 65536:
         raise ProtocolError("a port is a number from 1 to 65535")
     return port
+
+
+def household_of(host: str) -> str:
+    """The /64 of an IPv6 address, of which every household has one; an IPv4 address is one, and so
+    is whatever is no address.
+    """
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)
+
+
+def source_of(host: str) -> str:
+    """All that one person may have by the thousand: a household, and the /24 of a public IPv4
+    address, which providers of machines give to one customer.
+    """
+    household = household_of(host)
+    if ":" in household or not ipaddress.IPv4Address(household).is_global:
+        return household
+    return str(ipaddress.ip_network((household, 24), strict=False))

@@ -19,6 +19,5 @@ FACE = (
     "session.dial_hello",
     "sockets.UdpSocket",
     "sockets.bound_socket",
-    "sources.source_of",
     "stream.Stream",
 )

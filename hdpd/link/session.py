@@ -25,6 +25,7 @@ from hdpd.errors import (
     ProtocolError,
     TimedOut,
 )
+from hdpd.identity.addresses import source_of
 from hdpd.identity.keys import Identity, PeerId, peer_id_of_certificate
 from hdpd.identity.names import name_of
 from hdpd.identity.topics import Topic
@@ -33,7 +34,6 @@ from hdpd.link.endpoint import Endpoint
 from hdpd.link.hello import Answerer, Asker
 from hdpd.link.liveness import Liveness
 from hdpd.link.paths import PathProbes
-from hdpd.link.sources import source_of
 from hdpd.link.stream import REQUEST_BUDGET, Stream
 from hdpd.log import fields
 from hdpd.wire.codec import frame

@@ -8,11 +8,11 @@ nobody answers there. Where somebody was met is dialled without regard for it.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 
 from msgspec import Struct
 
+from hdpd.identity.addresses import household_of
 from hdpd.recent import Recent
 
 FIRST_WINDOW_S: Final = 60.0
@@ -30,14 +30,14 @@ class _Host(Struct):
 
 
 class Aim:
-    """Counts the tries of each host; an IPv6 network of one customer (/64) is one host."""
+    """Counts the tries of each host; a household of IPv6 is one host."""
 
     def __init__(self) -> None:
         self._hosts: Recent[str, _Host] = Recent(MAX_HOSTS)
 
     def allow(self, host: str, now: float) -> bool:
         """Whether `host`, an IP literal, may be tried once more; counts it when it may."""
-        key = _network(host)
+        key = household_of(host)
         known = self._hosts.get(key) or _Host(now)
         if now - known.since > known.window_s:
             known = _Host(now, min(2 * known.window_s, LONGEST_WINDOW_S))
@@ -49,11 +49,4 @@ class Aim:
 
     def answered(self, host: str) -> None:
         """Somebody was met there: what was tried before was meant for it."""
-        self._hosts.pop(_network(host))
-
-
-def _network(host: str) -> str:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if address.version == 4:
-        return host
-    return str(ipaddress.ip_network((int(address), 64), strict=False))
+        self._hosts.pop(household_of(host))
