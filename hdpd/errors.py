@@ -7,8 +7,17 @@ Whole because it is one tree.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+
+GONE: Final = frozenset(
+    {
+        *(errno.ENOTCONN, errno.ESTALE, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO),
+        *(errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT),
+    }
+)
+"""What the kernel answers on a file system whose server or device has gone; it may come back."""
 
 
 class HdpdError(Exception):

@@ -10,19 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from hdpd.errors import ConfigError
+from hdpd.errors import GONE, ConfigError
 
 SYSTEM_CONFIG_FILE: Final = Path("/etc/hdpd/hdpd.toml")
 SYSTEM_RUNTIME_DIRECTORY: Final = Path("/run/hdpd")
 
 Environment = Mapping[str, str]
-
-_AWAY = frozenset(
-    {
-        *(errno.ENOTCONN, errno.ESTALE, errno.EIO, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO),
-        *(errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT),
-    }
-)
 
 
 def config_file(environ: Environment) -> Path | None:
@@ -95,11 +88,11 @@ def resolve_writable(where: str, text: str, base: Path, environ: Environment) ->
 
 
 def _is_away(path: Path) -> bool:
-    """Whether a file system is mounted there whose server or device has gone: it may come back."""
+    """Whether a file system is mounted there that has gone, or fails."""
     try:
         path.stat()
     except OSError as error:
-        return error.errno in _AWAY
+        return error.errno in GONE or error.errno == errno.EIO
     return False
 
 

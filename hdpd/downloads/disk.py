@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from hdpd.downloads.ranges import Window
@@ -31,6 +32,16 @@ def see(call: asyncio.Future[T]) -> None:
         call.exception()
 
 
+@contextmanager
+def located(site: Site) -> Iterator[None]:
+    """A DiskUnavailable then says where it was."""
+    try:
+        yield
+    except DiskUnavailable as error:
+        error.at = site.path
+        raise
+
+
 class Disk:
     """A volume's worker threads, and the window of bytes on their way to it. `site` is where on it
     everything is written.
@@ -51,21 +62,18 @@ class Disk:
     ) -> asyncio.Future[T]:
         """Runs `function` in the thread that writes. A DiskUnavailable then says where it was."""
         call = functools.partial(function, *arguments, **options)
-        return self._writer.submit(self._told_of(call))
+        return self._writer.submit(self._located(call))
 
     async def sync(self, function: Callable[[], T]) -> T:
         """Like `submit`, in the thread for what waits for the disk: syncs, and batches of files
         that are finished by one.
         """
-        return await self._syncer.submit(self._told_of(function))
+        return await self._syncer.submit(self._located(function))
 
-    def _told_of(self, function: Callable[[], T]) -> Callable[[], T]:
+    def _located(self, function: Callable[[], T]) -> Callable[[], T]:
         def run() -> T:
-            try:
+            with located(self.site):
                 return function()
-            except DiskUnavailable as error:
-                error.at = self.site.path
-                raise
 
         return run
 

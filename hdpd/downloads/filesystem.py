@@ -15,14 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hdpd.downloads.space import Room
-from hdpd.errors import DiskAway, DiskFailing, DiskFull, DiskReadOnly, HdpdError, StorageError
+from hdpd.errors import GONE, DiskAway, DiskFailing, DiskFull, DiskReadOnly, HdpdError, StorageError
 from hdpd.wire.paths import text_from_bytes
 
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
 _NOT_SUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_DISK_AWAY = frozenset({errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN})
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -181,7 +180,7 @@ def storage_error(error: OSError, doing: str, name: bytes) -> HdpdError:
         kind = DiskReadOnly
     elif error.errno == errno.EIO:
         kind = DiskFailing
-    elif error.errno in _DISK_AWAY:
+    elif error.errno in GONE:
         kind = DiskAway
     reason = error.strerror or str(error)
     return kind(f"cannot {doing} {text_from_bytes(name)!r} in the download directory: {reason}")

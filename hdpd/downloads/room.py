@@ -56,10 +56,9 @@ class RoomKeeper:
         for volume in runner.volumes:
             room = await volume.look()
             others = [need for need in self._needs(volume) if need.id != id_]
-            needs = [*others, runner.claim_on(volume)]
-            without = first_without_room(room, self.reserve, needs)
+            without = self._without_room(volume, room, [*others, runner.claim_on(volume)])
             if without is not None and without[0] == id_:
-                raise _told_of(volume, without[1])
+                raise without[1]
 
     async def reason_to_wait(self, runner: Runner, error: DiskUnavailable) -> Waiting:
         """What a download waits for that `error` stopped."""
@@ -120,10 +119,18 @@ class RoomKeeper:
 
     def _keep_reserve(self, volume: Volume, room: Room) -> None:
         """Pauses the first that does not fit any more; what then is left shows at the next look."""
-        without = first_without_room(room, self.reserve, self._needs(volume))
+        without = self._without_room(volume, room, self._needs(volume))
         for download, runner in self._running(volume):
             if without is not None and without[0] == download.id:
-                runner.give_up(_told_of(volume, without[1]))
+                runner.give_up(without[1])
+
+    def _without_room(
+        self, volume: Volume, room: Room, needs: list[Claim]
+    ) -> tuple[str, NoRoom] | None:
+        without = first_without_room(room, self.reserve, needs)
+        if without is not None:
+            without[1].at = volume.disk.site.path
+        return without
 
     def _fitting(self, volume: Volume, room: Room, held: list[Download]) -> list[Download]:
         """Those of the held ones that fit beside what runs."""
@@ -138,11 +145,6 @@ class RoomKeeper:
                 needs.append(need)
                 fitting.append(download)
         return fitting
-
-
-def _told_of(volume: Volume, error: DiskUnavailable) -> DiskUnavailable:
-    error.at = volume.disk.site.path
-    return error
 
 
 def _is_worth_a_try(waiting: Waiting, room: Room) -> bool:

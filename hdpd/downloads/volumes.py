@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from hdpd.downloads.disk import Disk, done_within
+from hdpd.downloads.disk import Disk, done_within, located
 from hdpd.downloads.filesystem import free_room, storage_error
 from hdpd.downloads.finisher import Finisher
 from hdpd.downloads.records import Download
@@ -60,6 +60,10 @@ class Volume:
             DiskFailing: it fails, as one that was cut off does.
             StorageError: it cannot tell.
         """
+        with located(self.disk.site):
+            return await self._look_at_it()
+
+    async def _look_at_it(self) -> Room:
         patience = 0.0 if self.silent else SILENT_S
         if self._look is None or self._look.done():
             self._look = self._looker.submit(functools.partial(_examine, self.disk.site))

@@ -489,6 +489,31 @@ async def test_unfinished_files_may_be_kept_apart(
         assert done["received_bytes"] < 20 * MIB + 12 * MIB
 
 
+def waits_at(here: Harness, id_: str) -> Path | None:
+    """The directory on the disk that a held download waits for."""
+    download = here.downloads._scheduler.queue.get(id_)
+    assert download is not None
+    volume = download.waiting.volume if download.waiting is not None else None
+    return None if volume is None else volume.disk.site.path
+
+
+@pytest.mark.usefixtures("soon", "other_system")
+async def test_a_disk_of_what_is_kept_apart_that_vanishes_while_it_is_written_to(
+    tmp_path: Path,
+) -> None:
+    peer = FakePeer({"s/f": FakeFile(data := noise(20 * MIB))})
+    apart = tmp_path / "apart"
+    async with service(tmp_path, peer, incomplete_dir=apart) as here:
+        id_, gate = await begun(here, peer)
+        apart.rename(tmp_path / "unplugged")
+        await here.wait(id_, "paused")
+        assert waits_at(here, id_) == apart
+        (tmp_path / "unplugged").rename(apart)
+        gate.open()
+        assert (await here.wait(id_))["state"] == "done"
+        assert await here.tree() == {"f": data}
+
+
 @pytest.mark.usefixtures("soon", "other_system")
 async def test_the_disk_of_what_is_kept_apart_is_waited_for(tmp_path: Path) -> None:
     peer = FakePeer({"s/f": FakeFile(data := noise(20 * MIB))})
@@ -501,6 +526,7 @@ async def test_the_disk_of_what_is_kept_apart_is_waited_for(tmp_path: Path) -> N
         away = await here.wait(id_, "paused")
         assert away["error"]["code"] == "disk_away"
         assert str(apart) in away["error"]["message"]
+        assert waits_at(here, id_) == apart
         assert not apart.exists(), "it was made where the disk should be"
         (tmp_path / "unplugged").rename(apart)
         gate.open()
