@@ -60,7 +60,7 @@ class Gossip:
         self._heard.put(key, heard)
         if self._roster.session(peer_id) is not None:
             heard.is_news = True
-            self._tell_soon()
+            self._tell_by(heard.due)
 
     def told_by(self, topic_id: bytes, peer_id: PeerId, teller: PeerId) -> None:
         """A connected peer passed a record of another one on: it is likely connected with it."""
@@ -79,8 +79,9 @@ class Gossip:
         keys.sort(key=lambda key: self._roster.session(key[1]) is None)
         self._tell(session, keys[:MAX_TOLD_AT_ONCE])
         for key, heard in self._heard.items():
-            heard.is_news |= key[1] == session.peer_id
-        self._tell_soon()
+            if key[1] == session.peer_id:
+                heard.is_news = True
+                self._tell_by(heard.due)
 
     def disconnected_from(self, peer_id: PeerId) -> None:
         """What it told may not be known to it any more when it comes again."""
@@ -98,10 +99,7 @@ class Gossip:
         for key in [key for key in self._heard if key[0] not in kept]:
             self._heard.pop(key)
 
-    def _tell_soon(self) -> None:
-        due = min((each.due for each in self._heard.values() if each.is_news), default=None)
-        if due is None:
-            return
+    def _tell_by(self, due: float) -> None:
         when = max(self._loop.time() + SETTLE_S, due)
         if self._telling is not None:
             if self._telling.when() <= when:
@@ -117,7 +115,9 @@ class Gossip:
             self._heard[key].is_news, self._heard[key].due = False, now + PEER_S
         for session in self._roster.connected():
             self._tell(session, [key for key in news if self._concerns(key, session)])
-        self._tell_soon()
+        for heard in self._heard.values():
+            if heard.is_news:
+                self._tell_by(heard.due)
 
     def _tell(self, session: Session, keys: list[_Key]) -> None:
         peer = self._roster.get(session.peer_id)
