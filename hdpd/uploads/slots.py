@@ -201,8 +201,7 @@ class Slots:
         for receiver in list(self._receivers.values()):
             for lease in (receiver.fast, receiver.late):
                 if lease is not None and lease.is_stuck(now):
-                    revoked += self._revoke((*lease.reads, *lease.held), ResetCode.SLOT_LOST)
-                    self._end_beside_slots(receiver, lease)
+                    revoked += self._cut_off(receiver, lease)
             if receiver.lease is not None and receiver.lease.is_idle(now):
                 self._happens(receiver, Event.FREE, now)
         self._line.moved = True  # places are told again after a while
@@ -253,16 +252,20 @@ class Slots:
         are as many such as slots: the one that is late for longest is ended for another.
         """
         late = [(each, each.late) for each in self._receivers.values() if each.late is not None]
-        ended = [(receiver, receiver.late)] if receiver.late is not None else []
-        if not ended and len(late) >= self._count:
-            ended = [min(late, key=lambda each: each[1].draining_since or now)]
         decisions: list[Decision] = []
-        for each, its in ended:
-            decisions += self._revoke((*its.reads, *its.held), ResetCode.SLOT_LOST)
-            self._end_beside_slots(each, its)
+        if receiver.late is not None:
+            decisions = self._cut_off(receiver, receiver.late)
+        elif len(late) >= self._count:
+            decisions = self._cut_off(*min(late, key=lambda each: each[1].draining_since or now))
         receiver.late = lease
         self._happens(receiver, Event.FREE, now)
         return decisions
+
+    def _cut_off(self, receiver: Receiver, lease: Lease) -> list[Decision]:
+        """Ends what is sent without a slot."""
+        revoked = self._revoke((*lease.reads, *lease.held), ResetCode.SLOT_LOST)
+        self._end_beside_slots(receiver, lease)
+        return revoked
 
     def _forget(self, receiver: Receiver) -> None:
         if receiver.is_forgotten:
