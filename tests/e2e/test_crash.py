@@ -74,3 +74,29 @@ def test_a_download_waits_for_a_peer_that_is_away(lab: Lab) -> None:
     b.start()
     a.start()
     wait_for("the download to be done", lambda: entry(b)["state"] == "done", within=60)
+
+
+def test_kill_9_while_unfinished_files_are_on_a_small_disk_of_their_own(
+    lab: Lab, small_disk: Path
+) -> None:
+    """Each file fits there, and never all of them; finished, they are brought to another disk."""
+    config = lab.root / "b.toml"
+    config.write_text(
+        f'incomplete_dir = "{small_disk}/unfinished"\n'
+        '[transfers]\nmin_free = "1MB"\n[limits]\ndownload = "16MB/s"\nlan = true\n'
+    )
+    a, b = lab.daemon("a"), lab.daemon("b", "--config", str(config))
+    (a.share / "season").mkdir()
+    for number in range(4):
+        random_file(a.share / f"season/{number}", 9 * MiB)
+    a.start().wait_scanned()
+    b.start().ctl("connect", a.ctl("invite").strip())
+    b.wait_connected(a)
+    b.ctl("download", f"{a.name}/media/season")
+    wait_for("half of it", lambda: entry(b)["done_bytes"] >= 18 * MiB)
+    b.kill()
+    b.start()
+    wait_for("the download to be done", lambda: entry(b)["state"] == "done", within=90)
+    for number in range(4):
+        assert sha256(b.downloads / f"season/{number}") == sha256(a.share / f"season/{number}")
+    assert list((small_disk / "unfinished").iterdir()) == []
